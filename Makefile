@@ -1,0 +1,43 @@
+# Every verb of the project. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check golden format micro clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+RUN_FILE ?= examples/micro.toml
+STORE ?= store
+
+help: ## list the verbs
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[torch,dev]'
+	touch $(READY)
+
+demo: $(READY) ## align the micro model, from prompts to report (minutes; seconds the second time)
+	$(BIN)/alma run $(RUN_FILE) --store $(STORE)
+
+test: $(READY) check ## check the code, then run the tests
+	$(BIN)/pytest
+
+check: $(READY) ## lint, format, types, directions of import, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+golden: $(READY) ## write the golden files anew; git diff shows what changed
+	$(BIN)/pytest --quiet --regenerate-golden tests
+
+format: $(READY) ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+micro: $(READY) ## rebuild the micro world's data and base model
+	$(BIN)/python examples/micro/build.py
+
+clean: ## remove what runs left (the store and caches), not the virtual environment
+	rm -rf store .pytest_cache .mypy_cache .ruff_cache .hypothesis

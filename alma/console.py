@@ -1,0 +1,73 @@
+"""``alma run``: the recipe on this machine, and at the end a table and the path of the report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from alma.artifact import Artifact, Folder, Manifest, Ref
+from alma.config import Alma
+from alma.display import display
+from alma.local import Local
+from alma.recipes.alma import Outcome, alma
+from alma.run import stop_signals
+from alma.store import Store, open_store
+
+
+def run_recipe(cfg: Alma, run_file: Path, store_uri: str, *, as_json: bool, isolate: bool) -> Outcome:
+    """Runs the method, keeps a list of what ran in ``runs/`` of the store, prints the outcome."""
+    store = open_store(store_uri)
+    with stop_signals() as stopping, display(force_json=as_json) as show:
+        local = Local(store, run_file.resolve().parent, show, isolate=isolate, stopping=stopping)
+        try:
+            outcome = alma(cfg, local)
+        finally:
+            name = keep_record(store, cfg, run_file, local.done)
+    print_outcome(store, outcome, local.done, name)
+    return outcome
+
+
+def keep_record(store: Store, cfg: Alma, run_file: Path, done: dict[str, Manifest]) -> str:
+    """Writes which artifact each label of this run is; returns the record's name."""
+    settings = cfg.model_dump(mode="json")
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    name = f"runs/{run_file.stem}-{digest}.json"
+    record = {"settings": settings, "artifacts": {label: str(manifest.ref) for label, manifest in done.items()}}
+    store.write(name, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+    return name
+
+
+def print_outcome(store: Store, outcome: Outcome, done: dict[str, Manifest], record: str) -> None:
+    """A table of the rounds, and where to look."""
+    console = Console()
+    table = Table("", "truth", "judge's score", "response tokens", "share ended", title="by round, ± standard error")
+    for label, manifest in done.items():
+        if manifest.stage == "evaluate":
+            names = ("truth", "judge_score", "response_tokens", "share_ended")
+            table.add_row(label.partition(" ·")[0], *(_with_error(manifest, name) for name in names))
+    console.print(table)
+    report = Artifact.open(store, Ref.parse(str(outcome.report)))
+    assert isinstance(report, Folder)
+    console.print(f"model   {_place(store, outcome.model)}", soft_wrap=True)
+    console.print(f"judge   {_place(store, outcome.judge)}", soft_wrap=True)
+    console.print(f"run     {_local(store, record)}", soft_wrap=True)
+    console.print(f"report  {report.folder / 'report.html'}", soft_wrap=True)
+
+
+def _with_error(manifest: Manifest, name: str) -> str:
+    value = manifest.metrics.get(name)
+    if value is None:
+        return "–"
+    return f"{value:.3f} ± {manifest.metrics[f'{name}_error']:.3f}"
+
+
+def _place(store: Store, ref: Ref) -> str:
+    return _local(store, f"{ref}/files")
+
+
+def _local(store: Store, name: str) -> str:
+    return str(store.local(name) or f"{store.uri}/{name}")

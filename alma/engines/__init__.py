@@ -1,0 +1,176 @@
+"""Engines: one library per file behind four small protocols.
+
+=========  =============================  ==========================================
+protocol   does                           implemented by
+=========  =============================  ==========================================
+Generator  text → sampled continuations   ``hf``, ``echo``
+Scorer     rating prompts → p(0..10)      ``hf``, ``echo``
+Embedder   text → vectors                 ``hf``, ``echo``
+Trainer    rows → a new model             ``trl``, ``echo``
+=========  =============================  ==========================================
+
+Axes: P prompts, N samples of one prompt, T tokens, D dimensions, R the eleven ratings.
+The libraries are imported when an engine is loaded, never before.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from alma.errors import ConfigError
+from alma.sections import Finetune, Inference, Sampling
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One sampled continuation.
+
+    ``num_tokens`` counts the tokens that were generated, the end token included; ``ended`` says whether the end token
+    or a stop text came before the limit. ``text`` holds neither.
+    """
+
+    text: str
+    num_tokens: int
+    ended: bool
+
+
+class Loaded(Protocol):
+    """A model in memory; leave the ``with`` block and its memory is given back."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Generator(Loaded, Protocol):
+    """Samples continuations."""
+
+    def chat(self, prompt: str) -> str:
+        """The text that asks this model for the answer to ``prompt``: its chat template, generation prompt added."""
+
+    def generate(
+        self,
+        texts_P: Sequence[str],
+        seeds_PN: Sequence[Sequence[int]],
+        sampling: Sampling | None,
+        *,
+        max_new_tokens: int,
+        stop: Sequence[str] = (),
+        on_tokens: Callable[[int], None] = lambda _: None,
+    ) -> list[list[Completion]]:
+        """Continues each text once per seed.
+
+        ``sampling=None`` is greedy (then each text has one seed, which is not used). A sample depends on its text, its
+        seed and the model only: not on order, neighbours or sharding. ``on_tokens`` hears of every token generated.
+        A text longer than the context raises ``alma.errors.DataError``.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """What the judge says of one response: ``probs_R`` sums to 1; ``mass`` is what the scale had before that.
+
+    ``mass`` is 0 (and ``probs_R`` uniform) for a rating prompt that is too long to read.
+    """
+
+    probs_R: tuple[float, ...]
+    mass: float
+
+
+class Scorer(Loaded, Protocol):
+    """Reads the rating distribution at one position (paper section 3.3.4)."""
+
+    def score(
+        self,
+        prefixes_P: Sequence[str],
+        suffixes_PN: Sequence[Sequence[str]],
+        *,
+        max_tokens: int,
+        on_tokens: Callable[[int], None] = lambda _: None,
+    ) -> list[list[Rating]]:
+        """Rates ``prefix + suffix`` for every suffix of every prefix; the prefix is computed once per prompt."""
+
+
+class Embedder(Loaded, Protocol):
+    """Turns texts into vectors."""
+
+    def embed(self, texts_P: Sequence[str], *, max_tokens: int) -> Floats:
+        """Mean of the last hidden layer over each text's tokens, not yet normalised: (P, D) float64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What a trainer needs besides its section.
+
+    ``rows`` has columns by objective: sft ``prompt, response``; dpo ``prompt, chosen, rejected``; judge ``prompt,
+    response, target`` where ``target`` is the wanted p(0..10) as a list of 11 floats. ``model`` is the folder to start
+    from, ``out`` the folder to write (safetensors, config, tokenizer, chat template), ``scratch`` a folder that is kept
+    between attempts and holds checkpoints. ``on_step(step, total_steps, metrics)`` hears of every optimizer step,
+    ``metrics`` holding at least ``loss``, ``learning_rate``, ``tokens``; ``stopping()`` turns true when the process was
+    asked to stop: write a checkpoint, then raise ``alma.errors.Stopped``.
+    """
+
+    model: Path
+    rows: Sequence[dict[str, Any]]
+    out: Path
+    scratch: Path
+    on_step: Callable[[int, int, dict[str, float]], None] = lambda *_: None
+    stopping: Callable[[], bool] = lambda: False
+
+
+class Trainer(Protocol):
+    """Trains a model from a checkpoint, resuming from ``scratch`` where it holds a whole checkpoint."""
+
+    def train(self, cfg: Finetune, training: Training) -> dict[str, float | int]:
+        """Returns metrics: ``num_rows, num_steps, num_tokens, num_too_long, first_loss, last_loss``."""
+
+
+_GENERATORS = {"hf": "alma.engines.hf:HfGenerator", "echo": "alma.engines.echo:EchoGenerator"}
+_SCORERS = {"hf": "alma.engines.hf_score:HfScorer", "echo": "alma.engines.echo:EchoScorer"}
+_EMBEDDERS = {"hf": "alma.engines.hf_embed:HfEmbedder", "echo": "alma.engines.echo:EchoEmbedder"}
+_TRAINERS = {"trl": "alma.engines.trl:TrlTrainer", "echo": "alma.engines.echo:EchoTrainer"}
+
+
+def load_generator(cfg: Inference, model: Path) -> Generator:
+    """Loads the model in folder ``model`` for generation with the engine that ``cfg`` names."""
+    generator: Generator = _engine(_GENERATORS, cfg.engine, "generate")(cfg, model)
+    return generator
+
+
+def load_scorer(cfg: Inference, model: Path) -> Scorer:
+    """Loads the judge in folder ``model``."""
+    scorer: Scorer = _engine(_SCORERS, cfg.engine, "score")(cfg, model)
+    return scorer
+
+
+def load_embedder(cfg: Inference, model: Path) -> Embedder:
+    """Loads the model in folder ``model`` for embedding."""
+    embedder: Embedder = _engine(_EMBEDDERS, cfg.engine, "embed")(cfg, model)
+    return embedder
+
+
+def load_trainer(name: str) -> Trainer:
+    """The trainer of that name."""
+    trainer: Trainer = _engine(_TRAINERS, name, "train")()
+    return trainer
+
+
+def _engine(table: dict[str, str], name: str, verb: str) -> Callable[..., Any]:
+    if name not in table:
+        raise ConfigError(f"engine = {name!r} cannot {verb}; those that can: {', '.join(sorted(table))}")
+    module, _, attribute = table[name].partition(":")
+    loaded: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    return loaded

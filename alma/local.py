@@ -1,0 +1,147 @@
+"""``do()`` on one machine: each stage in a process of its own, so that memory and devices are given back."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from alma.artifact import Manifest, Ref, find_manifest
+from alma.errors import AccessError, AlmaError, ConfigError, DataError, IntegrityError, StageError, Stopped
+from alma.errors import StoreUnavailableError, TransientError
+from alma.progress import Event
+from alma.run import PARENT, check_ports, name_work, run
+from alma.sections import Section
+from alma.stages import load_stage
+from alma.store import Store
+
+Show = Callable[[str, Event], None]
+"""Hears of every event with the label of its stage."""
+
+KEPT_LINES = 30
+"""Lines of a stage's other output that are shown when it fails."""
+
+
+class Local:
+    """Runs the stages of a recipe, one after the other, and remembers what ran under which label.
+
+    ``isolate=False`` runs them in this process: faster for tiny models, and memory is only given back at the end.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        base: Path,
+        show: Show,
+        *,
+        isolate: bool = True,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.store = store
+        self.base = base
+        self.done: dict[str, Manifest] = {}
+        self._show = show
+        self._isolate = isolate
+        self._stopping = stopping
+
+    def __call__(self, stage: str, section: Section, *, label: str, **inputs: Ref | None) -> Ref:
+        """Runs the stage unless its artifact is sealed; see ``alma.recipes.Do``."""
+        if self._stopping():
+            raise Stopped("stopped as asked; run the same command again to go on")
+        loaded = load_stage(stage)
+        check_ports(loaded, inputs)
+        ref, _, _ = name_work(loaded, section, inputs, self.base)
+        manifest = find_manifest(self.store, ref)
+        self._show(label, {"event": "sealed" if manifest else "start", "stage": stage, "key": ref.key})
+        if manifest is None:
+            if self._isolate:
+                self._in_process_of_its_own(stage, section, label, inputs)
+            else:
+                run(
+                    stage,
+                    section,
+                    inputs,
+                    self.store,
+                    base=self.base,
+                    emit=lambda event: self._show(label, event),
+                    stopping=self._stopping,
+                )
+            manifest = find_manifest(self.store, ref)
+            if manifest is None:
+                raise StageError(f"{label}: ended without a manifest for {ref}; its source changed while it ran")
+            self._show(label, {"event": "end", "stage": stage, "key": ref.key, "metrics": manifest.metrics})
+        self.done[label] = manifest
+        return ref
+
+    def _in_process_of_its_own(self, stage: str, section: Section, label: str, inputs: dict[str, Ref | None]) -> None:
+        command = [sys.executable, "-m", "alma", "stage", stage, "--log", "json", "--base", str(self.base)]
+        command += ["--store", self.store.uri, "--config", section.model_dump_json()]
+        for port, ref in inputs.items():
+            if ref is not None:
+                command += ["--in", f"{port}={ref}"]
+        environment = os.environ | {PARENT: str(os.getpid())}
+        # A session of its own: Ctrl-C reaches this process alone, which passes it on once.
+        child = subprocess.Popen(  # noqa: S603 - our own interpreter, arguments as a list
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env=environment,
+            start_new_session=True,
+        )
+        error, lines = self._follow(child, label)
+        code = child.wait()
+        if code:
+            raise _as_raised(error, code, label, lines)
+
+    def _follow(self, child: subprocess.Popen[str], label: str) -> tuple[Event | None, list[str]]:
+        error: Event | None = None
+        lines: list[str] = []
+        assert child.stderr is not None
+        for line in child.stderr:
+            event = _event(line)
+            if event is None:
+                lines = [*lines[1 - KEPT_LINES :], line]
+            elif event["event"] == "error":
+                error = event
+            else:
+                self._show(label, event)
+        return error, lines
+
+
+def _event(line: str) -> Event | None:
+    if not line.startswith("{"):
+        return None
+    try:
+        event: Any = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return event if isinstance(event, dict) and "event" in event else None
+
+
+_RAISED: dict[str, type[AlmaError]] = {
+    kind.__name__: kind
+    for kind in (
+        ConfigError,
+        DataError,
+        IntegrityError,
+        AccessError,
+        StoreUnavailableError,
+        TransientError,
+        Stopped,
+        StageError,
+    )
+}
+
+
+def _as_raised(error: Event | None, code: int, label: str, lines: list[str]) -> AlmaError:
+    if error is not None and error.get("kind") in _RAISED:
+        return _RAISED[error["kind"]](f"{label}: {error['message']}")
+    if code < 0:
+        return TransientError(f"{label}: its process was killed by signal {-code}; run the same command again to go on")
+    return StageError(f"{label}: its process ended with exit code {code}\n{''.join(lines)}".rstrip())

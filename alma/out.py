@@ -1,0 +1,260 @@
+"""Where one attempt at a stage publishes: parts as they are finished, the manifest at the end.
+
+A part is two objects, the Parquet file and then a small JSON beside it that says its hash: a part without its JSON does
+not count as published. A later attempt goes on from the published parts.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from alma import __version__
+from alma.artifact import File, Manifest, Metrics, Ref, row_id
+from alma.cache import cached, sha256_file
+from alma.errors import Stopped
+from alma.progress import Emit, Progress, silent
+from alma.records import SCHEMAS
+from alma.store import Store
+
+LIBRARIES = ("numpy", "pyarrow", "scikit-learn", "tokenizers", "torch", "transformers", "trl")
+
+
+class Part(NamedTuple):
+    """Rows ``start`` to ``stop`` of the artifact."""
+
+    number: int
+    start: int
+    stop: int
+
+    @property
+    def name(self) -> str:
+        """Name within the artifact, without suffix."""
+        return f"parts/{self.number:05d}"
+
+
+class Out:
+    """The one output of a stage.
+
+    ``scratch`` is a folder of this machine that outlives a killed attempt; ``stopping()`` turns true when the process
+    was asked to stop, after which a stage ends with ``Stopped`` as soon as it has published what it has.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        ref: Ref,
+        scratch: Path,
+        *,
+        emit: Emit = silent,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.store = store
+        self.ref = ref
+        self.scratch = scratch
+        self.stopping = stopping
+        self._emit = emit
+        self._schema: str | None = None
+        self._start = self._part_start = time.monotonic()
+        self._seconds_in_parts = 0.0
+
+    def row_id(self, index: int) -> str:
+        """The id of row ``index`` of this artifact."""
+        return row_id(self.ref, index)
+
+    def progress(self, total: int, unit: str, done_before: int = 0) -> Progress:
+        """Starts a bar of ``total`` units."""
+        return Progress(self._emit, total, unit, done_before)
+
+    def note(self, message: str, **facts: Any) -> None:
+        """Says something a person wants to know and no metric holds."""
+        self._emit({"event": "note", "message": message, **facts})
+
+    # Rows
+
+    def parts(self, num_rows: int, part_rows: int) -> tuple[list[Part], int]:
+        """The parts that are not published yet, and the number of rows that are."""
+        published = self._sidecars()
+        pending, done = [], 0
+        for index, start in enumerate(range(0, num_rows, part_rows)):
+            part = Part(index, start, min(start + part_rows, num_rows))
+            if part.name in published:
+                done += part.stop - part.start
+            else:
+                pending.append(part)
+        return pending, done
+
+    def each(self, num_rows: int, part_rows: int, unit: str) -> Iterator[tuple[Part, Progress]]:
+        """Walks the unpublished parts with a progress bar over all rows; raises ``Stopped`` between parts."""
+        pending, done = self.parts(num_rows, part_rows)
+        with self.progress(num_rows, unit, done_before=done) as progress:
+            for part in pending:
+                self.check_stop()
+                self._part_start = time.monotonic()
+                yield part, progress
+
+    def check_stop(self) -> None:
+        """Raises ``Stopped`` if the process was asked to stop."""
+        if self.stopping():
+            raise Stopped(f"{self.ref}: stopped as asked; finished parts are published, run again to go on")
+
+    def publish(
+        self,
+        part: Part,
+        schema: str,
+        rows: Sequence[Mapping[str, Any]] | pa.Table,
+        counts: Mapping[str, int] | None = None,
+    ) -> None:
+        """Publishes one part, whole or not at all. ``counts`` are summed over all parts into the metrics.
+
+        ``schema`` names a schema of ``alma.records``; rows that do not fit it raise ``pyarrow.ArrowInvalid``.
+        """
+        table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=SCHEMAS[schema])
+        table = table.select(SCHEMAS[schema].names).cast(SCHEMAS[schema])
+        table.validate(full=True)
+        assert part.stop - part.start == table.num_rows, f"{part} got {table.num_rows} rows"
+        path = self.scratch / f"{part.number:05d}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, path, compression="zstd")
+        seconds = time.monotonic() - self._part_start
+        self._seconds_in_parts += seconds
+        sidecar = {
+            "sha256": sha256_file(path),
+            "size": path.stat().st_size,
+            "rows": table.num_rows,
+            "schema": schema,
+            "counts": dict(counts or {}),
+            "seconds": round(seconds, 3),
+        }
+        self.store.upload(path, f"{self.ref}/{part.name}.parquet")
+        self.store.write(f"{self.ref}/{part.name}.json", json.dumps(sidecar, sort_keys=True).encode())
+        path.unlink()
+        self._part_start = time.monotonic()
+
+    def write(self, table: pa.Table, schema: str, part_rows: int) -> None:
+        """Publishes a whole table as parts; for stages whose result is known at once."""
+        self._schema = schema
+        pending, _ = self.parts(table.num_rows, part_rows)
+        for part in pending:
+            self.publish(part, schema, table.slice(part.start, part.stop - part.start))
+
+    def counts(self) -> dict[str, int]:
+        """The sums of ``publish``'s counts over all published parts, of earlier attempts too."""
+        total: dict[str, int] = {}
+        for side in self._sidecars().values():
+            for what, amount in side["counts"].items():
+                total[what] = total.get(what, 0) + amount
+        return total
+
+    def read_back(self, columns: list[str]) -> list[dict[str, Any]]:
+        """Columns of all published rows, in order; for metrics over the whole artifact."""
+        rows: list[dict[str, Any]] = []
+        for name, side in sorted(self._sidecars().items()):
+            path = cached(self.store, f"{self.ref}/{name}.parquet", side["size"], side["sha256"])
+            rows.extend(pq.read_table(path, columns=columns).to_pylist())
+        return rows
+
+    def aside(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Bad rows with their reasons, beside the artifact and not in it."""
+        if rows:
+            buffer = io.StringIO()
+            for row in rows:
+                buffer.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+            self.store.write(f"{self.ref}/aside.jsonl", buffer.getvalue().encode("utf-8", "replace"))
+
+    def _sidecars(self) -> dict[str, dict[str, Any]]:
+        prefix = f"{self.ref}/"
+        names = (n for n in self.store.list(f"{self.ref}/parts") if n.endswith(".json"))
+        return {n.removeprefix(prefix).removesuffix(".json"): json.loads(self.store.read(n)) for n in names}
+
+    # Folders
+
+    @property
+    def folder(self) -> Path:
+        """A folder whose files become the artifact; empty at the start of every attempt."""
+        path = self.scratch / "folder"
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def clear_folder(self) -> None:
+        """Forgets what an earlier attempt left in ``folder``."""
+        shutil.rmtree(self.scratch / "folder", ignore_errors=True)
+
+    # The end
+
+    def seal(
+        self,
+        *,
+        kind: Literal["rows", "model", "page"],
+        version: int,
+        section: dict[str, Any],
+        inputs: dict[str, str],
+        identity: dict[str, str],
+        metrics: Metrics,
+        device: str,
+    ) -> Manifest:
+        """Writes ``cost.json`` and then the manifest, which makes the artifact whole."""
+        sidecars = self._sidecars()
+        if kind == "rows":
+            files = [
+                File(name=f"{name}.parquet", size=side["size"], sha256=side["sha256"], rows=side["rows"])
+                for name, side in sorted(sidecars.items())
+            ]
+            num_rows: int | None = sum(f.rows or 0 for f in files)
+            schemas = {side["schema"] for side in sidecars.values()}
+            self._schema = schemas.pop() if schemas else self._schema
+            metrics = {**self.counts(), **metrics}
+        else:
+            files, num_rows = self._publish_folder(), None
+        elapsed = time.monotonic() - self._start - self._seconds_in_parts
+        cost = {
+            "seconds": round(elapsed + sum(side["seconds"] for side in sidecars.values()), 3),
+            "tokens": int(metrics.get("num_tokens", 0)),
+            "device": device,
+        }
+        self.store.write(f"{self.ref}/cost.json", json.dumps(cost, sort_keys=True).encode())
+        manifest = Manifest(
+            stage=self.ref.stage,
+            version=version,
+            key=self.ref.key,
+            kind=kind,
+            schema_name=self._schema,
+            section=section,
+            inputs=inputs,
+            identity=identity,
+            files=tuple(files),
+            num_rows=num_rows,
+            metrics=metrics,
+            libraries=libraries(),
+        )
+        self.store.write(f"{self.ref}/manifest.json", manifest.to_bytes())
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        return manifest
+
+    def _publish_folder(self) -> list[File]:
+        files = []
+        for path in sorted(p for p in self.folder.rglob("*") if p.is_file()):
+            name = path.relative_to(self.folder).as_posix()
+            files.append(File(name=f"files/{name}", size=path.stat().st_size, sha256=sha256_file(path)))
+            self.store.upload(path, f"{self.ref}/files/{name}")
+        return files
+
+
+def libraries() -> dict[str, str]:
+    """Versions of what a result may depend on."""
+    found = {"alma": __version__}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

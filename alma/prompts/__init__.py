@@ -1,0 +1,30 @@
+"""Prompt templates as text files, and how they are filled.
+
+Templates are filled by splitting, never by ``str.format``: model text may contain braces.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+
+
+def _load(name: str) -> str:
+    return resources.files(__name__).joinpath(name).read_text(encoding="utf-8").rstrip("\n")
+
+
+JUDGE_TEMPLATE = _load("judge.txt")
+"""The rating prompt of paper section 3.3.1, in our words; ends where the rating's first digit begins."""
+
+CHAT_TEMPLATE = _load("chat.jinja")
+"""Given to a base model that has no chat template of its own. [ours]"""
+
+
+def judge_prefix(template: str, prompt: str) -> str:
+    """The part of the rating prompt that all responses to ``prompt`` share."""
+    before, _, rest = template.partition("{prompt}")
+    return before + prompt + rest.partition("{response}")[0]
+
+
+def judge_suffix(template: str, response: str) -> str:
+    """What follows ``judge_prefix``: the response and the text up to the rating."""
+    return response + template.partition("{response}")[2]

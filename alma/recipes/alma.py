@@ -1,0 +1,244 @@
+"""ALMA: Alignment with Minimal Annotation (arXiv 2412.04305), sections 3.1 to 3.4.
+
+::
+
+    P    = prompts that the base model wrote, clustered
+    M1a  = SFT(M0, D1, seed a);  M1b = SFT(M0, D1, seed b)
+    J    = a judge, fine-tuned on human scores, then on its own
+    for r = 2 .. R+1:
+        Xr   = K prompts never used before, one from each of K clusters
+        y*   = the best of N responses to x from {M1a, M1b, M_{r-1}}, by J
+        Dr   = {(x, y*)}
+        Mr   = SFT(M0, D1 ∪ D2 ∪ … ∪ Dr)                  # from the base, on all data
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, NamedTuple
+
+from alma.config import Alma
+from alma.recipes import Do, change
+
+
+class Outcome(NamedTuple):
+    """What a run leaves."""
+
+    model: Any
+    judge: Any
+    report: Any
+
+
+class Sources(NamedTuple):
+    """What the user brings: M0, D1, the human scores, the examination."""
+
+    base: Any
+    sft_seeds: Any
+    score_seeds: Any
+    heldout_scores: Any
+    evaluation_prompts: Any
+
+
+def alma(cfg: Alma, do: Do) -> Outcome:
+    """The whole method. Every setting that the paper leaves open, and every ablation, is a field of ``cfg``."""
+    given = Sources(
+        base=do("ingest", cfg.base, label="base model"),
+        sft_seeds=do("ingest", cfg.sft_seeds, label="SFT seeds"),
+        score_seeds=do("ingest", cfg.score_seeds, label="human scores"),
+        heldout_scores=cfg.heldout_scores and do("ingest", cfg.heldout_scores, label="held-out scores"),
+        evaluation_prompts=do("ingest", cfg.evaluation_prompts, label="evaluation prompts"),
+    )
+    prompts = write_prompts(cfg, do, given)
+    first, second = initial_checkpoints(cfg, do, given)
+    judge, examination = train_judge(cfg, do, given, prompts, first, second)
+    return feedback_rounds(cfg, do, given, prompts, first, second, judge, examination)
+
+
+def write_prompts(cfg: Alma, do: Do, given: Sources) -> Any:
+    """Section 3.1: the base model writes a pool of prompts once; a round takes one from each of K clusters."""
+    candidates = do(
+        "synthesize",
+        change(cfg.synthesize, seed=seed(cfg, "synthesize")),
+        label="prompts · synthesize",
+        model=given.base,
+        seeds=given.sft_seeds,
+    )
+    pool = do(
+        "curate",
+        change(cfg.curate, seed=seed(cfg, "curate")),
+        label="prompts · curate",
+        candidates=candidates,
+        evaluation=given.evaluation_prompts,
+    )
+    vectors = None
+    if cfg.diversify.method == "kmeans":
+        section = change(cfg.embed, seed=seed(cfg, "embed"))
+        vectors = do("embed", section, label="prompts · embed", model=given.base, prompts=pool)
+    return do(
+        "diversify",
+        change(
+            cfg.diversify,
+            seed=seed(cfg, "diversify"),
+            reserve=cfg.distill.num_prompts,
+            per_round=cfg.respond.num_prompts,
+        ),
+        label="prompts · diversify",
+        prompts=pool,
+        embeddings=vectors,
+    )
+
+
+def initial_checkpoints(cfg: Alma, do: Do, given: Sources) -> tuple[Any, Any]:
+    """Section 3.2: two checkpoints from two seeds, early enough to be diverse and to stay factual."""
+    first = change(cfg.initial, seed=seed(cfg, "first"))
+    second = change(cfg.initial, seed=seed(cfg, "second"))
+    return (
+        do("finetune", first, label="round 01 · finetune a", model=given.base, rows=given.sft_seeds),
+        do("finetune", second, label="round 01 · finetune b", model=given.base, rows=given.sft_seeds),
+    )
+
+
+def train_judge(cfg: Alma, do: Do, given: Sources, prompts: Any, first: Any, second: Any) -> tuple[Any, dict[str, Any]]:
+    """Section 3.3: one judge, trained once, used in every round; and what it made of the held-out human scores."""
+    section = change(cfg.judge_seed, seed=seed(cfg, "judge"))
+    judge = human_judge = do("finetune", section, label="judge · finetune", model=given.base, rows=given.score_seeds)
+    if cfg.distill.enabled:
+        own = do(
+            "respond",
+            change(
+                cfg.respond,
+                num_samples=cfg.distill.num_samples,
+                num_prompts=cfg.distill.num_prompts,
+                first_prompt=0,
+                seed=seed(cfg, "distill"),
+            ),
+            label="judge · respond",
+            prompts=prompts,
+            first=first,
+            second=second,
+        )
+        own = do("judge", cfg.judge, label="judge · judge", judge=human_judge, responses=own)
+        judge = do(
+            "finetune",
+            change(cfg.judge_distill, seed=seed(cfg, "judge", 2)),
+            label="judge · distill",
+            model=human_judge,
+            rows=own,
+            replay=given.score_seeds if cfg.distill.replay else None,
+        )
+    if not given.heldout_scores:
+        return judge, {}
+    heldout = do("judge", cfg.judge, label="judge · examine", judge=judge, responses=given.heldout_scores)
+    if judge is human_judge:
+        return judge, {"heldout": heldout}
+    before = do("judge", cfg.judge, label="judge · examine first", judge=human_judge, responses=given.heldout_scores)
+    return judge, {"heldout": heldout, "heldout_first": before}
+
+
+def feedback_rounds(
+    cfg: Alma,
+    do: Do,
+    given: Sources,
+    prompts: Any,
+    first: Any,
+    second: Any,
+    judge: Any,
+    examination: dict[str, Any],
+) -> Outcome:
+    """Section 3.4: R rounds, each from the base on all data so far."""
+
+    def evaluate(model: Any, point: str) -> Any:
+        label = f"{point} · evaluate"
+        return do("evaluate", cfg.evaluate, label=label, model=model, judge=judge, prompts=given.evaluation_prompts)
+
+    def report(point: str, number: int, **inputs: Any) -> Any:
+        section = change(cfg.report, label=point, round=number, seed=seed(cfg, "report", number))
+        return do("report", section, label=f"{point} · report", **inputs)
+
+    page = report("round 00", 0, evaluation=evaluate(given.base, "round 00"), prompts=prompts, **examination)
+    page = report(
+        "round 01",
+        1,
+        previous=page,
+        evaluation=evaluate(first, "round 01"),
+        training=first,
+        **best_of_n(cfg, do, given, judge, first, second),
+    )
+    latest, data = first, given.sft_seeds
+    for r in range(2, cfg.rounds + 2):
+        point = f"round {r:02d}"
+        k = cfg.respond.num_prompts or 0
+        responses = do(
+            "respond",
+            change(cfg.respond, first_prompt=cfg.distill.num_prompts + (r - 2) * k, seed=seed(cfg, "respond", r)),
+            label=f"{point} · respond",
+            prompts=prompts,
+            **pool_of(cfg, r, first, second, latest),
+        )
+        judgements = do("judge", cfg.judge, label=f"{point} · judge", judge=judge, responses=responses)
+        data = do(
+            "select",
+            change(cfg.select, round=r, seed=seed(cfg, "select", r)),
+            label=f"{point} · select",
+            judgements=judgements,
+            previous=earlier_of(cfg, r, data),
+        )
+        latest = do(
+            "finetune",
+            change(cfg.train, seed=seed(cfg, "train", r)),
+            label=f"{point} · finetune",
+            model=start_of(cfg, given.base, first, latest),
+            rows=data,
+        )
+        page = report(
+            point,
+            r,
+            previous=page,
+            evaluation=evaluate(latest, point),
+            judgements=judgements,
+            selected=data,
+            training=latest,
+        )
+    return Outcome(latest, judge, page)
+
+
+def best_of_n(cfg: Alma, do: Do, given: Sources, judge: Any, first: Any, second: Any) -> dict[str, Any]:
+    """The curve of section 5: how much the judge's pick gains with n, on the evaluation prompts."""
+    if not cfg.curve.enabled:
+        return {}
+    section = change(
+        cfg.respond, num_samples=cfg.curve.num_samples, num_prompts=None, first_prompt=0, seed=seed(cfg, "curve")
+    )
+    label = "round 01 · best-of-n respond"
+    answers = do("respond", section, label=label, prompts=given.evaluation_prompts, first=first, second=second)
+    curve = do("judge", cfg.judge, label="round 01 · best-of-n judge", judge=judge, responses=answers)
+    return {"curve": curve, "references": given.evaluation_prompts}
+
+
+def pool_of(cfg: Alma, r: int, first: Any, second: Any, latest: Any) -> dict[str, Any]:
+    """The checkpoints that answer in round ``r`` (section 3.2): equal shares, N in total whatever the pool."""
+    if cfg.pool == "latest":
+        return {"latest": latest}
+    if cfg.pool == "initial" or r == 2:
+        return {"first": first, "second": second}
+    return {"first": first, "second": second, "latest": latest}
+
+
+def start_of(cfg: Alma, base: Any, first: Any, latest: Any) -> Any:
+    """Where round r's training starts: the base (section 3.4); for DPO, a checkpoint that can answer. [ours]"""
+    if cfg.start == "latest":
+        return latest
+    return first if cfg.train.objective == "dpo" else base
+
+
+def earlier_of(cfg: Alma, r: int, data: Any) -> Any:
+    """The rows that round r's join: D1 ∪ … ∪ D_{r-1}; for DPO, whose D1 holds no pairs, from D2 on."""
+    if cfg.data == "latest" or (cfg.select.pairs and r == 2):
+        return None
+    return data
+
+
+def seed(cfg: Alma, *path: str | int) -> int:
+    """The seed of one use of a stage: follows from the run's seed and its name, so that no two are alike."""
+    text = "/".join(str(step) for step in (cfg.seed, *path))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1

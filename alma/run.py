@@ -1,0 +1,156 @@
+"""One stage, once: name the work, skip it if it is sealed, fetch the inputs, call, publish, seal."""
+
+from __future__ import annotations
+
+import fcntl
+import inspect
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from alma.artifact import Artifact, Manifest, Ref, artifact_key, find_manifest
+from alma.cache import store_cache
+from alma.config import explain
+from alma.errors import ConfigError
+from alma.out import Out
+from alma.progress import Emit, silent
+from alma.sections import Section
+from alma.stages import Stage, load_stage
+from alma.store import Store
+
+SOURCE_FIELDS = {"source", "revision"}
+"""Not in a key: what a source holds is, by its hash, wherever it lies."""
+
+PARENT = "ALMA_PARENT_PID"
+"""Set for a stage that ``alma.local`` started: it stops when that process is gone."""
+
+Inputs = Mapping[str, Ref | None]
+
+
+def parse_section(stage: Stage, values: Mapping[str, Any]) -> Section:
+    """The stage's section from plain values. Raises ``ConfigError``."""
+    section = next((s for s in stage.sections if values.get("kind") in _kinds(s)), stage.sections[0])
+    try:
+        return section.model_validate(dict(values))
+    except ValidationError as error:
+        raise ConfigError(explain(error, f"stage {stage.name}", "section", section)) from error
+
+
+def name_work(stage: Stage, cfg: Section, inputs: Inputs, base: Path) -> tuple[Ref, dict[str, Any], dict[str, str]]:
+    """The artifact that this work leaves, its section as it is keyed, and what its source holds now."""
+    section = cfg.model_dump(mode="json", exclude=SOURCE_FIELDS)
+    identify: Callable[[Section, Path], dict[str, str]] | None = getattr(stage.module, "identify", None)
+    identity = identify(cfg, base) if identify else {}
+    given = {port: str(ref) for port, ref in inputs.items() if ref is not None}
+    key = artifact_key(stage.name, stage.version, section, given, identity)
+    return Ref(stage.name, key), section, identity
+
+
+def run(
+    name: str,
+    section: Section | Mapping[str, Any],
+    inputs: Inputs,
+    store: Store,
+    *,
+    base: Path | None = None,
+    emit: Emit = silent,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Manifest:
+    """Runs stage ``name`` and returns its manifest; a sealed artifact is returned at once.
+
+    ``inputs`` maps ports to artifacts of ``store``; ``base`` is the folder that relative sources refer to. Two
+    processes that run the same work on one machine take turns, and the second finds it sealed.
+    """
+    stage = load_stage(name)
+    cfg = section if isinstance(section, Section) else parse_section(stage, section)
+    base = base or Path.cwd()
+    check_ports(stage, inputs)
+    ref, keyed, identity = name_work(stage, cfg, inputs, base)
+    sealed = find_manifest(store, ref)
+    if sealed:
+        return sealed
+    with _turn(store, ref) as scratch:
+        sealed = find_manifest(store, ref)
+        if sealed:
+            return sealed
+        given = {port: source for port, source in inputs.items() if source is not None}
+        opened: dict[str, Any] = {port: Artifact.open(store, source) for port, source in given.items()}
+        out = Out(store, ref, scratch, emit=emit, stopping=stopping)
+        out.clear_folder()
+        extra = {"base": base} if "base" in inspect.signature(stage.module.run).parameters else {}
+        metrics = stage.module.run(cfg, **opened, **extra, out=out)
+        return out.seal(
+            kind=stage.kind(cfg),
+            version=stage.version,
+            section=keyed,
+            inputs={port: str(source) for port, source in given.items()},
+            identity=identity,
+            metrics=metrics,
+            device=_device(),
+        )
+
+
+def check_ports(stage: Stage, inputs: Inputs) -> None:
+    """Raises ``ConfigError`` for a port that the stage does not have, or lacks."""
+    unknown = sorted(set(inputs) - set(stage.ports))
+    if unknown:
+        raise ConfigError(f"stage {stage.name} has no input {unknown[0]!r}; it has: {', '.join(stage.ports) or 'none'}")
+    missing = [port for port, required in stage.ports.items() if required and inputs.get(port) is None]
+    if missing:
+        raise ConfigError(f"stage {stage.name} needs the input {missing[0]!r}: --in {missing[0]}=<stage>/<key>")
+
+
+@contextmanager
+def stop_signals() -> Iterator[Callable[[], bool]]:
+    """Yields a function that turns true on SIGTERM, SIGINT or the death of the process that started this stage.
+
+    A second signal ends the process at once.
+    """
+    asked = threading.Event()
+    parent = int(os.environ.get(PARENT, "0"))
+
+    def ask(signum: int, _: object) -> None:
+        if asked.is_set():
+            os._exit(128 + signum)
+        asked.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: asked.is_set() or (parent > 0 and os.getppid() != parent)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _turn(store: Store, ref: Ref) -> Iterator[Path]:
+    """Holds the work's scratch folder alone. It outlives a killed process; the lock does not."""
+    root = store.local(".scratch") or store_cache(store) / ".scratch"
+    locks = root / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / f"{ref.stage}-{ref.key}").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        scratch = root / ref.stage / ref.key
+        scratch.mkdir(parents=True, exist_ok=True)
+        yield scratch
+
+
+def _kinds(section: type[Section]) -> tuple[Any, ...]:
+    field = section.model_fields.get("kind")
+    return get_args(field.annotation) if field else ()
+
+
+def _device() -> str:
+    """What the work ran on, as far as it is known without importing torch."""
+    import sys
+
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return "cpu"

@@ -1,0 +1,126 @@
+"""Candidates become a pool: filters, exact and near duplicates, decontamination (paper section 3.1; details ours)."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from alma.artifact import Metrics, Rows
+from alma.errors import ConfigError, StageError
+from alma.out import Out
+from alma.records import PROMPT
+from alma.sections import Curate
+
+VERSION = 1
+
+NUM_PERMUTATIONS = 128
+NUM_BANDS = 16
+"""MinHash of 128 permutations in 16 bands of 8: two prompts at Jaccard 0.7 meet in a band with probability 0.61, at 0.8
+with 0.95, and are then compared by their whole signatures."""
+
+
+def run(cfg: Curate, *, candidates: Rows, evaluation: Rows | None = None, out: Out) -> Metrics:
+    """Keeps the first of every group of duplicates, in candidate order; counts what is dropped by reason."""
+    held_out = {normalise(t) for t in evaluation.table(["prompt"])["prompt"].to_pylist()} if evaluation else set()
+    pattern = _compile(cfg.pattern)
+    reasons: Counter[str] = Counter()
+    seen: set[str] = set()
+    kept: list[dict[str, str]] = []
+    near = None if cfg.near_duplicate == "off" else NearDuplicates(cfg.near_duplicate, cfg.seed)
+    rows = candidates.table(["id", "prompt", "ended"]).to_pylist()
+    with out.progress(len(rows), "candidates") as progress:
+        for row in rows:
+            progress.advance()
+            text = row["prompt"]
+            form = normalise(text)
+            reason = _flaw(cfg, pattern, text, ended=row["ended"])
+            if reason is None and form in held_out:
+                reason = "evaluation"
+            if reason is None and form in seen:
+                reason = "duplicate"
+            if reason is None and near is not None and near.meets(form):
+                reason = "near_duplicate"
+            if reason is not None:
+                reasons[reason] += 1
+                continue
+            seen.add(form)
+            kept.append({"id": out.row_id(len(kept)), "candidate_id": row["id"], "prompt": text})
+    if not kept:
+        raise StageError(f"none of {len(rows)} candidates is usable; dropped by reason: {dict(reasons)}")
+    out.write(pa.Table.from_pylist(kept, schema=PROMPT), "prompt", cfg.part_rows)
+    dropped = {f"num_{reason}": reasons[reason] for reason in sorted(REASONS)}
+    return {"num_candidates": len(rows), "num_prompts": len(kept), **dropped}
+
+
+REASONS = ("unfinished", "length", "pattern", "marker", "repetition", "evaluation", "duplicate", "near_duplicate")
+
+
+def normalise(text: str) -> str:
+    """Unicode compatibility form, case folded, white space joined: prompts with one form are exact duplicates."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def repetition(text: str) -> float:
+    """Share of the word 3-grams that repeat an earlier one, 0..1."""
+    words = text.split()
+    grams = list(zip(words, words[1:], words[2:], strict=False))
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+class NearDuplicates:
+    """Remembers texts; ``meets`` says whether one is within ``threshold`` of an earlier one (MinHash, Jaccard)."""
+
+    def __init__(self, threshold: float, seed: int) -> None:
+        from rensa import RMinHash, RMinHashLSH
+
+        self._minhash = RMinHash
+        self._threshold = threshold
+        self._seed = seed
+        self._index = RMinHashLSH(threshold=threshold, num_perm=NUM_PERMUTATIONS, num_bands=NUM_BANDS)
+        self._signatures: list[object] = []
+
+    def meets(self, text: str) -> bool:
+        """Whether an earlier text is a near duplicate; remembers ``text`` if not."""
+        signature = self._minhash(num_perm=NUM_PERMUTATIONS, seed=self._seed)
+        signature.update(list(_grams(text)))
+        for place in self._index.query(signature):
+            if signature.jaccard(self._signatures[place]) >= self._threshold:
+                return True
+        self._index.insert(len(self._signatures), signature)
+        self._signatures.append(signature)
+        return False
+
+
+def _grams(text: str, length: int = 5) -> Iterator[str]:
+    if len(text) <= length:
+        yield text
+        return
+    for start in range(len(text) - length + 1):
+        yield text[start : start + length]
+
+
+def _flaw(cfg: Curate, pattern: re.Pattern[str] | None, text: str, *, ended: bool) -> str | None:
+    if cfg.require_end and not ended:
+        return "unfinished"
+    if not cfg.min_chars <= len(text) <= cfg.max_chars:
+        return "length"
+    if pattern is not None and not pattern.fullmatch(text):
+        return "pattern"
+    if any(marker in text for marker in cfg.markers):
+        return "marker"
+    if repetition(text) > cfg.max_repetition:
+        return "repetition"
+    return None
+
+
+def _compile(pattern: str | None) -> re.Pattern[str] | None:
+    if pattern is None:
+        return None
+    try:
+        return re.compile(pattern, re.DOTALL)
+    except re.error as error:
+        raise ConfigError(f"curate.pattern = {pattern!r} is not a regular expression: {error}") from error

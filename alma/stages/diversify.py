@@ -1,0 +1,148 @@
+"""The pool in the order in which rounds draw from it: one unused prompt from each of K clusters (paper section 3.1).
+
+A round is a contiguous slice of this artifact, so it fetches only the parts that it draws from, and raising the number
+of rounds changes nothing that was drawn before.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from alma.artifact import Metrics, Rows
+from alma.engines import Floats
+from alma.errors import ConfigError, StageError
+from alma.out import Out
+from alma.records import DRAW
+from alma.sections import Diversify
+
+VERSION = 1
+
+Ints = npt.NDArray[np.int64]
+
+
+def run(cfg: Diversify, *, prompts: Rows, embeddings: Rows | None = None, out: Out) -> Metrics:
+    """Every prompt of the pool, once, in draw order."""
+    rows = prompts.table(["id", "prompt"])
+    count = rows.num_rows
+    if count < cfg.reserve + cfg.per_round:
+        raise StageError(
+            f"the pool has {count} prompts after curation; {cfg.reserve} for the judge and {cfg.per_round} for a round "
+            "are needed. Raise synthesize.num_attempts, or lower respond.num_prompts or distill.num_prompts"
+        )
+    rng = np.random.default_rng(cfg.seed)
+    map_P2: Floats | None = None
+    if cfg.method == "random":
+        clusters_P = np.zeros(count, dtype=np.int64)
+        order, num_repeats = rng.permutation(count), 0
+    else:
+        if embeddings is None:
+            raise ConfigError("diversify.method = 'kmeans' needs the input embeddings")
+        vectors_PD = _vectors(embeddings)
+        with out.progress(3, "steps") as progress:
+            clusters_P = cluster(vectors_PD, cfg.num_clusters, cfg.seed)
+            progress.advance()
+            map_P2 = _principal_plane(vectors_PD)
+            progress.advance()
+            order, num_repeats = draw_order(clusters_P, [cfg.reserve] if cfg.reserve else [], cfg.per_round, rng)
+            progress.advance()
+    columns = {
+        "id": [out.row_id(i) for i in range(count)],
+        "prompt_id": rows["id"].take(pa.array(order)),
+        "prompt": rows["prompt"].take(pa.array(order)),
+        "cluster": pa.array(clusters_P[order].astype(np.int32)),
+        "x": pa.nulls(count, pa.float32()) if map_P2 is None else pa.array(map_P2[order, 0].astype(np.float32)),
+        "y": pa.nulls(count, pa.float32()) if map_P2 is None else pa.array(map_P2[order, 1].astype(np.float32)),
+    }
+    out.write(pa.table(columns, schema=DRAW), "draw", cfg.part_rows)
+    return {
+        "num_prompts": count,
+        "num_clusters": len(np.unique(clusters_P)),
+        "largest_cluster": int(np.bincount(clusters_P).max()),
+        "num_repeated_clusters": num_repeats,
+    }
+
+
+def cluster(vectors_PD: Floats, num_clusters: int, seed: int) -> Ints:
+    """k-means labels (P,); at most one cluster per prompt."""
+    from sklearn.cluster import KMeans, MiniBatchKMeans
+
+    wanted = min(num_clusters, len(vectors_PD))
+    # Lloyd's algorithm where it is affordable; mini-batches, which see a sample, above that.
+    small = len(vectors_PD) * wanted <= 50_000_000
+    means = (
+        KMeans(wanted, n_init=1, random_state=seed)
+        if small
+        else MiniBatchKMeans(wanted, n_init=1, random_state=seed, batch_size=max(4096, 3 * wanted))
+    )
+    labels: Ints = means.fit_predict(vectors_PD).astype(np.int64)
+    return labels
+
+
+def draw_order(
+    clusters_P: Ints, first_rounds: Sequence[int], per_round: int, rng: np.random.Generator
+) -> tuple[Ints, int]:
+    """A permutation of the prompts whose slices of ``first_rounds`` and then ``per_round`` hold each cluster once.
+
+    Clusters take turns in random order, without replacement until all had theirs. Where fewer clusters with unused
+    prompts are left than a slice needs, a cluster serves twice in it; the number of such repeats is returned beside
+    the order.
+    """
+    members: dict[int, list[int]] = {}
+    for place in rng.permutation(len(clusters_P)):
+        members.setdefault(int(clusters_P[place]), []).append(int(place))
+    turns: deque[int] = deque()
+    order: list[int] = []
+    repeats = 0
+    sizes = deque(first_rounds)
+    while len(order) < len(clusters_P):
+        size = min(sizes.popleft() if sizes else per_round, len(clusters_P) - len(order))
+        drawn: set[int] = set()
+        for _ in range(size):
+            turn = _next_turn(turns, members, drawn, rng)
+            repeats += turn in drawn
+            drawn.add(turn)
+            order.append(members[turn].pop())
+            if not members[turn]:
+                del members[turn]
+    return np.array(order, dtype=np.int64), repeats
+
+
+def _next_turn(turns: deque[int], members: dict[int, list[int]], drawn: set[int], rng: np.random.Generator) -> int:
+    """The next cluster that has prompts left, one not yet drawn in this slice where there is one."""
+    waiting = 0
+    while waiting < len(turns):
+        turn = turns.popleft()
+        if turn not in members:
+            continue
+        if turn not in drawn:
+            return turn
+        turns.append(turn)  # keeps its turn for the next slice
+        waiting += 1
+    waiting_turns = set(turns)
+    fresh = [c for c in members if c not in drawn and c not in waiting_turns]
+    if not fresh and not turns:
+        fresh = list(members)
+    if not fresh:
+        return turns.popleft()
+    rng.shuffle(fresh)
+    turns.extend(fresh[1:])
+    return fresh[0]
+
+
+def _vectors(embeddings: Rows) -> Floats:
+    column = embeddings.table(["vector"])["vector"].combine_chunks()
+    return np.asarray(column.flatten()).reshape(len(column), -1).astype(np.float64)
+
+
+def _principal_plane(vectors_PD: Floats) -> Floats:
+    """The first two principal components, (P, 2), for the prompt map."""
+    from sklearn.decomposition import PCA
+
+    width = min(2, *vectors_PD.shape)
+    plane = PCA(width, random_state=0).fit_transform(vectors_PD)
+    return np.pad(plane, ((0, 0), (0, 2 - width)))

@@ -1,0 +1,182 @@
+"""Takes in what people bring: rows with human labels, and the base model. Everything is checked here, first.
+
+The artifact's name follows from the content, not from where it lay: the same file elsewhere is the same artifact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow as pa
+
+from alma import sources
+from alma.artifact import Metrics
+from alma.cache import sha256_file
+from alma.errors import DataError
+from alma.out import Out
+from alma.prompts import CHAT_TEMPLATE
+from alma.records import SCHEMAS
+from alma.sections import IngestModel, IngestRows
+from alma.sources import models
+from alma.sources.columns import Columns, Fault, explain_missing
+from alma.sources.rows import Bad, Row, column_names, read_rows
+from alma.sources.weights import num_parameters
+
+VERSION = 1
+PART_ROWS = 65536
+NUM_SHOWN = 5
+
+RECORDS = {"pairs": "pair", "scores": "score", "prompts": "evaluation_prompt"}
+
+
+def identify(cfg: IngestRows | IngestModel, base: Path) -> dict[str, str]:
+    """What the source holds now: content hashes, or the pinned commit on the Hub.
+
+    A relative ``cfg.source`` starts at ``base``. An ``s3://`` source is read in full.
+    Raises ``DataError`` where nothing is there.
+    """
+    if sources.scheme(cfg) == "hf":
+        from alma.sources import hub
+
+        return hub.identity(cfg)
+    with TemporaryDirectory(prefix="alma-") as scratch:
+        if isinstance(cfg, IngestModel):
+            folder = sources.fetch_model(cfg, base, Path(scratch))
+            return {"sha256": models.digest(folder, cfg.source)}
+        (path,) = sources.fetch_rows(cfg, base, Path(scratch))
+        return {"format": path.suffix.lower(), "sha256": sha256_file(path)}
+
+
+def run(cfg: IngestRows | IngestModel, *, base: Path, out: Out) -> Metrics:
+    """Publishes the rows or the model that ``cfg.source`` names. Raises ``DataError`` with what to mend."""
+    scratch = out.scratch / "source"
+    scratch.mkdir(parents=True, exist_ok=True)
+    return _model(cfg, base, scratch, out) if isinstance(cfg, IngestModel) else _rows(cfg, base, scratch, out)
+
+
+def _model(cfg: IngestModel, base: Path, scratch: Path, out: Out) -> Metrics:
+    folder = sources.fetch_model(cfg, base, scratch)
+    shapes = models.check_model(folder, cfg.source)
+    files = models.model_files(folder, cfg.source)
+    num_bytes = sum(file.stat().st_size for file in files)
+    with out.progress(num_bytes, "bytes") as progress:
+        models.copy_model(files, out.folder, progress.advance)
+    added = models.add_chat_template(out.folder, cfg.source, cfg.chat_template, CHAT_TEMPLATE)
+    from alma.engines.chat import check_chat
+
+    check_chat(out.folder)
+    return {"num_parameters": num_parameters(shapes), "bytes": num_bytes, "chat_template_added": int(added)}
+
+
+@dataclass(slots=True)
+class _Read:
+    """What has been read so far."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    bad: list[tuple[str, Bad]] = field(default_factory=list)  # where it stands, in words
+    num_read: int = 0
+    num_duplicates: int = 0
+    first: Row | None = None
+    contents: set[tuple[Any, ...]] = field(default_factory=set)
+    ids: dict[str, str] = field(default_factory=dict)  # id → where it stands
+
+    def add(self, row: dict[str, Any], where: str) -> None:
+        """Keeps ``row`` unless the same stands there already. Raises ``Fault`` for an id of another row."""
+        content = tuple(value for name, value in row.items() if name != "id")
+        if content in self.contents:
+            self.num_duplicates += 1
+            return
+        if row["id"] is not None and row["id"] in self.ids:
+            raise Fault("id occurs twice", f"id {row['id']!r} is already that of {self.ids[row['id']]}")
+        if row["id"] is not None:
+            self.ids[row["id"]] = where
+        self.contents.add(content)
+        self.rows.append(row)
+
+
+def _rows(cfg: IngestRows, base: Path, scratch: Path, out: Out) -> Metrics:
+    columns = Columns(cfg.kind, cfg.columns)
+    paths = sources.fetch_rows(cfg, base, scratch)
+    read = _read(cfg, paths, columns)
+    _judge(cfg, paths, columns, read)
+    out.aside([{"where": where, "reason": b.reason, "detail": b.detail, "row": b.raw} for where, b in read.bad])
+    table = pa.Table.from_pylist(
+        [{"id": out.row_id(i), "source_id": row.pop("id"), **row} for i, row in enumerate(read.rows)],
+        schema=SCHEMAS[RECORDS[cfg.kind]],
+    )
+    out.write(table, RECORDS[cfg.kind], PART_ROWS)
+    lengths: Metrics = {
+        f"mean_{name}_chars": sum(len(row[name]) for row in read.rows) / len(read.rows)
+        for name in ("prompt", "response")
+        if name in table.column_names
+    }
+    return {
+        "num_read": read.num_read,
+        "num_rows": len(read.rows),
+        "num_duplicates": read.num_duplicates,
+        "num_bad": len(read.bad),
+        **lengths,
+    }
+
+
+def _read(cfg: IngestRows, paths: list[Path], columns: Columns) -> _Read:
+    """Reads until ``cfg.limit`` distinct good rows are there."""
+    read = _Read()
+    for where, path, found in _all(paths, columns):
+        if len(read.rows) == cfg.limit:
+            break
+        read.num_read += 1
+        if isinstance(found, Bad):
+            read.bad.append((where, found))
+            continue
+        read.first = read.first or found
+        try:
+            row = columns.read(found.values, numbers_are_text=path.suffix.lower() == ".csv")
+            read.add(row, where)
+        except Fault as fault:
+            read.bad.append((where, Bad(found.line, fault.reason, fault.detail, found.values)))
+            continue
+        if row["id"] is None:
+            row["id"] = str(found.line) if len(paths) == 1 else f"{path.stem}:{found.line}"
+    return read
+
+
+def _all(paths: list[Path], columns: Columns) -> Iterator[tuple[str, Path, Row | Bad]]:
+    for path in paths:
+        unit = "row" if path.suffix.lower() == ".parquet" else "line"
+        prefix = f"{path.name} " if len(paths) > 1 else ""
+        for found in read_rows(path, set(columns.theirs.values())):
+            yield f"{prefix}{unit} {found.line}", path, found
+
+
+def _judge(cfg: IngestRows, paths: list[Path], columns: Columns, read: _Read) -> None:
+    """Raises ``DataError`` where too little is usable, on one screen."""
+    name = cfg.source
+    if read.num_read == 0:
+        raise DataError(f"{name}: holds no rows ({paths[0]})")
+    if read.first is not None:
+        for ours in columns.never_found():
+            there = column_names(paths[0], read.first)
+            raise DataError(f"{name}: {explain_missing(ours, columns.theirs[ours], there)}")
+    share = len(read.bad) / read.num_read
+    if share > cfg.max_bad_share or not read.rows:
+        shown = "".join(f"  {where}: {bad.detail}\n" for where, bad in read.bad[:NUM_SHOWN])
+        more = f"  … and {len(read.bad) - NUM_SHOWN} more\n" if len(read.bad) > NUM_SHOWN else ""
+        reasons = ", ".join(f"{n} × {reason}" for reason, n in Counter(b.reason for _, b in read.bad).most_common(8))
+        remedy = "mend them"
+        if read.rows:
+            remedy += f", or set max_bad_share = {_rounded_up(share)} to have such rows set aside"
+        raise DataError(
+            f"{name}: {len(read.bad)} of {read.num_read} rows are not usable "
+            f"(max_bad_share = {cfg.max_bad_share:g})\n{shown}{more}By reason: {reasons}. Remedy: {remedy}"
+        )
+
+
+def _rounded_up(share: float) -> float:
+    return math.ceil(share * 1000 - 1e-9) / 1000  # 0.2 is 0.2000000000000000111

@@ -1,0 +1,105 @@
+"""p(0..10) of every response, read at one position of one forward pass (paper section 3.3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from alma.artifact import Metrics, Model, Rows
+from alma.engines import Rating, Scorer, load_scorer
+from alma.errors import StageError
+from alma.out import Out
+from alma.prompts import judge_prefix, judge_suffix
+from alma.records import RATINGS
+from alma.sections import Evaluate, Judge
+from alma.statistics import pairwise_accuracy
+
+VERSION = 1
+
+
+def run(cfg: Judge, *, judge: Model, responses: Rows, out: Out) -> Metrics:
+    """One judgement per response, in their order; responses with human scores are also an examination of the judge."""
+    responses.expect("response", "score")
+    human = responses.manifest.schema_name == "score"
+    unparsable = 0
+    with load_scorer(cfg, judge.folder) as scorer:
+        for part, progress in out.each(len(responses), cfg.part_rows, "responses"):
+            given = responses.table(None, part.start, part.stop).to_pylist()
+            ratings = rate(cfg, scorer, [(row["prompt"], row["response"]) for row in given])
+            rows = [
+                {
+                    "id": out.row_id(part.start + i),
+                    "response_id": row["id"],
+                    "prompt_id": row.get("prompt_id") or row["id"],
+                    "judge_id": str(judge.ref),
+                    "checkpoint_id": row.get("checkpoint_id"),
+                    "prompt": row["prompt"],
+                    "response": row["response"],
+                    "num_tokens": row.get("num_tokens"),
+                    "ended": row.get("ended"),
+                    "human_score": row.get("score"),
+                    **reading(cfg, rating),
+                }
+                for i, (row, rating) in enumerate(zip(given, ratings, strict=True))
+            ]
+            progress.advance(len(rows))
+            out.publish(part, "judgement", rows, {"num_unparsable": sum(not r["parsed"] for r in rows)})
+    unparsable = out.counts().get("num_unparsable", 0)
+    if unparsable > cfg.max_bad_share * len(responses):
+        raise StageError(
+            f"{unparsable} of {len(responses)} judgements put less than min_mass = {cfg.min_mass} on the scale, more "
+            f"than max_bad_share = {cfg.max_bad_share} allows: the judge does not know the rating format. Check that "
+            "judge.template is the one it was trained with and ends where the rating begins"
+        )
+    return examination(out) if human else {}
+
+
+def rate(cfg: Judge | Evaluate, scorer: Scorer, pairs: Sequence[tuple[str, str]]) -> list[Rating]:
+    """Rates (prompt, response) pairs; neighbours with one prompt share its computation."""
+    ratings: list[Rating] = []
+    groups = [
+        (prompt, [response for _, response in group]) for prompt, group in groupby(pairs, key=lambda pair: pair[0])
+    ]
+    scored = scorer.score(
+        [judge_prefix(cfg.template, prompt) for prompt, _ in groups],
+        [[judge_suffix(cfg.template, response) for response in several] for _, several in groups],
+        max_tokens=cfg.max_tokens,
+    )
+    for several in scored:
+        ratings.extend(several)
+    return ratings
+
+
+def reading(cfg: Judge | Evaluate, rating: Rating) -> dict[str, Any]:
+    """The columns of a judgement that follow from its distribution."""
+    probs_R = np.array(rating.probs_R)
+    scale_R = np.array(RATINGS)
+    mean = float(probs_R @ scale_R)
+    return {
+        "probs": probs_R.tolist(),
+        "mass": rating.mass,
+        "mean": mean,
+        "std": float(np.sqrt(max(0.0, float(probs_R @ (scale_R - mean) ** 2)))),
+        "integer": int(probs_R.argmax()),
+        "parsed": rating.mass >= cfg.min_mass,
+    }
+
+
+def examination(out: Out) -> Metrics:
+    """Agreement with the human scores: pairs of one prompt, and the mean absolute difference."""
+    rows = [row for row in out.read_back(["prompt", "human_score", "mean", "integer", "parsed"]) if row["parsed"]]
+    if not rows:
+        return {}
+    prompts = [row["prompt"] for row in rows]
+    human = [row["human_score"] for row in rows]
+    means = [row["mean"] for row in rows]
+    real, num_pairs = pairwise_accuracy(prompts, human, means)
+    integer, _ = pairwise_accuracy(prompts, human, [row["integer"] for row in rows])
+    error = float(np.mean(np.abs(np.array(human) - np.array(means))))
+    metrics: Metrics = {"num_pairs": num_pairs, "mean_absolute_error": error}
+    if num_pairs:
+        metrics |= {"pairwise_accuracy": real, "pairwise_accuracy_integer": integer}
+    return metrics

@@ -1,0 +1,108 @@
+"""Estimates and intervals that ``evaluate``, ``judge`` and ``report`` share: pure functions on arrays.
+
+Axes: N samples of one prompt. All intervals are two-sided, 95% unless ``z`` says otherwise. Undefined results are NaN,
+never a made-up number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats  # type: ignore[import-untyped]  # comes with scikit-learn
+
+Floats = npt.NDArray[np.float64]
+Z_95 = 1.959963984540054
+"""Standard normal quantile of a two-sided 95% interval."""
+
+
+def wilson(k: int, n: int, z: float = Z_95) -> tuple[float, float]:
+    """Interval (low, high) of a share of which ``k`` of ``n`` were seen; (0, 1) when nothing was seen.
+
+    Wilson 1927, JASA 22:209; unlike p ± z·se it stays inside [0, 1] and is not empty at k = 0 or n.
+    Raises ``ValueError`` unless 0 <= k <= n.
+    """
+    if not 0 <= k <= n:
+        raise ValueError(f"k = {k} is not between 0 and n = {n}")
+    if n == 0:
+        return 0.0, 1.0
+    share, shrink = k / n, 1 + z * z / n
+    centre = (share + z * z / (2 * n)) / shrink
+    half = z / shrink * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    # At the ends centre and half are equal in exact arithmetic; rounding must not leave the share outside.
+    return float(min(max(0.0, centre - half), share)), float(max(min(1.0, centre + half), share))
+
+
+def mean_and_error(values: npt.ArrayLike) -> tuple[float, float]:
+    """Mean and its standard error (ddof 1). The error of a single value is NaN, both are of none."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.size == 0:
+        return float("nan"), float("nan")
+    error = float(array.std(ddof=1) / np.sqrt(array.size)) if array.size > 1 else float("nan")
+    return float(array.mean()), error
+
+
+def best_of_n_weights(num_samples: int, n: int) -> Floats:
+    """(N,) probability that the i-th best of N samples is the best of a random subset of n, without replacement.
+
+    w_i = C(N - i, n - 1) / C(N, n), by its recurrence, so that no binomial overflows. Raises ``ValueError`` unless
+    1 <= n <= N.
+    """
+    if not 1 <= n <= num_samples:
+        raise ValueError(f"n = {n} is not between 1 and the number of samples, {num_samples}")
+    ranks = np.arange(1, num_samples)
+    ratios = np.maximum(num_samples - ranks - n + 1, 0) / (num_samples - ranks)
+    return np.asarray(n / num_samples * np.concatenate(([1.0], np.cumprod(ratios))), dtype=np.float64)
+
+
+def expected_best(scores_N: npt.ArrayLike, n: int) -> float:
+    """Expected highest score among n of the N samples: the mean over all subsets of size n, in closed form."""
+    scores = -np.sort(-np.asarray(scores_N, dtype=np.float64))
+    return float(best_of_n_weights(scores.size, n) @ scores)
+
+
+def expected_pick(scores_N: npt.ArrayLike, values_N: npt.ArrayLike, n: int) -> float:
+    """Expected value of the highest-scored of n of the N samples; equal scores are drawn between at random."""
+    scores, values = np.asarray(scores_N, dtype=np.float64), np.asarray(values_N, dtype=np.float64)
+    if scores.shape != values.shape:
+        raise ValueError(f"{scores.size} scores for {values.size} values")
+    # Samples of one score are exchangeable, so each counts as the mean of its kind.
+    _, kind = np.unique(-scores, return_inverse=True)
+    means = np.bincount(kind, weights=values) / np.bincount(kind)
+    return float(best_of_n_weights(scores.size, n) @ means[np.sort(kind)])
+
+
+def expected_any(correct_N: npt.ArrayLike, n: int) -> float:
+    """Probability that a random subset of n of the N samples holds a correct one: 1 - C(N - c, n) / C(N, n)."""
+    return expected_best(np.asarray(correct_N, dtype=bool), n)
+
+
+def pairwise_accuracy(
+    groups: Sequence[Any] | npt.NDArray[Any], human: npt.ArrayLike, predicted: npt.ArrayLike
+) -> tuple[float, int]:
+    """Share of pairs that two scores order alike, and the number of pairs.
+
+    A pair is two rows of one group (a prompt) whose human scores differ; equal predictions count one half. Without
+    such a pair the share is NaN.
+    """
+    _, group = np.unique(np.asarray(groups), return_inverse=True)
+    human_, predicted_ = np.asarray(human, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
+    order = np.argsort(group, kind="stable")
+    agreement, pairs = 0.0, 0
+    for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
+        first, second = np.triu_indices(rows.size, k=1)
+        wanted = np.sign(human_[rows][first] - human_[rows][second])
+        given = np.sign(predicted_[rows][first] - predicted_[rows][second])
+        agreement += float(((1 + wanted * given) / 2)[wanted != 0].sum())
+        pairs += int((wanted != 0).sum())
+    return (agreement / pairs if pairs else float("nan")), pairs
+
+
+def spearman(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
+    """Rank correlation; NaN where one side is constant or there are fewer than two rows."""
+    ranks = [stats.rankdata(np.asarray(values, dtype=np.float64)) for values in (first, second)]
+    if ranks[0].size < 2 or any(np.ptp(each) == 0 for each in ranks):
+        return float("nan")
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
