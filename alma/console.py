@@ -21,8 +21,8 @@ from alma.store import Store, open_store
 def run_recipe(cfg: Alma, run_file: Path, store_uri: str, *, as_json: bool, isolate: bool) -> Outcome:
     """Runs the method, keeps a list of what ran in ``runs/`` of the store, prints the outcome."""
     store = open_store(store_uri)
-    with stop_signals() as stopping, display(force_json=as_json) as show:
-        local = Local(store, run_file.resolve().parent, show, isolate=isolate, stopping=stopping)
+    with stop_signals() as stop, display(force_json=as_json) as show:
+        local = Local(store, run_file.resolve().parent, show, isolate=isolate, stop=stop)
         try:
             outcome = alma(cfg, local)
         finally:

@@ -11,10 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from alma.artifact import Manifest, Ref, find_manifest
-from alma.errors import AccessError, AlmaError, ConfigError, DataError, IntegrityError, StageError, Stopped
-from alma.errors import StoreUnavailableError, TransientError
+from alma.errors import (
+    AccessError,
+    AlmaError,
+    ConfigError,
+    DataError,
+    IntegrityError,
+    StageError,
+    Stopped,
+    StoreUnavailableError,
+    TransientError,
+)
 from alma.progress import Event
-from alma.run import PARENT, check_ports, name_work, run
+from alma.run import PARENT, Stop, check_ports, name_work, run
 from alma.sections import Section
 from alma.stages import load_stage
 from alma.store import Store
@@ -39,18 +48,18 @@ class Local:
         show: Show,
         *,
         isolate: bool = True,
-        stopping: Callable[[], bool] = lambda: False,
+        stop: Stop | None = None,
     ) -> None:
         self.store = store
         self.base = base
         self.done: dict[str, Manifest] = {}
         self._show = show
         self._isolate = isolate
-        self._stopping = stopping
+        self._stop = stop or Stop()
 
     def __call__(self, stage: str, section: Section, *, label: str, **inputs: Ref | None) -> Ref:
         """Runs the stage unless its artifact is sealed; see ``alma.recipes.Do``."""
-        if self._stopping():
+        if self._stop():
             raise Stopped("stopped as asked; run the same command again to go on")
         loaded = load_stage(stage)
         check_ports(loaded, inputs)
@@ -68,7 +77,7 @@ class Local:
                     self.store,
                     base=self.base,
                     emit=lambda event: self._show(label, event),
-                    stopping=self._stopping,
+                    stopping=self._stop,
                 )
             manifest = find_manifest(self.store, ref)
             if manifest is None:
@@ -94,8 +103,12 @@ class Local:
             env=environment,
             start_new_session=True,
         )
-        error, lines = self._follow(child, label)
-        code = child.wait()
+        self._stop.then = child.terminate  # it publishes what it has and exits; we wait for that
+        try:
+            error, lines = self._follow(child, label)
+            code = child.wait()
+        finally:
+            self._stop.then = lambda: None
         if code:
             raise _as_raised(error, code, label, lines)
 

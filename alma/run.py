@@ -106,23 +106,33 @@ def check_ports(stage: Stage, inputs: Inputs) -> None:
         raise ConfigError(f"stage {stage.name} needs the input {missing[0]!r}: --in {missing[0]}=<stage>/<key>")
 
 
-@contextmanager
-def stop_signals() -> Iterator[Callable[[], bool]]:
-    """Yields a function that turns true on SIGTERM, SIGINT or the death of the process that started this stage.
+class Stop:
+    """Whether this process was asked to stop; calling it says so. ``then`` is called once when it is asked."""
 
-    A second signal ends the process at once.
-    """
-    asked = threading.Event()
-    parent = int(os.environ.get(PARENT, "0"))
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self._parent = int(os.environ.get(PARENT, "0"))
+        self.then: Callable[[], object] = lambda: None
 
-    def ask(signum: int, _: object) -> None:
-        if asked.is_set():
+    def __call__(self) -> bool:
+        """Whether to stop."""
+        return self._asked.is_set() or (self._parent > 0 and os.getppid() != self._parent)
+
+    def ask(self, signum: int, _: object = None) -> None:
+        """The signal handler. A second signal ends the process at once."""
+        if self._asked.is_set():
             os._exit(128 + signum)
-        asked.set()
+        self._asked.set()
+        self.then()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+
+@contextmanager
+def stop_signals() -> Iterator[Stop]:
+    """Yields what turns true on SIGTERM, SIGINT or the death of the process that started this stage."""
+    stop = Stop()
+    before = {number: signal.signal(number, stop.ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield lambda: asked.is_set() or (parent > 0 and os.getppid() != parent)
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -74,6 +74,8 @@ class S3Store:
             attempts = ATTEMPTS if asked is None else asked
             config = Config(retries={"total_max_attempts": attempts}, connect_timeout=10, read_timeout=60)
             self.client: S3Client = boto3.Session(botocore_session=session).client("s3", config=config)
+        except NO_LOGIN as error:  # half of a pair is noticed here already, none at the first request
+            raise AccessError(self._no_login(error)) from error
         except (BotoCoreError, ValueError) as error:
             raise ConfigError(f"{self.uri}: the AWS settings are not usable: {error}") from error
         self.endpoint = hide_login(self.client.meta.endpoint_url)
@@ -176,7 +178,7 @@ class S3Store:
     def _failed(self, error: BotoCoreError) -> Exception | None:
         """What it means that there was no answer."""
         if isinstance(error, NO_LOGIN):
-            return AccessError(f"{self.uri}: no usable credentials ({type(error).__name__}); {REMEDY}")
+            return AccessError(self._no_login(error))
         if isinstance(error, boto.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
             return ConfigError(f"{self.uri}: the certificate of {self.endpoint} is not trusted; set AWS_CA_BUNDLE")
         if isinstance(error, (boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError)):
@@ -187,6 +189,9 @@ class S3Store:
         if isinstance(error, boto.FlexibleChecksumError):
             return StoreUnavailableError(f"{self.uri}: bytes from {self.endpoint} arrived damaged")
         return None
+
+    def _no_login(self, error: Exception) -> str:
+        return f"{self.uri}: no usable credentials ({type(error).__name__}); {REMEDY}"
 
     def _has_bucket(self) -> bool:
         """Whether the bucket is there, as far as we may know: who may not look at it is refused, not told."""

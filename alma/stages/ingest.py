@@ -70,7 +70,10 @@ def _model(cfg: IngestModel, base: Path, scratch: Path, out: Out) -> Metrics:
     added = models.add_chat_template(out.folder, cfg.source, cfg.chat_template, CHAT_TEMPLATE)
     from alma.engines.chat import check_chat
 
-    check_chat(out.folder)
+    try:
+        check_chat(out.folder)
+    except DataError as error:  # it knows only where the copy lies
+        raise DataError(f"{cfg.source}: {str(error).replace(str(out.folder), 'the model')}") from error
     return {"num_parameters": num_parameters(shapes), "bytes": num_bytes, "chat_template_added": int(added)}
 
 

@@ -46,7 +46,8 @@ def run(cfg: Select, *, judgements: Rows, previous: Rows | None = None, out: Out
             gains.append(max(scores) - sum(scores) / len(scores))
     if len(rows) == num_previous:
         raise StageError(
-            f"no prompt of {judgements.ref} has a usable response ({num_unparsable} unparsable judgements)"
+            f"no prompt of {judgements.ref} has a usable response: {num_unparsable} of {len(table)} judgements are "
+            f"unparsable, {num_unfinished} responses unfinished"
         )
     for index, row in enumerate(rows):
         row["id"] = out.row_id(index)

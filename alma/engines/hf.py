@@ -1,0 +1,102 @@
+"""Generation with transformers: ``HfGenerator``. Scoring is in ``hf_score``, embedding in ``hf_embed``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from alma.engines import Completion
+from alma.engines.chat import prompt_text, stop_ids
+from alma.engines.hf_decode import Rows, decode
+from alma.engines.hf_model import HfModel
+from alma.engines.hf_text import EXACT, StopTexts
+from alma.errors import ConfigError, DataError
+from alma.sections import Inference, Sampling
+
+
+class HfGenerator(HfModel):
+    """``alma.engines.Generator`` over transformers.
+
+    A sample's tokens come from uniforms of its own seed, so they do not depend on order, neighbours or sharding; what
+    remains is the last bit of the logits, which batch shape and padding may change, most in bfloat16.
+
+    A row stops at an end token (``alma.engines.chat.stop_ids``), at a stop text, after ``max_new_tokens``, or where the
+    context is full.
+    """
+
+    def __init__(self, cfg: Inference, model: Path) -> None:
+        super().__init__(cfg, model)
+        self.end_ids = torch.tensor(sorted(stop_ids(model, self.tokenizer)), device=self.device)
+
+    @cached_property
+    def texts_V(self) -> list[str]:
+        """Each token alone as text; empty for ids that the tokenizer does not know."""
+        known = len(self.tokenizer)
+        texts_V: list[str] = self.tokenizer.batch_decode([[each] for each in range(known)], **EXACT)
+        return texts_V + [""] * (self.num_ids - known)
+
+    def chat(self, prompt: str) -> str:
+        """See ``alma.engines.Generator``. A model without a (working) chat template raises ``DataError``."""
+        return prompt_text(self.tokenizer, prompt)
+
+    def generate(
+        self,
+        texts_P: Sequence[str],
+        seeds_PN: Sequence[Sequence[int]],
+        sampling: Sampling | None,
+        *,
+        max_new_tokens: int,
+        stop: Sequence[str] = (),
+        on_tokens: Callable[[int], None] = lambda _: None,
+    ) -> list[list[Completion]]:
+        """See ``alma.engines.Generator``."""
+        ids_PT = self.encode(texts_P)
+        for place, ids in enumerate(ids_PT):
+            if self.context is not None and len(ids) >= self.context:
+                raise DataError(
+                    f"text {place} ({texts_P[place][:80]!r}…) has {len(ids)} tokens; the model of {self.path} has a "
+                    f"context of {self.context} and needs one of them to answer"
+                )
+        if "" in stop:
+            raise ConfigError("stop holds an empty text, which would end every continuation at once; remove it")
+        stops = StopTexts(self.tokenizer, self.texts_V if stop else (), stop, self.device)
+        completions: dict[tuple[int, int], Completion] = {}
+        for batch in self._batches(ids_PT, seeds_PN):
+            rank = {place: at for at, place in enumerate(dict.fromkeys(place for place, _ in batch))}
+            rows = Rows(
+                prompt_B=[rank[place] for place, _ in batch],
+                limits_B=[self._limit(len(ids_PT[place]), max_new_tokens) for place, _ in batch],
+                uniforms_BT=None
+                if sampling is None
+                else uniforms([seeds_PN[place][sample] for place, sample in batch], max_new_tokens),
+            )
+            with torch.inference_mode():
+                done = decode(self, [ids_PT[each] for each in rank], rows, sampling, stops, self.end_ids, on_tokens)
+            completions.update(zip(batch, done, strict=True))
+        return [[completions[place, sample] for sample in range(len(seeds))] for place, seeds in enumerate(seeds_PN)]
+
+    def _batches(
+        self, ids_PT: Sequence[Sequence[int]], seeds_PN: Sequence[Sequence[int]]
+    ) -> Iterator[list[tuple[int, int]]]:
+        """Samples as (prompt, sample) in batches of prompts of about the same length, the longest first.
+
+        The longest first so that too large a batch fails at once.
+        """
+        order = sorted(range(len(ids_PT)), key=lambda place: -len(ids_PT[place]))
+        samples = [(place, sample) for place in order for sample in range(len(seeds_PN[place]))]
+        for start in range(0, len(samples), self.cfg.batch_rows):
+            yield samples[start : start + self.cfg.batch_rows]
+
+    def _limit(self, num_tokens: int, max_new_tokens: int) -> int:
+        return max_new_tokens if self.context is None else min(max_new_tokens, self.context - num_tokens)
+
+
+def uniforms(seeds_B: Sequence[int], num: int) -> torch.Tensor:
+    """The numbers in [0, 1) that decide the tokens of each seed's sample: (B, num) float32."""
+    return torch.from_numpy(
+        np.stack([np.random.Generator(np.random.PCG64(seed)).random(num, dtype=np.float32) for seed in seeds_B])
+    )

@@ -1,0 +1,160 @@
+"""The decode loop: one prefill per prompt, its cache repeated for its samples, finished rows taken out.
+
+Axes: P prompts, B samples (rows of the batch), T tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import pad
+from transformers import DynamicCache
+
+from alma.engines import Completion
+from alma.engines.hf_model import HfModel, positions_of
+from alma.engines.hf_text import StopTexts, continuations
+from alma.sections import Sampling
+
+_COMPACT_BELOW = 0.9
+"""Rows are taken out when fewer than this share still runs: taking out copies the cache, keeping costs arithmetic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The samples of one batch: ``prompt_B`` numbers the prompts, ``limits_B`` is each row's most new tokens.
+
+    ``uniforms_BT`` holds one number in [0, 1) per row and step; ``None`` decodes greedily.
+    """
+
+    prompt_B: list[int]
+    limits_B: list[int]
+    uniforms_BT: torch.Tensor | None
+
+
+def decode(
+    lm: HfModel,
+    ids_PT: Sequence[Sequence[int]],
+    rows: Rows,
+    sampling: Sampling | None,
+    stops: StopTexts,
+    end_ids: torch.Tensor,
+    on_tokens: Callable[[int], None],
+) -> list[Completion]:
+    """Continues prompt ``prompt_B[b]`` for every row b."""
+    num_rows, num_steps = len(rows.prompt_B), max(rows.limits_B)
+    before_B = [ids_PT[each][-1] for each in rows.prompt_B]
+    # By row; what shrinks with the batch is in _Running.
+    tokens_BT = torch.zeros(num_rows, num_steps, dtype=torch.long, device=lm.device)
+    length_B = torch.zeros(num_rows, dtype=torch.long, device=lm.device)
+    ended_B = torch.zeros(num_rows, dtype=torch.bool, device=lm.device)
+    cut_texts: dict[int, str] = {}
+
+    running, logits_BV = _prefill(lm, ids_PT, rows)
+    num_open = num_rows
+    for step in range(num_steps):
+        uniform_B = None if running.uniforms_BT is None else running.uniforms_BT[:, step]
+        token_B = choose(logits_BV, uniform_B, sampling)
+        tokens_BT[running.row_B, step] = token_B
+        on_tokens(num_open)
+        ended = running.open_B & torch.isin(token_B, end_ids)
+        for place in stops.candidates(token_B, running.open_B & ~ended):
+            row = int(running.row_B[place])
+            text = stops.cut(before_B[row], tokens_BT[row, : step + 1].tolist())
+            if text is not None:
+                cut_texts[row] = text
+                ended[place] = True
+        done = running.open_B & (ended | (running.limit_B <= step + 1))
+        length_B[running.row_B[done]] = step + 1
+        ended_B[running.row_B[ended]] = True
+        running.open_B &= ~done
+        num_open = int(running.open_B.sum())
+        if num_open == 0:
+            break
+        if num_open < _COMPACT_BELOW * len(token_B):
+            keep = running.open_B.nonzero()[:, 0]
+            running.keep(keep)
+            token_B = token_B[keep]
+        logits_BV = running.step(lm, token_B, step)
+
+    ends = set(end_ids.tolist())
+    lengths, endeds = length_B.tolist(), ended_B.tolist()
+    kept_BT = [ids[:length] for ids, length in zip(tokens_BT.tolist(), lengths, strict=True)]
+    kept_BT = [ids[:-1] if ids[-1] in ends else ids for ids in kept_BT]
+    texts = continuations(lm.tokenizer, before_B, kept_BT)
+    return [
+        Completion(text=cut_texts.get(row, text), num_tokens=lengths[row], ended=endeds[row])
+        for row, text in enumerate(texts)
+    ]
+
+
+@dataclass(slots=True)
+class _Running:
+    """The rows still in the batch. ``row_B`` are their numbers; ``open_B`` is false for those that are done."""
+
+    row_B: torch.Tensor
+    open_B: torch.Tensor
+    limit_B: torch.Tensor
+    length_B: torch.Tensor  # tokens of the prompt
+    mask_BT: torch.Tensor  # padding, prompt and all tokens to come
+    uniforms_BT: torch.Tensor | None
+    cache: DynamicCache
+    width: int  # of the padded prompts
+
+    def keep(self, places: torch.Tensor) -> None:
+        """Takes all rows but these out."""
+        self.cache.batch_select_indices(places)
+        for name in ("row_B", "open_B", "limit_B", "length_B", "mask_BT", "uniforms_BT"):
+            value = getattr(self, name)
+            setattr(self, name, None if value is None else value[places])
+
+    def step(self, lm: HfModel, token_B: torch.Tensor, step: int) -> torch.Tensor:
+        """Reads the token of step ``step``; the logits after it: (B, V)."""
+        logits_BV: torch.Tensor = lm.model(
+            input_ids=token_B[:, None],
+            attention_mask=self.mask_BT[:, : self.width + step + 1],
+            position_ids=self.length_B[:, None] + step,
+            past_key_values=self.cache,
+            use_cache=True,
+        ).logits[:, -1]
+        return logits_BV
+
+
+def _prefill(lm: HfModel, ids_PT: Sequence[Sequence[int]], rows: Rows) -> tuple[_Running, torch.Tensor]:
+    """Reads every prompt once; the batch of its samples and their first logits: (B, V)."""
+    prompt_B = torch.tensor(rows.prompt_B, device=lm.device)
+    ids, mask = lm.padded(ids_PT, "left")
+    cache = lm.cache()
+    logits_PV = lm.model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions_of(mask),
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    ).logits[:, -1]
+    cache.batch_select_indices(prompt_B)
+    running = _Running(
+        row_B=torch.arange(len(prompt_B), device=lm.device),
+        open_B=torch.ones_like(prompt_B, dtype=torch.bool),
+        limit_B=torch.tensor(rows.limits_B, device=lm.device),
+        length_B=mask.sum(1)[prompt_B],
+        mask_BT=pad(mask[prompt_B], (0, max(rows.limits_B)), value=1),
+        uniforms_BT=None if rows.uniforms_BT is None else rows.uniforms_BT.to(lm.device),
+        cache=cache,
+        width=ids.shape[1],
+    )
+    return running, logits_PV[prompt_B]
+
+
+def choose(logits_BV: torch.Tensor, uniform_B: torch.Tensor | None, sampling: Sampling | None) -> torch.Tensor:
+    """One token per row: the most probable, or that at ``uniform_B`` of the nucleus, most probable first: (B,)."""
+    if sampling is None or uniform_B is None:
+        return logits_BV.argmax(-1)
+    probs, order = (logits_BV.float() / sampling.temperature).softmax(-1).sort(dim=-1, descending=True, stable=True)
+    cumulative = probs.cumsum(-1)
+    # The smallest set of most probable tokens that reaches top_p: those before which top_p is not yet reached.
+    last = ((cumulative - probs) < sampling.top_p).sum(-1, keepdim=True) - 1
+    rank = torch.searchsorted(cumulative, uniform_B[:, None] * cumulative.gather(1, last), right=True)
+    return order.gather(1, torch.minimum(rank, last))[:, 0]

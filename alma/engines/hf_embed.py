@@ -1,0 +1,47 @@
+"""Embedding with transformers: ``HfEmbedder``. Axes: P texts, B rows of a batch, T tokens, D hidden units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from alma.engines.hf_model import HfModel
+from alma.errors import DataError
+
+if TYPE_CHECKING:
+    from alma.engines import Floats
+
+
+class HfEmbedder(HfModel):
+    """``alma.engines.Embedder`` over transformers.
+
+    The mean is over the text's own tokens: a BOS that the tokenizer adds is read but not counted, since its vector is
+    the same in every text.
+    """
+
+    def embed(self, texts_P: Sequence[str], *, max_tokens: int) -> Floats:
+        """See ``alma.engines.Embedder``. Longer texts are cut off on the right; one without tokens: ``DataError``."""
+        skip = len(self.encode(["x"])[0]) - len(self.tokenizer("x", add_special_tokens=False)["input_ids"])
+        room = max_tokens if self.context is None else min(max_tokens, self.context - skip)
+        ids_PT = [ids[: skip + room] for ids in self.encode(texts_P)]
+        for place, ids in enumerate(ids_PT):
+            if len(ids) <= skip:
+                raise DataError(f"text {place} ({texts_P[place]!r}) has no tokens of its own to embed")
+        vectors_PD = np.empty((len(ids_PT), self.model.get_input_embeddings().embedding_dim))
+        order = sorted(range(len(ids_PT)), key=lambda place: -len(ids_PT[place]))
+        for start in range(0, len(order), self.cfg.batch_rows):
+            places = order[start : start + self.cfg.batch_rows]
+            with torch.inference_mode():
+                vectors_PD[places] = self._means([ids_PT[each] for each in places], skip)
+        return vectors_PD
+
+    def _means(self, ids_BT: Sequence[Sequence[int]], skip: int) -> Floats:
+        ids, mask = self.padded(ids_BT, "right")
+        # Padding on the right is never seen by what lies before it, so no mask is needed.
+        hidden_BTD = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state.double()
+        mask[:, :skip] = 0
+        means_BD: Floats = ((hidden_BTD * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)).cpu().numpy()
+        return means_BD

@@ -1,0 +1,120 @@
+"""Loads a Hugging Face causal language model from a folder: what the three ``hf`` engines share.
+
+Axes: P texts, B rows of a batch, T tokens. Only safetensors are read and no code from the folder is run.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from safetensors import SafetensorError
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoModelForCausalLM, DynamicCache
+from transformers.utils import logging
+
+from alma.engines.chat import encode, load_tokenizer
+from alma.errors import ConfigError, DataError
+from alma.sections import Inference
+
+
+class HfModel:
+    """A model and its tokenizer in memory; leave the ``with`` block and the memory is given back.
+
+    Raises ``alma.errors.DataError`` where the folder holds no such model: no safetensors, weights missing, an
+    architecture that transformers does not know or that brings its own code.
+    """
+
+    def __init__(self, cfg: Inference, model: Path) -> None:
+        self.cfg = cfg
+        self.path = model
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        dtype = cfg.dtype if cfg.dtype != "auto" else ("bfloat16" if self.device.type == "cuda" else "float32")
+        self.tokenizer, self.model = load_model(model, getattr(torch, dtype))
+        self.model = self.model.to(self.device).eval().requires_grad_(False)
+        text_config = self.model.config.get_text_config()
+        # Positions that the model has; models without a table of them (ALiBi) state none.
+        self.context: int | None = getattr(text_config, "max_position_embeddings", None)
+        self.num_ids: int = self.model.get_input_embeddings().num_embeddings
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        del self.model, self.tokenizer
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if isinstance(error, torch.cuda.OutOfMemoryError):
+            raise ConfigError(
+                f"batch_rows = {self.cfg.batch_rows} does not fit into the memory of the GPU with {self.path}; lower it"
+            ) from error
+
+    def encode(self, texts_P: Sequence[str]) -> list[list[int]]:
+        """``alma.engines.chat.encode``; a text without tokens or with one unknown to the model raises ``DataError``."""
+        ids_PT = encode(self.tokenizer, texts_P)
+        for place, ids in enumerate(ids_PT):
+            if not ids:
+                raise DataError(f"text {place} ({texts_P[place]!r}) has no tokens; the model of {self.path} needs one")
+            if max(ids) >= self.num_ids:
+                raise DataError(
+                    f"the tokenizer of {self.path} writes token {max(ids)} and the model knows {self.num_ids} tokens; "
+                    "resize the model's embeddings or bring the tokenizer that it was trained with"
+                )
+        return ids_PT
+
+    def cache(self) -> DynamicCache:
+        """An empty key-value cache of the kind that the model's layers need."""
+        return DynamicCache(config=self.model.config)
+
+    def padded(self, ids_BT: Sequence[Sequence[int]], side: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ids and their mask as (B, T) on the device. Padding is id 0 and never seen: a pad token is not needed."""
+        ids = pad_sequence([torch.tensor(each) for each in ids_BT], batch_first=True, padding_side=side)
+        sizes = torch.tensor([len(each) for each in ids_BT])[:, None]
+        place = torch.arange(ids.shape[1])[None]
+        mask = place < sizes if side == "right" else place >= ids.shape[1] - sizes
+        return ids.to(self.device), mask.long().to(self.device)
+
+
+def positions_of(mask_BT: torch.Tensor) -> torch.Tensor:
+    """Position of every token in its own text, whatever the padding before it: (B, T)."""
+    return (mask_BT.cumsum(1) - 1).clamp_min(0)
+
+
+def load_model(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
+    """The tokenizer and the model of a folder, on the CPU; raises ``DataError`` as ``HfModel`` says."""
+    if not (folder / "config.json").is_file():
+        raise DataError(f"{folder} holds no config.json; a model is a folder as Hugging Face lays it out")
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,  # named and refused below
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise DataError(
+            f"{folder} cannot be loaded as a causal language model from safetensors without code of its own: {error}"
+        ) from error
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+    # transformers fills what does not fit with random numbers and says so in a log line only.
+    unfit = sorted({*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])})
+    if unfit:
+        raise DataError(
+            f"{folder}: {len(unfit)} weights are missing or of another shape than config.json says: "
+            f"{', '.join(unfit[:3])}…; bring the config.json and the safetensors of one model"
+        )
+    return load_tokenizer(folder), model

@@ -1,0 +1,55 @@
+"""From tokens back to text, exactly; and where a stop text ends it. Axes: B rows, T tokens, V vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+# Special tokens stay visible: what the model wrote is shown as it is, and filters downstream can see it.
+EXACT = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
+
+
+class StopTexts:
+    """Finds texts that end a continuation. A row is decoded only after a token with which a stop text may end.
+
+    ``texts_V`` is each token's own text.
+    """
+
+    def __init__(self, tokenizer: Any, texts_V: Sequence[str], stop: Sequence[str], device: torch.device) -> None:
+        self.tokenizer = tokenizer
+        self.stop = tuple(stop)
+        last = {each[-1] for each in self.stop}
+        # A token alone may lose its space or be a part of a character: then any stop text may end with it.
+        unsure = any(each.isspace() for each in last)
+        may_end = [unsure or not text or "\ufffd" in text or not last.isdisjoint(text) for text in texts_V]
+        self.may_end_V = torch.tensor(may_end, device=device)
+
+    def candidates(self, token_B: torch.Tensor, open_B: torch.Tensor) -> list[int]:
+        """Rows whose newest token may have completed a stop text."""
+        if not self.stop:
+            return []
+        places: list[int] = (self.may_end_V[token_B] & open_B).nonzero()[:, 0].tolist()
+        return places
+
+    def cut(self, before: int, ids: list[int]) -> str | None:
+        """The text before the first stop text, ``None`` where there is none; ``before`` is the prompt's last token."""
+        text = continuations(self.tokenizer, [before], [ids])[0]
+        found = [place for place in map(text.find, self.stop) if place >= 0]
+        return text[: min(found)] if found else None
+
+
+def continuations(tokenizer: Any, before_B: Sequence[int], ids_BT: Sequence[list[int]]) -> list[str]:
+    """The texts that the tokens add after token ``before_B``.
+
+    Decoded beside it, since some tokenizers drop the space before a first word.
+    """
+    wholes = tokenizer.batch_decode([[before, *ids] for before, ids in zip(before_B, ids_BT, strict=True)], **EXACT)
+    heads = tokenizer.batch_decode([[before] for before in before_B], **EXACT)
+    alone = tokenizer.batch_decode(list(ids_BT), **EXACT)
+    # A prompt that ends within a character (byte-level tokens) is no prefix of the whole.
+    return [
+        whole[len(head) :] if whole.startswith(head) else lone
+        for whole, head, lone in zip(wholes, heads, alone, strict=True)
+    ]

@@ -1,0 +1,45 @@
+"""Direct preference optimization: ``trl.DPOTrainer`` over rows that are tokenized already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch.utils.data import DataLoader
+from trl import DPOConfig, DPOTrainer
+
+from alma.engines import Training
+from alma.engines.tokenization import TokenRow
+from alma.engines.trl_loop import Loop, arguments
+from alma.sections import Finetune
+
+
+class _Dpo(Loop, DPOTrainer):  # type: ignore[misc]
+    """``DPOTrainer`` in our loop. The two overrides are private there; the version of trl is pinned for their sake."""
+
+    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
+        """The rows are tokenized; TRL would do it again and differently."""
+        return dataset
+
+    def _precompute_ref_logps(self, dataset: Dataset, _: str, batch_size: int) -> Dataset:
+        """As TRL does it, without its cache file in the machine's temporary folder and its progress bar."""
+        chosen, rejected = [], []
+        for batch in DataLoader(dataset, batch_size=batch_size, collate_fn=self.data_collator):
+            logprobs = self.compute_ref_log_probs(self.model, self._prepare_inputs(batch))
+            chosen.append(logprobs[0].cpu())
+            rejected.append(logprobs[1].cpu())
+        dataset = dataset.add_column("ref_chosen_logps", torch.cat(chosen).tolist())
+        return dataset.add_column("ref_rejected_logps", torch.cat(rejected).tolist())
+
+
+def trainer(cfg: Finetune, training: Training, model: Any, tokenizer: Any, rows: list[TokenRow]) -> Any:
+    """The reference is the model that training starts from.
+
+    Its log-probabilities are computed before the first step (again after a restart: the start model is loaded first,
+    then the checkpoint), so that only one model is in memory.
+    """
+    args = DPOConfig(
+        **arguments(cfg, training, len(rows)), beta=cfg.beta, precompute_ref_log_probs=True, max_length=None
+    )
+    return _Dpo(model=model, args=args, train_dataset=Dataset.from_list(rows), processing_class=tokenizer)

@@ -1,0 +1,35 @@
+"""Supervised fine-tuning: ``trl.SFTTrainer`` over rows that are tokenized already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from datasets import Dataset
+from trl import SFTConfig, SFTTrainer
+
+from alma.engines import Training
+from alma.engines.tokenization import TokenRow
+from alma.engines.trl_loop import Loop, arguments
+from alma.sections import Finetune
+
+
+class _Sft(Loop, SFTTrainer):  # type: ignore[misc]
+    """``SFTTrainer`` in our loop."""
+
+
+def trainer(cfg: Finetune, training: Training, model: Any, tokenizer: Any, rows: list[TokenRow]) -> Any:
+    """The loss is the mean over all response tokens of a step.
+
+    ``cfg.packing`` joins the rows of a forward pass into one sequence without padding, in which each row sees only
+    itself (TRL's ``padding_free``). Packing across steps ("bfd") is not used: steps would then have varying numbers of
+    rows, and a small set would make a few long sequences and hardly a step. So ``batch_rows`` is exact with packing as
+    without, and the losses agree step by step.
+    """
+    common = arguments(cfg, training, len(rows))
+    args = SFTConfig(
+        **common,
+        padding_free=cfg.packing and common["per_device_train_batch_size"] > 1,  # one row has no padding
+        max_length=None,  # longer rows are set aside, never cut
+        dataset_kwargs={"skip_prepare_dataset": True},
+    )
+    return _Sft(model=model, args=args, train_dataset=Dataset.from_list(rows), processing_class=tokenizer)

@@ -1,0 +1,66 @@
+"""The cumulative page: numbers of all points and samples of the latest one become one self-contained HTML file.
+
+::
+
+    numbers     what report.json holds
+    measure     tables → numbers
+    headline quality curve judge prompts selection training cost      numbers → sections
+    samples     tables → rows of the sample browser
+    figure      matplotlib → SVG in the page's colours
+    page.html style.css browser.js                                    the page
+
+Model text is untrusted: the template escapes everything, the browser writes text nodes only, and the page's content
+security policy runs no script but the one whose hash it names and loads nothing at all.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from alma import __version__
+from alma.page import cost, curve, headline, judge, prompts, quality, selection, training
+from alma.page.numbers import Report
+from alma.page.samples import script_json
+from alma.page.text import visible
+
+
+def render(report: Report, samples: Mapping[str, Any]) -> str:
+    """The page. ``samples`` is what ``browser.js`` reads. Pure: equal arguments give equal bytes."""
+    files = resources.files(__name__)
+    script = (files / "browser.js").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_finalize
+    )
+    template = environment.from_string((files / "page.html").read_text(encoding="utf-8"))
+    points = report.points
+    return template.render(
+        title=report.title,
+        label=points[-1].label,
+        headline=headline.headline(points),
+        sections=[
+            quality.quality(points),
+            quality.length(points),
+            curve.curve(points),
+            judge.judge(points),
+            selection.selection(points),
+            prompts.prompts(points),
+            training.training(points),
+            cost.cost(points),
+        ],
+        samples=script_json(dict(samples)),
+        style=Markup((files / "style.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
+        script=Markup(script),  # noqa: S704 - our own file
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        version=__version__,
+    )
+
+
+def _finalize(value: Any) -> Any:
+    return visible(value) if type(value) is str else value

@@ -1,0 +1,136 @@
+"""What was run and what came of it, in words and a few large numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from alma.page.numbers import Estimate, Point, Quality
+from alma.page.text import percent, rounded, share_interval, signed, visible
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One large number."""
+
+    name: str
+    value: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The head of the page."""
+
+    sentences: tuple[str, ...]
+    tiles: tuple[Tile, ...]
+    warnings: tuple[str, ...]
+
+
+def headline(points: Sequence[Point]) -> Headline:
+    """The last evaluated point against the first trained one (against the first of all where none was trained)."""
+    found = [point for point in points if point.quality is not None]
+    if not found:
+        return Headline((f"{visible(points[-1].label)}: nothing was evaluated yet.",), (), ())
+    start = next((point for point in found if point.training is not None), found[0])
+    end = found[-1]
+    before, after = start.quality, end.quality
+    assert before is not None
+    assert after is not None
+    rounds = sum(point.sampling is not None for point in points)
+    sentences = [_what(points, rounds)]
+    if start is not end:
+        names = f"From {visible(start.label)} to {visible(end.label)}"
+        sentences += _changes(names, before, after)
+    elif after.truth:
+        sentences.append(f"{visible(end.label)} answers {share_interval(after.truth)} of the prompts correctly.")
+    base = found[0]
+    if base is not start and base.quality is not None and base.quality.truth and before.truth:
+        sentences.append(f"The untrained model, {visible(base.label)}, stands at {percent(base.quality.truth.value)}.")
+    return Headline(tuple(sentences), _tiles(points, before, after, start.label), _warnings(points, before, after))
+
+
+def paired(before: Quality, after: Quality, what: str) -> Estimate | None:
+    """Mean difference after - before over the same prompts, with its interval; ``None`` where they are not the same."""
+    if before.prompts_digest != after.prompts_digest:
+        return None
+    pairs = zip(getattr(before, what), getattr(after, what), strict=True)
+    return Estimate.mean([float(b) - float(a) for a, b in pairs if a is not None and b is not None])
+
+
+def _what(points: Sequence[Point], rounds: int) -> str:
+    quality = next(point.quality for point in reversed(points) if point.quality is not None)
+    if rounds == 0:
+        return f"No feedback round yet; examined on {quality.num_prompts:,} held-out prompts."
+    done = "One feedback round" if rounds == 1 else f"{rounds} feedback rounds"
+    return f"{done} after the initial fine-tuning, examined on {quality.num_prompts:,} held-out prompts."
+
+
+def _changes(names: str, before: Quality, after: Quality) -> list[str]:
+    sentences = []
+    truth = paired(before, after, "correct")
+    if before.truth and after.truth:
+        text = f"{names}, correct answers went from {percent(before.truth.value)} to {percent(after.truth.value)}"
+        if truth is not None and truth.low is not None and truth.high is not None:
+            verdict = "a gain" if truth.low > 0 else "a loss" if truth.high < 0 else "no certain change"
+            text += (
+                f": {signed(100 * truth.value, 1)} points on the same prompts (95% interval "
+                f"{signed(100 * truth.low, 1)} to {signed(100 * truth.high, 1)}), {verdict}"
+            )
+        sentences.append(text + ".")
+    score = paired(before, after, "scores")
+    if before.score and after.score:
+        text = f"The judge's mean score went from {before.score.value:.2f} to {after.score.value:.2f}"
+        if score is not None and score.low is not None and score.high is not None:
+            text += f" ({signed(score.value)}, {signed(score.low)} to {signed(score.high)})"
+        sentences.append(text + ".")
+    return sentences
+
+
+def _tiles(points: Sequence[Point], before: Quality, after: Quality, start: str) -> tuple[Tile, ...]:
+    since = f"{visible(start)}: "
+    tiles = []
+    if after.truth:
+        was = percent(before.truth.value) if before.truth else "–"
+        tiles.append(Tile("correct answers", percent(after.truth.value), f"{_plus(after.truth, 100)} · {since}{was}"))
+    if after.score:
+        was = f"{before.score.value:.2f}" if before.score else "–"
+        tiles.append(Tile("the judge's score", f"{after.score.value:.2f}", f"{_plus(after.score)} · {since}{was}"))
+    if after.tokens and before.tokens:
+        tiles.append(Tile("tokens per answer", f"{after.tokens.value:.1f}", f"mean · {since}{before.tokens.value:.1f}"))
+    readings = [point.judge.readings[-1] for point in points if point.judge is not None]
+    if readings and readings[-1].accuracy:
+        accuracy = readings[-1].accuracy
+        tiles.append(Tile("judge's agreement", percent(accuracy.value), f"with people, of {accuracy.num:,} pairs"))
+    seconds = sum(work.seconds for point in points for work in point.work)
+    if seconds:
+        pieces = sum(len(point.work) for point in points)
+        tiles.append(Tile("device time", rounded(seconds), f"{pieces} pieces of work"))
+    return tuple(tiles)
+
+
+def _plus(estimate: Estimate, scale: float = 1) -> str:
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.num:,} rows"
+    return f"± {scale * (estimate.high - estimate.low) / 2:.{1 if scale > 1 else 2}f}"
+
+
+def _warnings(points: Sequence[Point], before: Quality, after: Quality) -> tuple[str, ...]:
+    """What a careful reader would ask about, said before they ask."""
+    found = []
+    truth, score = paired(before, after, "correct"), paired(before, after, "scores")
+    falls = truth is not None and truth.high is not None and truth.high < 0
+    if falls and score is not None and score.low is not None and score.low > 0:
+        found.append("The judge's score rose while truth fell: the judge is being gamed.")
+    if before.tokens and after.tokens and after.tokens.value > 1.2 * before.tokens.value:
+        found.append(
+            f"Answers grew from {before.tokens.value:.1f} to {after.tokens.value:.1f} tokens: part of the judge's "
+            "score may be a taste for length (select.length_tolerance limits it)."
+        )
+    if after.ended and after.ended.value < 0.95:
+        found.append(f"{percent(1 - after.ended.value)} of the answers were cut off at the token limit.")
+    if after.num_unparsed > 0.02 * after.num_prompts:
+        found.append(f"{after.num_unparsed:,} of {after.num_prompts:,} evaluation judgements could not be read.")
+    if not any(point.judge for point in points):
+        found.append("The judge was never compared with held-out human scores.")
+    return tuple(found)

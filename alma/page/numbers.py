@@ -1,0 +1,222 @@
+"""What ``report.json`` holds: the numbers of every point of the run so far, and nothing that a model wrote.
+
+A point is one stop on the page's time axis: the base model, the initial SFT, then each round. What a point has no input
+for is ``None`` or empty, and the page says so. Shares are 0..1, scores 0..10, lengths in tokens, times in seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from alma.statistics import Z_95, mean_and_error, wilson
+
+
+class Numbers(BaseModel):
+    """Base of all below: frozen, no unknown keys, finite numbers only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Estimate(Numbers):
+    """A value with its 95% interval; ``low`` and ``high`` are ``None`` where one row cannot tell."""
+
+    value: float
+    low: float | None
+    high: float | None
+    num: int
+
+    @classmethod
+    def mean(cls, values: npt.ArrayLike) -> Estimate | None:
+        """Mean ± 1.96 standard errors; ``None`` of nothing."""
+        value, error = mean_and_error(values)
+        if math.isnan(value):
+            return None
+        low, high = (None, None) if math.isnan(error) else (value - Z_95 * error, value + Z_95 * error)
+        return cls(value=value, low=low, high=high, num=np.size(values))
+
+    @classmethod
+    def share(cls, k: int, n: int) -> Estimate | None:
+        """k of n with Wilson's interval; ``None`` of nothing."""
+        if n == 0:
+            return None
+        low, high = wilson(k, n)
+        return cls(value=k / n, low=low, high=high, num=n)
+
+
+class Family(Numbers):
+    """One group of the evaluation prompts."""
+
+    name: str
+    truth: Estimate | None
+    score: Estimate | None
+
+
+class Quality(Numbers):
+    """A checkpoint on the evaluation prompts."""
+
+    checkpoint_id: str
+    num_prompts: int
+    num_unparsed: int
+    truth: Estimate | None
+    """Share that agrees with the reference, of those that have one."""
+    score: Estimate | None
+    """The judge's mean score."""
+    tokens: Estimate | None
+    tokens_median: float
+    ended: Estimate | None
+    """Share that came to the end marker."""
+    families: tuple[Family, ...]
+    prompts_digest: str
+    """Equal for equal evaluation prompts: then ``correct`` and ``scores`` are pairs."""
+    correct: tuple[bool | None, ...]
+    scores: tuple[float | None, ...]
+
+
+class Checkpoint(Numbers):
+    """A member of the pool that answers."""
+
+    id: str
+    sampled: int
+    selected: int
+
+
+class Sampling(Numbers):
+    """The judged responses of one round."""
+
+    num_prompts: int
+    num_responses: int
+    num_unparsed: int
+    mass: Estimate | None
+    """Probability that the judge gives to the scale 0..10 at all."""
+    spread: float
+    """Mean standard deviation of a judgement."""
+    histogram: tuple[int, ...]
+    """Parsed responses by mean score, in equal bins from 0 to 10."""
+    best: Estimate | None
+    average: Estimate | None
+    worst: Estimate | None
+    """Per prompt the best, mean and worst score, averaged over prompts."""
+    distinct: Estimate | None
+    """Per prompt the share of its responses that differ from each other."""
+    tokens: Estimate | None
+    checkpoints: tuple[Checkpoint, ...]
+
+
+class Selection(Numbers):
+    """The training rows so far that models wrote."""
+
+    kind: Literal["best", "pairs"]
+    num: int
+    num_new: int
+    """Rows of this round."""
+    distinct: Estimate | None
+    """Share of the (chosen) responses that differ from each other, over all rounds so far."""
+    tokens_new: Estimate | None
+
+
+class Curve(Numbers):
+    """Best-of-n on the evaluation prompts, at each of ``n``."""
+
+    num_prompts: int
+    num_samples: int
+    n: tuple[int, ...]
+    score: tuple[Estimate, ...]
+    pick: tuple[Estimate, ...]
+    any_correct: tuple[Estimate, ...]
+    num_referenced: int
+
+
+class Reading(Numbers):
+    """One way to read the judge, against people."""
+
+    name: str
+    accuracy: Estimate | None
+    tied: float | None
+    """Share of the pairs to which it gives equal scores."""
+    spearman: float | None
+    error: float
+    """Mean absolute difference from the human score."""
+
+
+class Bin(Numbers):
+    """Responses that the judge scored between ``low`` and ``high``."""
+
+    low: float
+    high: float
+    predicted: float
+    human: Estimate
+
+
+class Examination(Numbers):
+    """The judge on held-out human scores."""
+
+    num_rows: int
+    num_unparsed: int
+    readings: tuple[Reading, ...]
+    bins: tuple[Bin, ...]
+    density: tuple[tuple[float, float, int], ...]
+    """(judge, human, rows), each score rounded to a half."""
+
+
+class Prompts(Numbers):
+    """The pool."""
+
+    num: int
+    sizes: tuple[int, ...]
+    """Prompts per cluster, largest first; thinned where there are very many clusters."""
+    num_clusters: int
+    effective_clusters: float
+    """exp of the entropy of the cluster sizes: as many equal clusters would be as diverse."""
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    cluster: tuple[int, ...]
+    """The map: at most ``measure.MAP_POINTS`` prompts."""
+
+
+class Training(Numbers):
+    """The loss of one training, at most ``measure.LOSS_POINTS`` points of it."""
+
+    step: tuple[int, ...]
+    loss: tuple[float, ...]
+    num_steps: int
+    num_tokens: int
+
+
+class Work(Numbers):
+    """What one artifact took."""
+
+    ref: str
+    stage: str
+    seconds: float
+    tokens: int
+    device: str
+
+
+class Point(Numbers):
+    """One stop on the time axis."""
+
+    label: str
+    round: int
+    quality: Quality | None = None
+    sampling: Sampling | None = None
+    selection: Selection | None = None
+    curve: Curve | None = None
+    judge: Examination | None = None
+    judge_first: Examination | None = None
+    prompts: Prompts | None = None
+    training: Training | None = None
+    work: tuple[Work, ...] = ()
+    """Work that no earlier point counted."""
+
+
+class Report(Numbers):
+    """The whole run so far."""
+
+    format: Literal[1] = 1
+    title: str
+    points: tuple[Point, ...]

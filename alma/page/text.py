@@ -1,0 +1,75 @@
+"""How numbers and untrusted text are written on the page."""
+
+from __future__ import annotations
+
+import re
+
+from alma.page.numbers import Estimate
+
+# C0 and C1 controls but tab and newline, and the marks that reorder the text around them.
+_INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+
+
+def visible(text: str) -> str:
+    """``text`` with every control and direction mark written out, so that nothing on the page can hide or mirror.
+
+    Escaping for HTML is left to the template.
+    """
+    return _INVISIBLE.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """0.8642 → ``86.4%``."""
+    return f"{100 * share:.{digits}f}%"
+
+
+def points(difference: float) -> str:
+    """A difference of shares, 0.0642 → ``+6.4 points``."""
+    return f"{signed(100 * difference, 1)} points"
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """``+0.25`` or ``−0.25``, with a real minus."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def amount(value: float) -> str:
+    """1234567 → ``1.2 M``."""
+    for size, unit in ((1e9, " G"), (1e6, " M"), (1e4, " k")):
+        if abs(value) >= size:
+            return f"{value / (1e3 if unit == ' k' else size):.{0 if unit == ' k' else 1}f}{unit}"
+    return f"{value:,.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: ``42 s``, ``3 min 20 s``, ``5.2 h``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    return f"{seconds / 3600:.1f} h"
+
+
+def rounded(seconds: float) -> str:
+    """Seconds in their largest unit: ``28 min``."""
+    return f"{seconds / 60:.0f} min" if 100 <= seconds < 3600 else duration(seconds)
+
+
+def share_interval(estimate: Estimate | None) -> str:
+    """``86.4% (83.2 – 89.1)``; a dash for nothing."""
+    if estimate is None:
+        return "–"
+    if estimate.low is None or estimate.high is None:
+        return percent(estimate.value)
+    return f"{percent(estimate.value)} ({100 * estimate.low:.1f} – {100 * estimate.high:.1f})"
+
+
+def interval(estimate: Estimate | None, digits: int = 2) -> str:
+    """``7.81 (7.70 – 7.92)``; a dash for nothing."""
+    if estimate is None:
+        return "–"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.{digits}f}"
+    return f"{estimate.value:.{digits}f} ({estimate.low:.{digits}f} – {estimate.high:.{digits}f})"

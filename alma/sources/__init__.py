@@ -1,0 +1,148 @@
+"""Where things from outside lie, brought to this machine: a path, ``s3://bucket/key`` or ``hf://owner/name``.
+
+===========  =========================================================
+file         does
+===========  =========================================================
+``rows``     reads JSONL, JSON, CSV and Parquet, with line numbers
+``columns``  finds our columns in a row and checks their values
+``models``   checks a model folder and lays out a chat template
+``weights``  finds its safetensors and reads their headers
+``hub``      fetches a pinned commit from the Hugging Face Hub
+===========  =========================================================
+
+Nothing here imports a machine-learning library; ``huggingface_hub`` is imported when an ``hf://`` source is fetched.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from alma.errors import AccessError, ConfigError, DataError
+from alma.sections import Ingest, IngestModel, IngestRows
+from alma.store import Store, open_store
+
+Scheme = Literal["path", "s3", "hf"]
+
+
+def scheme(cfg: Ingest) -> Scheme:
+    """How ``cfg.source`` is reached. Raises ``ConfigError`` for an unknown scheme or a misplaced revision."""
+    name, separator, rest = cfg.source.partition("://")
+    found: Scheme = "path"
+    if separator:
+        if name not in ("s3", "hf") or not rest:
+            raise ConfigError(f"source = {cfg.source!r}: write a path, s3://bucket/key, or hf://owner/name")
+        found = "s3" if name == "s3" else "hf"
+    if not cfg.source.strip():
+        raise ConfigError("source is empty: write a path, s3://bucket/key, or hf://owner/name")
+    if cfg.revision is not None and found != "hf":
+        raise ConfigError(f"revision = {cfg.revision!r} goes with hf:// sources only, and source = {cfg.source!r}")
+    return found
+
+
+def fetch_rows(cfg: IngestRows, base: Path, scratch: Path) -> list[Path]:
+    """The files that hold the rows, on this machine; ``scratch`` takes what has to be downloaded.
+
+    A relative path starts at ``base``. Raises ``DataError`` or ``AccessError`` where the source cannot be had.
+    """
+    where = scheme(cfg)
+    if where == "hf":
+        from alma.sources import hub
+
+        return hub.fetch_rows(cfg)
+    return [_s3_file(cfg.source, scratch) if where == "s3" else _local_file(cfg.source, base)]
+
+
+def fetch_model(cfg: IngestModel, base: Path, scratch: Path) -> Path:
+    """The folder that holds the model, on this machine. Raises as ``fetch_rows`` does."""
+    where = scheme(cfg)
+    if where == "hf":
+        from alma.sources import hub
+
+        return hub.fetch_model(cfg)
+    return _s3_folder(cfg.source, scratch) if where == "s3" else _local_folder(cfg.source, base)
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A sentence that helps somebody who misspelt ``name``; empty where there is nothing to say."""
+    there = sorted(names)
+    close = difflib.get_close_matches(name, there, n=3, cutoff=0.6)
+    if close:
+        return f" Did you mean {' or '.join(close)}?"
+    return f" There is: {', '.join(there[:8])}{', …' if len(there) > 8 else ''}." if there else ""
+
+
+def _local_file(source: str, base: Path) -> Path:
+    path = base / Path(source).expanduser()
+    if path.is_dir():
+        files = ", ".join(sorted(p.name for p in path.iterdir() if p.is_file())[:8])
+        raise DataError(f"{source}: is a folder ({path}); name the file in it{': ' + files if files else ''}")
+    _must_exist(source, path)
+    _must_open(source, path)
+    return path
+
+
+def _local_folder(source: str, base: Path) -> Path:
+    path = base / Path(source).expanduser()
+    _must_exist(source, path)
+    if not path.is_dir():
+        raise DataError(f"{source}: is a file; name the folder that holds config.json and the safetensors")
+    return path
+
+
+def _must_exist(source: str, path: Path) -> None:
+    if path.exists():
+        return
+    if path.parent.is_dir():
+        raise DataError(
+            f"{source}: no such file ({path}).{nearest(path.name, (p.name for p in path.parent.iterdir()))}"
+        )
+    raise DataError(f"{source}: no such file ({path}); the folder {path.parent} does not exist either")
+
+
+def _must_open(source: str, path: Path) -> None:
+    try:
+        path.open("rb").close()
+    except PermissionError as error:
+        raise AccessError(f"{source}: this user may not read {path}; try: chmod a+r {path}") from error
+
+
+def _s3(source: str) -> tuple[Store, str]:
+    """The store that holds ``source`` and the name in it: the last part of the key."""
+    place, _, name = source.rstrip("/").rpartition("/")
+    if place in ("s3:/", "s3:"):
+        raise ConfigError(f"source = {source!r} names a bucket; name what lies in it: {source.rstrip('/')}/…")
+    return open_store(place), name
+
+
+def _s3_file(source: str, scratch: Path) -> Path:
+    store, name = _s3(source)
+    path = scratch / name
+    try:
+        store.download(name, path)
+    except FileNotFoundError as error:
+        raise DataError(f"{source}: no such object.{nearest(name, _siblings(store))}") from error
+    return path
+
+
+def _s3_folder(source: str, scratch: Path) -> Path:
+    from alma.sources import models, weights
+
+    store, name = _s3(source)
+    names = [file.removeprefix(f"{name}/") for file in store.list(name)]
+    if "config.json" not in names:
+        raise DataError(f"{source}: no model lies there (no config.json).{nearest(name, _siblings(store))}")
+    files = [file for file in names if models.belongs(file)]
+    if not any(file.endswith(".safetensors") for file in files):
+        raise DataError(weights.explain_absent(source, names))
+    for file in files:
+        store.download(f"{name}/{file}", scratch / name / file)
+    return scratch / name
+
+
+def _siblings(store: Store) -> set[str]:
+    """What lies beside; not at the root of a bucket, where that may be millions of objects."""
+    at_root = store.uri.removeprefix("s3://").count("/") == 0
+    return set() if at_root else {PurePosixPath(name).parts[0] for name in store.list("")}

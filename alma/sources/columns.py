@@ -1,0 +1,157 @@
+"""Finds our columns in a row of theirs, and checks what stands there."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from alma.errors import ConfigError
+from alma.sources.rows import shown
+
+Kind = Literal["pairs", "scores", "prompts"]
+
+REQUIRED: dict[Kind, tuple[str, ...]] = {
+    "pairs": ("prompt", "response"),
+    "scores": ("prompt", "response", "score"),
+    "prompts": ("prompt",),
+}
+OPTIONAL: dict[Kind, tuple[str, ...]] = {"pairs": (), "scores": (), "prompts": ("reference", "family")}
+
+OFTEN_CALLED = {
+    "prompt": ("instruction", "question", "input", "query", "text", "conversations.0.value", "messages.0.content"),
+    "response": ("output", "completion", "answer", "chosen", "conversations.1.value", "messages.1.content"),
+    "score": ("rating", "label", "grade", "overall"),
+    "reference": ("answer", "target", "solution"),
+    "family": ("category", "task", "type"),
+    "id": ("idx", "uid", "index"),
+}
+"""Names that other data sets use; only ever suggested, never assumed."""
+
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_UNUSABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
+_ABSENT = object()
+
+
+class Fault(Exception):  # noqa: N818 - a row's, caught and counted; no program ends with it
+    """What is wrong with one row: ``reason`` is the kind of fault, ``detail`` says it with the value."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class Columns:
+    """Our columns of one kind of rows, and where they stand in the source.
+
+    ``found`` counts how many rows had each. Raises ``ConfigError`` for a column that the kind does not have.
+    """
+
+    def __init__(self, kind: Kind, columns: Mapping[str, str]) -> None:
+        ours = ("id", *REQUIRED[kind], *OPTIONAL[kind])
+        for name in columns:
+            if name not in ours:
+                raise ConfigError(f"columns: {name!r} is not a column of {kind}; those are: {', '.join(ours)}")
+        self.kind = kind
+        self.theirs = {name: columns.get(name, name) for name in ours}
+        self.must_appear = {*REQUIRED[kind], *columns}
+        self.needed = {*REQUIRED[kind], *({"id"} & set(columns))}
+        self.found: Counter[str] = Counter()
+
+    def read(self, values: Mapping[str, Any], *, numbers_are_text: bool = False) -> dict[str, Any]:
+        """One checked row: ``id`` (``None`` where the source has none) and our columns. Raises ``Fault``.
+
+        ``numbers_are_text`` is for CSV, where every value is text.
+        """
+        picked = {name: _pick(values, theirs) for name, theirs in self.theirs.items()}
+        for name, value in picked.items():
+            self.found[name] += value is not _ABSENT
+        for name, value in picked.items():
+            if value is _ABSENT and name in self.needed:
+                theirs = self.theirs[name]
+                raise Fault(f"no {theirs!r}", f"has no {theirs!r}; it has: {shown(', '.join(map(str, values)))}")
+        row: dict[str, Any] = {"id": _identifier(picked.pop("id"), self.theirs["id"] if "id" in self.needed else None)}
+        for name, value in picked.items():
+            if name == "score":
+                row[name] = _score(value, numbers_are_text)
+            elif name in self.needed:
+                row[name] = _text(name, value)
+            else:
+                row[name] = None if value is _ABSENT or value in (None, "") else _characters(name, value)
+        return row
+
+    def never_found(self) -> list[str]:
+        """Columns of ours that no row had, though each row must or the settings name them."""
+        return [name for name in self.theirs if name in self.must_appear and not self.found[name]]
+
+
+def explain_missing(ours: str, theirs: str, there: Sequence[str]) -> str:
+    """What to do about a column that no row has; ``there`` are the columns that exist."""
+    names = f"{', '.join(there[:12]) or 'none'}{', …' if len(there) > 12 else ''}"
+    close = difflib.get_close_matches(theirs, there, n=1, cutoff=0.7)
+    close = close or [name for name in OFTEN_CALLED.get(ours, ()) if name in there][:1]
+    close = close or difflib.get_close_matches(theirs, there, n=1, cutoff=0.5)
+    remedy = f"columns = {{ {ours} = {json.dumps(close[0] if close else 'their name')} }}"
+    split = next((s for s in (";", "\t", "|") if len(there) == 1 and s in there[0]), None)
+    if split:
+        remedy = f"separate the fields by commas, not by {split!r}"
+    return f"no row has the column {theirs!r}. Columns there: {names}.\nIn the run file: {remedy}"
+
+
+def _pick(values: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path; a column whose own name holds the dots comes first."""
+    if path in values:
+        return values[path]
+    here: Any = values
+    for part in path.split("."):
+        if isinstance(here, Mapping) and part in here:
+            here = here[part]
+        elif isinstance(here, list) and part.isdecimal() and int(part) < len(here):
+            here = here[int(part)]
+        else:
+            return _ABSENT
+    return here
+
+
+def _text(name: str, value: Any) -> str:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        raise Fault(f"empty {name}", f"{name} is empty: {shown(value)}")
+    return _characters(name, value)
+
+
+def _characters(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise Fault(f"{name} not text", f"{name} is {shown(value)} ({type(value).__name__}), and not text")
+    bad = _UNUSABLE.search(value)
+    if bad:
+        code, around = ord(bad[0]), shown(value[max(0, bad.start() - 10) : bad.end() + 10])
+        what = "half a character (a lone surrogate)" if code >= 0xD800 else "a control character"
+        detail = f"{name} has {what}, U+{code:04X}, at place {bad.start()}: {around}"
+        raise Fault(f"unusable character in {name}", detail)
+    return value
+
+
+def _score(value: Any, numbers_are_text: bool) -> float:
+    number = value
+    if numbers_are_text and isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        number = float(value)
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        hint = "; write it without quotes" if isinstance(value, str) and _NUMBER.fullmatch(value.strip()) else ""
+        raise Fault("score not a number", f"score is {shown(value)}, and not a number{hint}")
+    if not 0 <= number <= 10:  # NaN is not either
+        raise Fault("score outside 0 to 10", f"score is {shown(value)}; the scale is 0 (unusable) to 10 (outstanding)")
+    return float(number)
+
+
+def _identifier(value: Any, needed_as: str | None) -> str | None:
+    if value is _ABSENT or value is None:
+        if needed_as is not None:
+            raise Fault("empty id", f"{needed_as!r} is null")
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return _text("id", value)

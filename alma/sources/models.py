@@ -1,0 +1,165 @@
+"""A model folder as Hugging Face lays it out: what belongs to it, whether it is usable, and its chat template.
+
+Nothing is loaded. Not covered: whether transformers knows the architecture, and whether the weights are any good.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from alma.cache import sha256_file
+from alma.errors import AccessError, DataError
+from alma.sources.rows import shown
+from alma.sources.weights import INDEX, SINGLE, Shapes, read_json, tensor_shapes, weight_files
+
+TEMPLATE = "chat_template.jinja"
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+BELONGS = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "merges.txt",
+    *TOKENIZERS,
+    TEMPLATE,
+    INDEX,
+    "*.safetensors",
+)
+"""Patterns of the files, directly in the folder, that may be part of a model."""
+
+NEVER = ("consolidated*", "adapter_model*")
+"""The same weights in another layout, and adapters."""
+
+_EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "embed_in.weight")
+
+
+def belongs(name: str) -> bool:
+    """Whether a file of this name, directly in the folder, may be part of a model."""
+    return "/" not in name and not _matches(name, NEVER) and _matches(name, BELONGS)
+
+
+def model_files(folder: Path, source: str) -> list[Path]:
+    """The files that make up the model in ``folder``, by name, after checking that none is missing.
+
+    Whatever else lies there (pickles, other layouts of the weights) is left out. ``source`` is the folder's name in
+    messages. Raises ``DataError`` with what is missing.
+    """
+    if not (folder / "config.json").is_file():
+        if (folder / "adapter_config.json").is_file():
+            raise DataError(f"{source}: is an adapter, not a model; merge it into its base model first")
+        raise DataError(f"{source}: no config.json in {folder}; name the folder that save_pretrained wrote")
+    weights = weight_files(folder, source)
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        raise DataError(f"{source}: no tokenizer ({', '.join(TOKENIZERS)}); copy the one the model was trained with")
+    others = (path for path in folder.iterdir() if path.is_file() and path.suffix != ".safetensors")
+    small = [path for path in others if belongs(path.name) and (path.name != INDEX or weights != [folder / SINGLE])]
+    return sorted([*small, *weights])
+
+
+def check_model(folder: Path, source: str) -> Shapes:
+    """Checks config, weights and tokenizer against each other and returns the shapes. Raises ``DataError``."""
+    model_files(folder, source)
+    config = read_json(folder / "config.json", source)
+    for name in ("config.json", "tokenizer_config.json"):
+        if (folder / name).is_file() and "auto_map" in read_json(folder / name, source):
+            raise DataError(
+                f"{source}: {name} has auto_map, which runs code that comes with the model; alma never does. "
+                "Use a model whose architecture transformers itself has"
+            )
+    _check_causal(config, source)
+    shapes = tensor_shapes(folder, source)
+    _check_vocabulary(folder, config, shapes, source)
+    return shapes
+
+
+def digest(folder: Path, source: str) -> str:
+    """SHA-256 over names and contents of the model's files, in hex: equal wherever equal files lie."""
+    files = model_files(folder, source)
+    try:
+        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as threads:  # hashing lets go of the GIL
+            hashes = list(threads.map(sha256_file, files))
+    except PermissionError as error:
+        raise AccessError(f"{source}: this user may not read {error.filename}; try: chmod -R a+rX {folder}") from error
+    lines = "".join(f"{hash_}  {file.name}\n" for hash_, file in zip(hashes, files, strict=True))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def copy_model(files: list[Path], folder: Path, on_bytes: Callable[[int], None]) -> None:
+    """Brings ``files`` into ``folder``: weights as hard links where that can be, everything else as copies.
+
+    Weights are never written to here; the small files may be (``add_chat_template``), and their originals stay.
+    """
+    for file in files:
+        target, origin = folder / file.name, file.resolve()  # the Hub's cache holds symbolic links
+        target.unlink(missing_ok=True)
+        if file.suffix != ".safetensors" or not _link(origin, target):
+            shutil.copyfile(origin, target)
+        on_bytes(target.stat().st_size)
+
+
+def add_chat_template(folder: Path, source: str, wanted: str | None, ours: str) -> bool:
+    """Lays ``wanted`` into the tokenizer of ``folder``, or ``ours`` where it has none. Says whether it did.
+
+    The template lies in ``chat_template.jinja``, as transformers 5 writes it, and then nowhere else.
+    """
+    config_path = folder / "tokenizer_config.json"
+    config = read_json(config_path, source) if config_path.is_file() else {}
+    has_one = (folder / TEMPLATE).is_file() or bool(config.get("chat_template"))
+    if has_one and wanted is None:
+        return False
+    if "chat_template" in config:
+        del config["chat_template"]
+        config_path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / TEMPLATE).write_text(wanted if wanted is not None else ours, encoding="utf-8")
+    return True
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _link(origin: Path, target: Path) -> bool:
+    try:
+        os.link(origin, target)
+    except OSError:  # another disk, or a file system or owner that forbids it
+        return False
+    return True
+
+
+def _check_causal(config: dict[str, Any], source: str) -> None:
+    if not isinstance(config.get("model_type"), str):
+        raise DataError(f"{source}: config.json has no model_type; it must be the config of a transformers model")
+    architectures = config.get("architectures") or []
+    if not any(str(name).endswith(("ForCausalLM", "LMHeadModel")) for name in architectures):
+        said = f"says architectures = {shown(architectures)}" if architectures else "names no architectures"
+        raise DataError(f"{source}: config.json {said}; alma needs a causal language model (…ForCausalLM)")
+
+
+def _check_vocabulary(folder: Path, config: dict[str, Any], shapes: Shapes, source: str) -> None:
+    """A tokenizer that knows more tokens than there are embeddings would fail in the middle of a run."""
+    name = next((name for name in shapes if name.endswith(_EMBEDDINGS)), None)
+    if name is None:
+        return
+    rows = shapes[name][0]
+    stated = config.get("vocab_size")
+    if isinstance(stated, int) and stated != rows:
+        raise DataError(f"{source}: config.json says vocab_size = {stated}, and {name} has {rows} rows")
+    if (folder / "tokenizer.json").is_file():
+        highest = max(_token_ids(read_json(folder / "tokenizer.json", source)), default=-1)
+        if highest >= rows:
+            raise DataError(f"{source}: tokenizer.json has a token {highest}, and {name} has only {rows} rows")
+
+
+def _token_ids(tokenizer: dict[str, Any]) -> Iterator[int]:
+    vocabulary = (tokenizer.get("model") or {}).get("vocab") or {}
+    yield from vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
+    yield from (token["id"] for token in tokenizer.get("added_tokens") or [])

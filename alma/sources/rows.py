@@ -1,0 +1,206 @@
+"""Reads rows from files that people wrote, each with the line it stands on.
+
+A line that cannot be read is a row too, a ``Bad`` one; a file that cannot be read raises ``DataError``.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import json
+import re
+import sys
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from alma.errors import DataError
+
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
+BATCH_ROWS = 1024
+_BETWEEN_ITEMS = re.compile(r"[\s,]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row; ``line`` counts from 1 (in Parquet: rows)."""
+
+    line: int
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """A row that is not usable: the kind of fault, the same in words with the value, and the row as it was."""
+
+    line: int
+    reason: str
+    detail: str
+    raw: Any
+
+
+def read_rows(path: Path, wanted: Collection[str]) -> Iterator[Row | Bad]:
+    """The rows of ``path`` in order. ``wanted`` names the columns to read, where the format can leave others out.
+
+    Raises ``DataError`` for an unknown suffix or a file that is empty, not UTF-8, or broken as a whole.
+    """
+    read = {".jsonl": _jsonl, ".ndjson": _jsonl, ".json": _json, ".csv": _csv}.get(path.suffix.lower())
+    if path.suffix.lower() not in SUFFIXES:
+        raise DataError(
+            f"{path.name}: rows are read from {', '.join(SUFFIXES)}, and not from {path.suffix or 'this'!r}"
+        )
+    if path.stat().st_size == 0:
+        raise DataError(f"{path.name}: the file is empty ({path})")
+    return read(path) if read else _parquet(path, wanted)
+
+
+def column_names(path: Path, first: Row | None) -> list[str]:
+    """The columns there are, nested ones with dots; ``first`` is the first row that was read."""
+    if path.suffix.lower() == ".parquet":
+        schema = pq.read_metadata(path).schema
+        # Parquet writes "list.element" where a place in a list stands.
+        return [schema.column(i).path.replace("list.element", "0") for i in range(len(schema))]
+    return list(_flat(first.values)) if first else []
+
+
+def shown(value: object, most: int = 60) -> str:
+    """``value`` for an error message: escaped, and cut where it is long."""
+    text = repr(value[:most]) if isinstance(value, str | bytes) else repr(value)
+    cut = len(value) > most if isinstance(value, str | bytes) else len(text) > most
+    return f"{text[: most + 2]}…" if cut else text
+
+
+def _jsonl(path: Path) -> Iterator[Row | Bad]:
+    with path.open("rb") as file:
+        start = 0
+        for line, data in enumerate(file, start=1):
+            if line == 1:
+                _refuse_utf16(path, data)
+            try:
+                text = data.decode("utf-8-sig" if line == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                detail = f"byte {start + error.start} of the file (0x{data[error.start]:02x}) is not UTF-8"
+                yield Bad(line, "not UTF-8", detail, data.decode("utf-8", "backslashreplace"))
+            else:
+                if text.strip(" \t\r\n"):
+                    yield _object(line, text)
+            start += len(data)
+
+
+def _object(line: int, text: str) -> Row | Bad:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        detail = f"not JSON: {error.msg} at column {error.colno}: {shown(text.strip())}"
+        return Bad(line, "not JSON", detail, text)
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, a thousand brackets
+        return Bad(line, "not JSON", f"not readable as JSON: {str(error)[:100]}", text)
+    return _row(line, value)
+
+
+def _row(line: int, value: Any) -> Row | Bad:
+    if isinstance(value, dict):
+        return Row(line, value)
+    return Bad(line, "not an object", f"is {shown(value)}, and not an object such as {{'prompt': …}}", value)
+
+
+def _json(path: Path) -> Iterator[Row | Bad]:
+    text = _text(path)
+    try:
+        whole = json.loads(text)
+    except json.JSONDecodeError as error:
+        hint = "; one object per line is named .jsonl" if error.msg == "Extra data" else ""
+        _broken(path, error.lineno, f"not JSON: {error.msg} at column {error.colno}{hint}", error)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path.name}: not readable as JSON: {str(error)[:100]}") from error
+    if not isinstance(whole, list):
+        raise DataError(
+            f"{path.name}: holds {shown(whole)}; wanted a list of objects, or one object per line in .jsonl"
+        )
+    # The text is known to be a list, so every item can be found again, this time with its line.
+    decoder, at, line = json.JSONDecoder(), text.index("[") + 1, 1 + text.count("\n", 0, text.index("["))
+    for _ in whole:
+        found = _BETWEEN_ITEMS.match(text, at)
+        start = found.end() if found else at
+        line += text.count("\n", at, start)
+        value, at = decoder.raw_decode(text, start)
+        yield _row(line, value)
+        line += text.count("\n", start, at)
+
+
+def _csv(path: Path) -> Iterator[Row | Bad]:
+    csv.field_size_limit(sys.maxsize)  # the default refuses a response of more than 131,072 characters
+    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+    header: list[str] = []
+    while True:
+        line = reader.line_num + 1
+        try:
+            fields = next(reader, None)
+        except csv.Error as error:
+            _broken(path, line, f"not CSV: {error}; fields with quotes or line ends stand in double quotes", error)
+        if fields is None:
+            return
+        if not fields:
+            continue
+        if not header:
+            header = fields
+            twice = next((name for name in header if header.count(name) > 1), None)
+            if twice is not None:
+                raise DataError(f"{path.name} line {line}: the header names the column {twice!r} twice")
+        elif len(fields) == len(header):
+            yield Row(line, dict(zip(header, fields, strict=True)))
+        else:
+            detail = f"has {len(fields)} fields where the header has {len(header)}: {shown(','.join(fields))}"
+            yield Bad(line, "wrong number of fields", detail, fields)
+
+
+def _parquet(path: Path, wanted: Collection[str]) -> Iterator[Row | Bad]:
+    try:
+        with pq.ParquetFile(path) as file:
+            top = {name.partition(".")[0] for name in wanted} | set(wanted)
+            columns = [name for name in file.schema_arrow.names if name in top]
+            done = 0
+            for batch in file.iter_batches(BATCH_ROWS, columns=columns):
+                yield from (Row(done + i, values) for i, values in enumerate(batch.to_pylist(), start=1))
+                done += batch.num_rows
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path.name}: not readable as Parquet: {str(error).splitlines()[0]}") from error
+
+
+def _text(path: Path) -> str:
+    data = path.read_bytes()
+    _refuse_utf16(path, data)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        # The codec counts from behind the byte order mark.
+        at = error.start + (len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0)
+        line = data.count(b"\n", 0, at) + 1
+        _broken(path, line, f"byte {at} of the file (0x{data[at]:02x}) is not UTF-8; save it as UTF-8", error)
+
+
+def _refuse_utf16(path: Path, data: bytes) -> None:
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise DataError(f"{path.name} line 1: the file is UTF-16; save it as UTF-8")
+
+
+def _broken(path: Path, line: int, detail: str, error: Exception) -> NoReturn:
+    raise DataError(f"{path.name} line {line}: {detail}") from error
+
+
+def _flat(value: Any, prefix: str = "") -> Iterator[str]:
+    """Dotted names of everything below ``value``; of a list only its first places."""
+    if isinstance(value, dict):
+        items = [(str(name), below) for name, below in value.items()]
+    elif isinstance(value, list):
+        items = [(str(place), below) for place, below in enumerate(value[:2])]
+    else:
+        yield prefix
+        return
+    for name, below in items:
+        yield from _flat(below, f"{prefix}.{name}" if prefix else name)

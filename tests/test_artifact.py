@@ -1,0 +1,197 @@
+"""Keys, ids, parts, manifests: what makes an artifact whole and what makes it refused."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alma.artifact import Artifact, Ref, Rows, artifact_key, find_manifest, parse_row_id, row_id
+from alma.errors import DataError, IntegrityError, Stopped
+from alma.out import Out
+from alma.records import PROMPT
+from alma.store import Store, open_store
+
+REF = Ref("curate", "0123456789abcdef0123")
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def prompts(start: int, stop: int) -> list[dict[str, str]]:
+    return [{"id": row_id(REF, i), "candidate_id": f"c{i}", "prompt": f"prompt {i}"} for i in range(start, stop)]
+
+
+def publish(store: Store, scratch: Path, num_rows: int, part_rows: int, *, stop_after: int | None = None) -> Rows:
+    out = Out(store, REF, scratch)
+    for part, _ in out.each(num_rows, part_rows, "rows"):
+        if part.number == stop_after:
+            raise KeyboardInterrupt
+        out.publish(part, "prompt", prompts(part.start, part.stop), {"num_chars": part.stop - part.start})
+    return seal(out)
+
+
+def seal(out: Out) -> Rows:
+    manifest = out.seal(kind="rows", version=1, section={}, inputs={}, identity={}, metrics={"x": 1.5}, device="cpu")
+    rows = Artifact.open(out.store, manifest.ref)
+    assert isinstance(rows, Rows)
+    return rows
+
+
+@given(section=st.dictionaries(st.text(), json_values, max_size=4), seed=st.randoms())
+def test_a_key_does_not_depend_on_the_order_of_settings(section, seed) -> None:
+    items = list(section.items())
+    seed.shuffle(items)
+    assert artifact_key("judge", 1, section, {}, {}) == artifact_key("judge", 1, dict(items), {}, {})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(("select", 1, {"a": 1}, {"x": "y"}, {"sha256": "0"}), id="stage"),
+        pytest.param(("judge", 2, {"a": 1}, {"x": "y"}, {"sha256": "0"}), id="version"),
+        pytest.param(("judge", 1, {"a": 1.5}, {"x": "y"}, {"sha256": "0"}), id="setting"),
+        pytest.param(("judge", 1, {"a": 1}, {"z": "y"}, {"sha256": "0"}), id="port"),
+        pytest.param(("judge", 1, {"a": 1}, {"x": "w"}, {"sha256": "0"}), id="input"),
+        pytest.param(("judge", 1, {"a": 1}, {"x": "y"}, {"sha256": "1"}), id="source"),
+    ],
+)
+def test_a_key_depends_on_everything_the_content_follows_from(other) -> None:
+    assert artifact_key("judge", 1, {"a": 1}, {"x": "y"}, {"sha256": "0"}) != artifact_key(*other)
+
+
+def test_a_known_key_stays() -> None:
+    """Keys name the artifacts that people have: a change here makes every store forget its work."""
+    assert artifact_key("judge", 1, {"a": "é"}, {"x": "y"}, {}) == "a0edea30fafa3070e7e2"
+
+
+@given(index=st.integers(min_value=0, max_value=10**12), key=st.text("0123456789abcdef", min_size=20, max_size=20))
+def test_row_ids_read_back(index: int, key: str) -> None:
+    ref = Ref("respond", key)
+    assert parse_row_id(row_id(ref, index)) == (ref, index)
+    assert Ref.parse(str(ref)) == ref
+
+
+@pytest.mark.parametrize("text", ["", "respond", "respond/xyz", "../0123456789abcdef0123", "respond-0123456789abcdef0123-x"])
+def test_what_is_no_name_is_refused(text: str) -> None:
+    with pytest.raises(DataError, match="look like"):
+        parse_row_id(text)
+    with pytest.raises(DataError, match="look like"):
+        Ref.parse(text)
+
+
+def test_rows_come_back_in_order_and_by_range(store_uri: str, tmp_path: Path) -> None:
+    rows = publish(open_store(store_uri), tmp_path / "scratch", 10, 4)
+    assert len(rows) == 10
+    assert [f.rows for f in rows.manifest.files] == [4, 4, 2]
+    assert rows.table(["prompt"])["prompt"].to_pylist() == [f"prompt {i}" for i in range(10)]
+    assert rows.table(["prompt"], 3, 9)["prompt"].to_pylist() == [f"prompt {i}" for i in range(3, 9)]
+    assert rows.table(start=10).num_rows == 0
+    assert rows.metrics == {"num_chars": 10, "x": 1.5}
+    assert rows.cost["seconds"] >= 0
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 2])
+def test_an_interrupted_artifact_goes_on_and_ends_equal(store_uri: str, tmp_path: Path, stop_after: int) -> None:
+    store = open_store(store_uri)
+    with pytest.raises(KeyboardInterrupt):
+        publish(store, tmp_path / "scratch", 10, 4, stop_after=stop_after)
+    assert find_manifest(store, REF) is None
+    pending, done = Out(store, REF, tmp_path / "scratch").parts(10, 4)
+    assert (len(pending), done) == (3 - stop_after, 4 * stop_after)
+    resumed = publish(store, tmp_path / "scratch", 10, 4).manifest.to_bytes()
+    undisturbed = publish(open_store(str(tmp_path / "other")), tmp_path / "scratch2", 10, 4).manifest.to_bytes()
+    assert resumed == undisturbed
+
+
+def test_a_part_without_its_statement_is_not_published(store_uri: str, tmp_path: Path) -> None:
+    store = open_store(store_uri)
+    store.write(f"{REF}/parts/00000.parquet", b"half of a part")
+    pending, done = Out(store, REF, tmp_path).parts(8, 4)
+    assert (len(pending), done) == (2, 0)
+
+
+def test_a_stop_is_heard_between_parts(tmp_path: Path) -> None:
+    out = Out(open_store(str(tmp_path / "store")), REF, tmp_path / "scratch", stopping=lambda: True)
+    with pytest.raises(Stopped, match="run again"):
+        next(out.each(4, 2, "rows"))
+
+
+def test_rows_that_do_not_fit_their_schema_are_refused(tmp_path: Path) -> None:
+    out = Out(open_store(str(tmp_path / "store")), REF, tmp_path / "scratch")
+    (part, *_), _ = out.parts(1, 1)
+    with pytest.raises((pa.ArrowInvalid, ValueError)):
+        out.publish(part, "prompt", [{"id": "a", "candidate_id": "b", "prompt": None}])
+
+
+def test_an_empty_artifact_has_its_schema(tmp_path: Path) -> None:
+    out = Out(open_store(str(tmp_path / "store")), REF, tmp_path / "scratch")
+    out.write(PROMPT.empty_table(), "prompt", 10)
+    assert seal(out).table().schema == PROMPT
+
+
+@pytest.mark.parametrize("change", [b"x", b""], ids=["altered", "emptied"])
+def test_an_altered_part_is_refused(tmp_path: Path, change: bytes) -> None:
+    store = open_store(str(tmp_path / "store"))
+    rows = publish(store, tmp_path / "scratch", 4, 4)
+    part = tmp_path / "store" / str(REF) / "parts" / "00000.parquet"
+    part.write_bytes((part.read_bytes()[:-1] + change) if change else b"")
+    with pytest.raises(IntegrityError, match=r"00000\.parquet.*manifest says.*remove the folder"):
+        rows.table()
+
+
+def test_a_missing_part_is_refused(tmp_path: Path) -> None:
+    rows = publish(open_store(str(tmp_path / "store")), tmp_path / "scratch", 4, 4)
+    (tmp_path / "store" / str(REF) / "parts" / "00000.parquet").unlink()
+    with pytest.raises(IntegrityError, match="is missing"):
+        rows.table()
+
+
+def test_a_damaged_cache_is_fetched_again(s3_store_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALMA_CACHE", str(tmp_path / "cache"))
+    rows = publish(open_store(s3_store_uri), tmp_path / "scratch", 4, 4)
+    before = rows.table()
+    (cached,) = (tmp_path / "cache").rglob("00000.parquet")
+    cached.write_bytes(b"damaged")
+    assert rows.table() == before
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"stage": 1}'])
+def test_a_broken_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
+    store = open_store(str(tmp_path / "store"))
+    store.write(f"{REF}/manifest.json", content)
+    with pytest.raises(IntegrityError, match=r"manifest\.json is not a manifest"):
+        find_manifest(store, REF)
+
+
+def test_the_manifest_of_another_artifact_is_refused(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    publish(store, tmp_path / "scratch", 4, 4)
+    other = Ref("curate", "f" * 20)
+    store.write(f"{other}/manifest.json", store.read(f"{REF}/manifest.json"))
+    with pytest.raises(IntegrityError, match="is that of"):
+        find_manifest(store, other)
+
+
+def test_folders_come_back_as_they_were(store_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALMA_CACHE", str(tmp_path / "cache"))
+    out = Out(open_store(store_uri), Ref("finetune", "a" * 20), tmp_path / "scratch")
+    (out.folder / "config.json").write_text("{}")
+    (out.folder / "deep").mkdir()
+    (out.folder / "deep" / "x.txt").write_text("x")
+    manifest = out.seal(kind="model", version=1, section={}, inputs={}, identity={}, metrics={}, device="cpu")
+    folder = Artifact.open(open_store(store_uri), manifest.ref).folder
+    assert (folder / "config.json").read_text() == "{}"
+    assert (folder / "deep" / "x.txt").read_text() == "x"
+
+
+def test_equal_manifests_are_equal_bytes(tmp_path: Path) -> None:
+    rows = publish(open_store(str(tmp_path / "store")), tmp_path / "scratch", 4, 2)
+    again = type(rows.manifest).model_validate(json.loads(rows.manifest.to_bytes()))
+    assert again.to_bytes() == rows.manifest.to_bytes()
+    assert "seconds" not in rows.manifest.to_bytes().decode()

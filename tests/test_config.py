@@ -1,0 +1,156 @@
+"""Run files: what is accepted, what is refused and how it is said."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from alma.config import Alma, load, parse
+from alma.errors import ConfigError
+
+ROOT = Path(__file__).parents[1]
+
+MINIMAL = """
+[alma]
+[alma.base]
+source = "model"
+[alma.sft_seeds]
+source = "pairs.jsonl"
+[alma.score_seeds]
+source = "scores.jsonl"
+[alma.evaluation_prompts]
+source = "prompts.jsonl"
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "run.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*.toml")), ids=lambda path: path.name)
+def test_every_run_file_of_the_repository_loads(path: Path) -> None:
+    assert isinstance(load(path), Alma)
+
+
+def test_defaults_are_the_papers(tmp_path: Path) -> None:
+    cfg = load(write(tmp_path, MINIMAL))
+    assert (cfg.rounds, cfg.respond.num_samples, cfg.respond.num_prompts) == (10, 200, 50_000)
+    assert (cfg.synthesize.num_attempts, cfg.diversify.num_clusters) == (100_000_000, 1_000_000)
+    assert (cfg.pool, cfg.start, cfg.data, cfg.select.score) == ("initial_and_latest", "base", "union", "real")
+    assert cfg.distill.num_prompts * cfg.distill.num_samples == 20_000
+    assert cfg.judge_seed.objective == cfg.judge_distill.objective == "judge"
+
+
+def test_engine_and_template_are_set_once(tmp_path: Path) -> None:
+    text = MINIMAL.replace("[alma]", '[alma]\nengine = "echo"\njudge_template = "{prompt} {response} ["')
+    cfg = load(write(tmp_path, text))
+    assert {cfg.synthesize.engine, cfg.embed.engine, cfg.respond.engine, cfg.judge.engine, cfg.evaluate.engine} == {"echo"}
+    assert {cfg.initial.trainer, cfg.judge_seed.trainer, cfg.train.trainer} == {"echo"}
+    assert {cfg.judge.template, cfg.evaluate.template, cfg.judge_distill.template} == {"{prompt} {response} ["}
+
+
+def test_a_section_may_name_its_own_engine(tmp_path: Path) -> None:
+    cfg = load(write(tmp_path, MINIMAL + '[alma.respond]\nengine = "vllm"\n'))
+    assert (cfg.respond.engine, cfg.judge.engine) == ("vllm", "hf")
+
+
+def test_preference_pairs_train_with_dpo(tmp_path: Path) -> None:
+    cfg = load(write(tmp_path, MINIMAL), ["alma.select.pairs=best_vs_random"])
+    assert cfg.train.objective == "dpo"
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        pytest.param("alma.rounds=3", 3, id="number"),
+        pytest.param("alma.rounds = 3", 3, id="spaces"),
+    ],
+)
+def test_overrides(tmp_path: Path, override: str, value: int) -> None:
+    assert load(write(tmp_path, MINIMAL), [override]).rounds == value
+
+
+def test_a_bare_word_needs_no_quotes(tmp_path: Path) -> None:
+    assert load(write(tmp_path, MINIMAL), ["alma.pool=latest"]).pool == "latest"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        pytest.param(["alma.round=3"], ["alma.round", "unknown setting", "did you mean rounds"], id="unknown-key"),
+        pytest.param(["alma.respond.samples=3"], ["alma.respond.samples", "num_samples"], id="unknown-nested-key"),
+        pytest.param(["alma.rounds=0"], ["alma.rounds", "greater than or equal to 1", "it is 0"], id="too-small"),
+        pytest.param(["alma.rounds=many"], ["alma.rounds", "'many'"], id="wrong-type"),
+        pytest.param(["alma.pool=all"], ["alma.pool", "initial_and_latest", "'all'"], id="wrong-choice"),
+        pytest.param(
+            ["alma.respond.num_prompts=2000000"],
+            ["num_prompts = 2000000", "num_clusters = 1000000", "lower the first"],
+            id="more-prompts-than-clusters",
+        ),
+        pytest.param(
+            ["alma.synthesize.num_attempts=300000"],
+            ["10 × 50000 + 10000 = 510000", "num_attempts = 300000"],
+            id="more-prompts-than-the-pool",
+        ),
+        pytest.param(
+            ["alma.train.objective=dpo"], ["select.pairs = None", "train.objective = 'dpo'"], id="dpo-without-pairs"
+        ),
+        pytest.param(["alma.initial.objective=judge"], ["initial.objective"], id="judge-objective-for-the-model"),
+        pytest.param(
+            ["alma.judge.template='{prompt}{response}x'"], ["judge_template once"], id="two-different-templates"
+        ),
+        pytest.param(["alma.judge_template='{response}: '"], ["{prompt} and then {response}"], id="template-lacks-prompt"),
+        pytest.param(["alma.judge_template='{prompt} {response}'"], ["end with the text"], id="template-without-end"),
+        pytest.param(["alma.synthesize.min_shots=9"], ["min_shots = 9", "max_shots = 5"], id="shots"),
+        pytest.param(["alma.train.batch_rows=100"], ["batch_rows = 100", "micro_batch_rows = 8"], id="batch"),
+        pytest.param(["alma.base.source.x=1"], ["source is a value"], id="section-under-a-value"),
+        pytest.param(["rounds"], ["write it as alma.section.key=value"], id="override-without-value"),
+        pytest.param(["other.rounds=3"], ["unknown root [other]"], id="unknown-root"),
+    ],
+)
+def test_refused_settings(tmp_path: Path, change: list[str], said: list[str]) -> None:
+    path = write(tmp_path, MINIMAL)
+    with pytest.raises(ConfigError) as caught:
+        load(path, change)
+    for part in said:
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        pytest.param(b"[alma\n", "not TOML", id="not-toml"),
+        pytest.param(b"[alma]\nx = '\xff'\n", "not UTF-8 at byte 12", id="not-utf8"),
+        pytest.param(b"", "no [alma] section", id="empty"),
+    ],
+)
+def test_refused_files(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "run.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=said.replace("[", r"\[").replace("]", r"\]")) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_run_file_suggests_its_neighbours(tmp_path: Path) -> None:
+    write(tmp_path, MINIMAL)
+    with pytest.raises(ConfigError, match=r"no such run file; did you mean run\.toml"):
+        load(tmp_path / "runs.toml")
+
+
+def test_a_missing_source_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"here: alma\.base: is required"):
+        parse({"alma": {}}, "here")
+
+
+def test_settings_import_no_machine_learning_library() -> None:
+    code = (
+        "import sys, alma.config, alma.recipes.alma\n"
+        "heavy = {'torch', 'transformers', 'trl', 'datasets', 'vllm', 'numpy', 'pyarrow', 'boto3', 'kfp'}\n"
+        "print(*sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

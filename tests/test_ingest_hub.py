@@ -1,0 +1,174 @@
+"""The Hub, by a server on this machine that speaks as much of its protocol as ``snapshot_download`` needs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import constants
+
+from alma.errors import AccessError, AlmaError, ConfigError, DataError, StoreUnavailableError
+from alma.sections import IngestModel, IngestRows
+from alma.sources import hub
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+ROW = b'{"prompt": "p", "response": "r"}\n'
+REPOSITORIES = {
+    "datasets/o/split": {
+        "README.md": b"#",
+        "data/train-00000-of-00002.parquet": b"0",
+        "data/train-00001-of-00002.parquet": b"1",
+        "data/test-00000-of-00001.parquet": b"2",
+        "data/pretrain.parquet": b"3",
+        "seeds [v1].jsonl": ROW,
+    },
+    "datasets/o/sets": {"main/train.jsonl": ROW, "socratic/train.jsonl": ROW},
+    "o/model": {
+        "config.json": b"{}",
+        "tokenizer.json": b"{}",
+        "model.safetensors": b"0",
+        "pytorch_model.bin": b"pickle",
+        "consolidated.safetensors": b"0",
+        "onnx/model.safetensors": b"0",
+        "small/config.json": b"{}",
+        "small/model.safetensors": b"0",
+    },
+    "o/pickle": {"config.json": b"{}", "pytorch_model.bin": b"pickle"},
+}
+
+
+class FakeHub(BaseHTTPRequestHandler):
+    """Answers for ``REPOSITORIES`` at ``COMMIT``; ``o/gated``, ``o/private`` and ``o/down`` refuse as the Hub does."""
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        from urllib.parse import unquote, urlsplit
+
+        path = unquote(urlsplit(self.path).path)
+        if path.startswith("/api/"):
+            place, _, commit = path.removeprefix("/api/").removeprefix("models/").partition("/tree/")
+            self._tree(place, commit)
+        else:
+            place, _, rest = path.removeprefix("/").partition("/resolve/")
+            self._answer(200, REPOSITORIES[place][rest.partition("/")[2]])
+
+    def _tree(self, place: str, commit: str) -> None:
+        kind = {"o/gated": (403, "GatedRepo"), "o/private": (401, "RepoNotFound"), "o/down": (500, "")}
+        if place in kind:
+            status, code = kind[place]
+            self._answer(status, b"{}", {"X-Error-Code": code})
+        elif commit != COMMIT:
+            self._answer(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
+        else:
+            files = [
+                {"type": "file", "path": name, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
+                for name, data in REPOSITORIES[place].items()
+            ]
+            self._answer(200, json.dumps(files).encode(), {"Content-Type": "application/json"})
+
+    def _answer(self, status: int, data: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        common = {
+            "Content-Length": str(len(data)),
+            "X-Repo-Commit": COMMIT,
+            "ETag": f'"{hashlib.sha1(data).hexdigest()}"',
+        }
+        for name, value in {**common, **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture(autouse=True)
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The library read its environment when it was imported, so its constants are what can be set."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), FakeHub) as running:
+        threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{running.server_port}"
+        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)  # between its five retries
+        yield
+        running.shutdown()
+
+
+def rows(source: str, revision: str = COMMIT, split: str = "train") -> IngestRows:
+    return IngestRows(source=source, kind="pairs", revision=revision, split=split)
+
+
+def model(source: str) -> IngestModel:
+    return IngestModel(source=source, revision=COMMIT)
+
+
+def test_the_files_of_a_split_in_order() -> None:
+    found = hub.fetch_rows(rows("hf://o/split"))
+    assert [(path.name, path.read_bytes()) for path in found] == [
+        ("train-00000-of-00002.parquet", b"0"),
+        ("train-00001-of-00002.parquet", b"1"),
+    ]
+    (test,) = hub.fetch_rows(rows("hf://o/split", split="test"))
+    assert test.read_bytes() == b"2"
+
+
+def test_one_file() -> None:
+    (path,) = hub.fetch_rows(rows("hf://o/split/seeds [v1].jsonl"))
+    assert path.read_bytes() == ROW
+
+
+def test_of_a_model_only_what_belongs() -> None:
+    folder = hub.fetch_model(model("hf://o/model"))
+    assert {path.name for path in folder.iterdir()} == {"config.json", "tokenizer.json", "model.safetensors"}
+    small = hub.fetch_model(model("hf://o/model/small"))
+    assert {path.name for path in small.iterdir()} == {"config.json", "model.safetensors"}
+
+
+def test_what_is_in_the_cache_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = hub.fetch_rows(rows("hf://o/sets/main/train.jsonl"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert hub.fetch_rows(rows("hf://o/sets/main/train.jsonl")) == before
+    with pytest.raises(DataError, match=f"HF_HUB_OFFLINE is set.*hf download o/model .*{COMMIT}"):
+        hub.fetch_model(model("hf://o/model"))
+
+
+@pytest.mark.parametrize(
+    ("cfg", "error", "parts"),
+    [
+        pytest.param(
+            rows("hf://o/split", split="validation"), DataError, ["'validation'", "data/pretrain"], id="split"
+        ),
+        pytest.param(rows("hf://o/split/seed.jsonl"), DataError, ["Did you mean seeds [v1].jsonl?"], id="file"),
+        pytest.param(rows("hf://o/sets"), ConfigError, ["main/train.jsonl, socratic/train.jsonl"], id="several sets"),
+        pytest.param(rows("hf://o/split", revision="f" * 40), DataError, ["no commit " + "f" * 40], id="commit"),
+        pytest.param(model("hf://o/pickle"), DataError, ["pickle (pytorch_model.bin)"], id="pickle"),
+        pytest.param(model("hf://o/model/tiny"), DataError, ["no config.json"], id="subfolder"),
+        pytest.param(model("hf://o/gated"), AccessError, ["terms", "HF_TOKEN"], id="gated"),
+        pytest.param(model("hf://o/private"), AccessError, ["private", "HF_TOKEN"], id="private"),
+        pytest.param(model("hf://o/down"), StoreUnavailableError, ["does not answer", "500"], id="down"),
+    ],
+)
+def test_tells_what_is_wrong(cfg: IngestRows | IngestModel, error: type[AlmaError], parts: list[str]) -> None:
+    with pytest.raises(error) as caught:
+        hub.fetch_model(cfg) if isinstance(cfg, IngestModel) else hub.fetch_rows(cfg)
+    assert [part for part in [cfg.source, *parts] if part not in str(caught.value)] == [], str(caught.value)
+
+
+def test_no_server_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(StoreUnavailableError, match="does not answer"):
+        hub.fetch_model(model("hf://o/model"))

@@ -1,0 +1,249 @@
+"""A base model is checked before it is loaded, and taken in without the files that do not belong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from alma.artifact import Manifest, Metrics, Model, Ref, artifact_key
+from alma.errors import DataError
+from alma.out import Out
+from alma.prompts import CHAT_TEMPLATE
+from alma.sections import IngestModel
+from alma.stages import ingest
+from alma.store import open_store
+
+OWN_TEMPLATE = (
+    "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% if m['role'] == 'assistant' %}{{ eos_token }}"
+    "{% endif %}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
+
+
+def edit(file: Path, **changes: Any) -> None:
+    content = json.loads(file.read_text()) | changes
+    file.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder that has all that the checks read: 257 tokens, 4 dimensions, two tensors in two shards."""
+    folder = tmp_path / "base"
+    folder.mkdir()
+    alphabet = [*sorted(pre_tokenizers.ByteLevel.alphabet()), "</s>"]
+    tokenizer = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(["</s>"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    tokenizer_config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "</s>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer_config))
+    config = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 257, "eos_token_id": 256}
+    (folder / "config.json").write_text(json.dumps(config))
+    shards = {"model-00001-of-00002.safetensors": EMBEDDING, "model-00002-of-00002.safetensors": HEAD}
+    for shard, tensor in shards.items():
+        save_file({tensor: np.zeros((257, 4), np.float32)}, folder / shard)
+    index = {"metadata": {}, "weight_map": {tensor: shard for shard, tensor in shards.items()}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    for other in ("README.md", "pytorch_model.bin", "consolidated.safetensors", "modeling_own.py"):
+        (folder / other).write_text("not to be taken in")
+    (folder / "original").mkdir()
+    return folder
+
+
+def take_in(cfg: IngestModel, base: Path) -> tuple[Metrics, Path, Manifest]:
+    """Ingests into a folder store, seals, and opens the artifact's folder."""
+    identity = ingest.identify(cfg, base)
+    section = cfg.model_dump(exclude={"source", "revision"})
+    ref = Ref("ingest", artifact_key("ingest", ingest.VERSION, section, {}, identity))
+    store = open_store(str(base / "store"))
+    out = Out(store, ref, base / "scratch")
+    metrics = ingest.run(cfg, base=base, out=out)
+    manifest = out.seal(
+        kind="model", version=1, section=section, inputs={}, identity=identity, metrics=metrics, device="cpu"
+    )
+    return metrics, Model(store, manifest).folder, manifest
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_takes_in_what_belongs(folder: Path) -> None:
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    metrics, copy, _ = take_in(IngestModel(source="base"), folder.parent)
+    assert names(copy) == {
+        "config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
+        "model.safetensors.index.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
+    }  # fmt: skip
+    assert metrics["num_parameters"] == 2 * 257 * 4
+    assert metrics["bytes"] == sum((folder / name).stat().st_size for name in names(copy) - {"chat_template.jinja"})
+    assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before, "the original changed"
+
+
+def test_an_artifact_shares_no_file_with_its_origin(folder: Path) -> None:
+    """Hard links save a copy on the way; a later edit of the original must not reach what is sealed."""
+    _, copy, _ = take_in(IngestModel(source="base"), folder.parent)
+    assert not any((folder / name).samefile(copy / name) for name in names(copy) & names(folder))
+
+
+def test_one_file_wins_over_an_index_as_in_transformers(folder: Path) -> None:
+    save_file({EMBEDDING: np.zeros((257, 4), np.float32)}, folder / "model.safetensors")
+    metrics, copy, _ = take_in(IngestModel(source="base"), folder.parent)
+    assert {name for name in names(copy) if "safetensors" in name} == {"model.safetensors"}
+    assert metrics["num_parameters"] == 257 * 4
+
+
+@pytest.mark.parametrize(
+    ("has", "wanted", "expected", "added"),
+    [
+        pytest.param(None, None, CHAT_TEMPLATE, 1, id="has none, gets ours"),
+        pytest.param(None, OWN_TEMPLATE, OWN_TEMPLATE, 1, id="has none, gets the one given"),
+        pytest.param("config", None, OWN_TEMPLATE, 0, id="keeps the one in tokenizer_config.json"),
+        pytest.param("file", None, OWN_TEMPLATE, 0, id="keeps the one in chat_template.jinja"),
+        pytest.param("config", CHAT_TEMPLATE, CHAT_TEMPLATE, 1, id="replaced in tokenizer_config.json"),
+        pytest.param("file", CHAT_TEMPLATE, CHAT_TEMPLATE, 1, id="replaced in chat_template.jinja"),
+    ],
+)
+def test_chat_template(folder: Path, has: str | None, wanted: str | None, expected: str, added: int) -> None:
+    if has == "config":
+        edit(folder / "tokenizer_config.json", chat_template=OWN_TEMPLATE)
+    elif has == "file":
+        (folder / "chat_template.jinja").write_text(OWN_TEMPLATE)
+    metrics, copy, _ = take_in(IngestModel(source="base", chat_template=wanted), folder.parent)
+    from transformers import AutoTokenizer
+
+    assert AutoTokenizer.from_pretrained(copy, local_files_only=True).chat_template == expected
+    assert metrics["chat_template_added"] == added
+
+
+def truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def pointer(file: Path) -> None:
+    file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+
+
+def map_weights(folder: Path, **weight_map: object) -> None:
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+
+
+def only_pickle(folder: Path) -> None:
+    for file in [*folder.glob("*.safetensors"), folder / "model.safetensors.index.json"]:
+        file.unlink()
+
+
+def adapter(folder: Path) -> None:
+    (folder / "config.json").rename(folder / "adapter_config.json")
+
+
+def fewer_embeddings(folder: Path) -> None:
+    save_file({EMBEDDING: np.zeros((200, 4), np.float32)}, folder / FIRST)
+    edit(folder / "config.json", vocab_size=200)
+
+
+FIRST = "model-00001-of-00002.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "parts"),
+    [
+        pytest.param(lambda f: (f / "config.json").unlink(), ["no config.json", "save_pretrained"], id="no config"),
+        pytest.param(adapter, ["adapter", "merge"], id="adapter"),
+        pytest.param(
+            lambda f: (f / "config.json").write_text('{\n"a" 1}'), ["config.json line 2 column 5"], id="not json"
+        ),
+        pytest.param(lambda f: (f / "config.json").write_text("[]"), ["config.json", "object"], id="config a list"),
+        pytest.param(lambda f: edit(f / "config.json", model_type=None), ["model_type"], id="no model_type"),
+        pytest.param(
+            lambda f: edit(f / "config.json", architectures=["BertForMaskedLM"]),
+            ["BertForMaskedLM", "ForCausalLM"],
+            id="not causal",
+        ),
+        pytest.param(
+            lambda f: edit(f / "config.json", architectures=None), ["no architectures"], id="no architectures"
+        ),
+        pytest.param(lambda f: edit(f / "config.json", auto_map={"AutoModel": "x.Y"}), ["auto_map", "code"], id="code"),
+        pytest.param(
+            lambda f: edit(f / "tokenizer_config.json", auto_map={"AutoTokenizer": ["x.Y", None]}),
+            ["tokenizer_config.json", "auto_map"],
+            id="tokenizer code",
+        ),
+        pytest.param(only_pickle, ["pickle (pytorch_model.bin)", "save_pretrained"], id="pickle"),
+        pytest.param(lambda f: (f / FIRST).unlink(), ["1 of 2", FIRST], id="shard missing"),
+        pytest.param(lambda f: truncate(f / FIRST), [FIRST, "bytes", "fetch it again"], id="shard cut off"),
+        pytest.param(lambda f: (f / FIRST).write_bytes(b""), [FIRST, "(0 bytes)"], id="shard empty"),
+        pytest.param(lambda f: pointer(f / FIRST), [FIRST, "git lfs pull"], id="git lfs pointer"),
+        pytest.param(
+            lambda f: pointer(f / "tokenizer.json"), ["tokenizer.json", "git lfs pull"], id="tokenizer pointer"
+        ),
+        pytest.param(map_weights, ["no weight_map"], id="index empty"),
+        pytest.param(lambda f: map_weights(f, x="../x.safetensors"), ["'../x.safetensors'"], id="index climbs out"),
+        pytest.param(lambda f: map_weights(f, x="pytorch_model.bin"), ["'pytorch_model.bin'"], id="index to a pickle"),
+        pytest.param(lambda f: map_weights(f, x=FIRST), ["puts x into", FIRST], id="tensor missing"),
+        pytest.param(lambda f: (f / "tokenizer.json").unlink(), ["no tokenizer"], id="no tokenizer"),
+        pytest.param(
+            lambda f: edit(f / "config.json", vocab_size=300), ["vocab_size = 300", "257 rows"], id="vocab size"
+        ),
+        pytest.param(fewer_embeddings, ["token 256", "200 rows"], id="tokenizer too large"),
+        pytest.param(
+            lambda f: (f / "chat_template.jinja").write_text("{{ messages"),
+            ["base: ", "chat template"],
+            id="template broken",
+        ),
+        pytest.param(
+            lambda f: (f / "chat_template.jinja").write_text("{% for m in messages %}{{ m['content'] }}{% endfor %}"),
+            ["base: ", "</s>"],
+            id="template never ends",
+        ),
+    ],
+)
+def test_tells_what_is_wrong_with_a_model(folder: Path, spoil: Callable[[Path], object], parts: list[str]) -> None:
+    spoil(folder)
+    with pytest.raises(DataError) as caught:
+        take_in(IngestModel(source="base"), folder.parent)
+    message = str(caught.value)
+    assert message.startswith("base: ")
+    assert [part for part in parts if part not in message] == [], message
+    assert str(folder.parent / "scratch") not in message
+
+
+def test_a_model_must_be_a_folder_that_is_there(folder: Path) -> None:
+    with pytest.raises(DataError, match="Did you mean base"):
+        ingest.identify(IngestModel(source="bases"), folder.parent)
+    with pytest.raises(DataError, match="is a file; name the folder"):
+        ingest.identify(IngestModel(source="base/config.json"), folder.parent)
+
+
+def test_identity_follows_the_files_that_belong(folder: Path) -> None:
+    cfg = IngestModel(source="base")
+    before = ingest.identify(cfg, folder.parent)
+    shutil.copytree(folder, folder.parent / "elsewhere")
+    (folder / "README.md").write_text("edited")
+    assert ingest.identify(cfg, folder.parent) == before
+    assert ingest.identify(IngestModel(source="elsewhere"), folder.parent) == before
+    save_file({HEAD: np.ones((257, 4), np.float32)}, folder / "model-00002-of-00002.safetensors")
+    assert ingest.identify(cfg, folder.parent) != before
+
+
+def test_s3_folder_is_the_same_model(folder: Path, s3_store_uri: str) -> None:
+    store = open_store(s3_store_uri)
+    for file in folder.iterdir():
+        if file.is_file():
+            store.upload(file, f"models/base/{file.name}")
+    there = IngestModel(source=f"{s3_store_uri}/models/base/")
+    assert ingest.identify(there, folder) == ingest.identify(IngestModel(source="base"), folder.parent)
+    metrics, copy, _ = take_in(there, folder.parent)
+    assert metrics["num_parameters"] == 2 * 257 * 4
+    assert "README.md" not in names(copy)
+    with pytest.raises(DataError, match=r"no model lies there.*Did you mean base"):
+        ingest.identify(IngestModel(source=f"{s3_store_uri}/models/bas"), folder)

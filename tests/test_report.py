@@ -1,0 +1,680 @@
+"""The report: true estimates, honest gaps, and model text that stays text."""
+
+from __future__ import annotations
+
+import html.parser
+import itertools
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alma.artifact import Artifact, Ref
+from alma.errors import ConfigError, DataError
+from alma.out import Out
+from alma.page import figure, measure, numbers, render, samples, text
+from alma.records import SCHEMAS
+from alma.sections import Report
+from alma.stages import report
+from alma.statistics import (
+    best_of_n_weights,
+    expected_any,
+    expected_best,
+    expected_pick,
+    mean_and_error,
+    pairwise_accuracy,
+    spearman,
+    wilson,
+)
+from alma.store import Store, open_store
+
+# A small world with a truth: what a run of a few rounds would leave, made of chance and nothing else.
+
+FAMILIES: dict[str, Callable[[str], str]] = {
+    "copy": lambda w: w,
+    "reverse": lambda w: w[::-1],
+    "sort": lambda w: "".join(sorted(w)),
+    "double": lambda w: "".join(c + c for c in w),
+    "first": lambda w: w[:2],
+    "last": lambda w: w[-2:],
+    "next": lambda w: "".join(chr(ord(c) + 1) for c in w),
+    "swap": lambda w: w[-1] + w[1:-1] + w[0],
+    "count": lambda w: str(len(w)),
+    "drop": lambda w: w.replace(w[0], ""),
+}
+LABELS = ("base", "round 01", "round 02", "round 03", "round 04", "round 05", "round 06")
+
+
+class World:
+    """Artifacts of a run in a store. ``skill`` of point 0, 1, … is how often an answer is right."""
+
+    def __init__(self, store: Store, scratch: Path, num_prompts: int, num_samples: int, num_evaluation: int) -> None:
+        self.store, self.scratch = store, scratch
+        self.num_prompts, self.num_samples, self.num_evaluation = num_prompts, num_samples, num_evaluation
+        self.rng = np.random.default_rng(7)
+        self.keys = itertools.count(1)
+        self.union: list[dict[str, Any]] = []
+        self.base = self.model("ingest", {}, 2.0)
+        self.judge = self.model("finetune", {"model": self.base}, 90.0)
+        self.first, self.second = (self.model("finetune", {"model": self.base}, 40.0) for _ in range(2))
+        self.latest = self.first
+        words = ["".join(self.rng.choice(list("abcdefghij"), self.rng.integers(3, 6))) for _ in range(num_evaluation)]
+        names = list(FAMILIES)
+        asked = [(names[i % len(names)], word) for i, word in enumerate(words)]
+        self.evaluation = self.rows(
+            "ingest",
+            "evaluation_prompt",
+            [
+                {
+                    "id": f"eval-{i}",
+                    "source_id": str(i),
+                    "prompt": f"{f} {w}",
+                    "reference": FAMILIES[f](w),
+                    "family": f,
+                }
+                for i, (f, w) in enumerate(asked)
+            ],
+        )
+
+    def seal(self, out: Out, kind: Any, inputs: dict[str, Artifact], seconds: float, tokens: int) -> Artifact:
+        given = {port: str(artifact.ref) for port, artifact in inputs.items()}
+        out.seal(
+            kind=kind, version=1, section={}, inputs=given, identity={}, metrics={"num_tokens": tokens}, device="cpu"
+        )
+        cost = {"seconds": seconds, "tokens": tokens, "device": "cpu"}
+        self.store.write(f"{out.ref}/cost.json", json.dumps(cost).encode())
+        return Artifact.open(self.store, out.ref)
+
+    def out(self, stage: str) -> Out:
+        ref = Ref(stage, f"{next(self.keys):020x}")
+        return Out(self.store, ref, self.scratch / str(ref))
+
+    def rows(
+        self,
+        stage: str,
+        schema: str,
+        rows: list[dict[str, Any]],
+        inputs: dict[str, Artifact] | None = None,
+        seconds: float = 1.0,
+        tokens: int = 0,
+    ) -> Any:
+        out = self.out(stage)
+        out.write(pa.Table.from_pylist(rows, schema=SCHEMAS[schema]), schema, 100_000)
+        return self.seal(out, "rows", inputs or {}, seconds, tokens)
+
+    def model(self, stage: str, inputs: dict[str, Artifact], seconds: float, floor: float = 0.4) -> Any:
+        out = self.out(stage)
+        (out.folder / "config.json").write_text("{}")
+        if stage == "finetune":
+            steps = np.arange(1, 121)
+            losses = floor + 1.4 * np.exp(-steps / 25) + self.rng.normal(0, 0.04, steps.size)
+            lines = [
+                {"step": int(s), "loss": float(v), "learning_rate": 1e-4, "grad_norm": 1.0, "tokens": int(s) * 4000}
+                for s, v in zip(steps, losses, strict=True)
+            ]
+            (out.folder / "curve.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return self.seal(out, "model", inputs, seconds, 480_000 if stage == "finetune" else 0)
+
+    def answer(self, family: str, word: str, skill: float) -> tuple[str, bool]:
+        right = FAMILIES[family](word)
+        if self.rng.random() < skill ** (1 + list(FAMILIES).index(family) / 6):
+            return right, True
+        wrong = self.rng.choice([right[:-1], right + right[-1:], "the " + right, right[::-1], word, "hm ok " + word])
+        return str(wrong), str(wrong) == right
+
+    def opinion(self, correct: bool, length: int) -> dict[str, Any]:
+        mean = float(np.clip(self.rng.normal(8.6 if correct else 5.2, 1.1 if correct else 1.7) + 0.02 * length, 0, 10))
+        mass = float(self.rng.beta(60, 1.2))
+        return {"mean": mean, "std": 0.9, "integer": round(mean), "mass": mass, "parsed": mass >= 0.85}
+
+    def result(self, skill: float, checkpoint: Artifact, length: float) -> Any:
+        rows = []
+        for asked in self.evaluation.table().to_pylist():
+            family, word = asked["prompt"].split()
+            response, correct = self.answer(family, word, skill)
+            opinion = self.opinion(correct, len(response))
+            rows.append(
+                {
+                    **{name: asked[name] for name in ("family", "prompt", "reference")},
+                    **{name: opinion[name] for name in ("mean", "std", "parsed")},
+                    "id": f"result-{asked['id']}",
+                    "prompt_id": asked["id"],
+                    "checkpoint_id": str(checkpoint.ref),
+                    "judge_id": str(self.judge.ref),
+                    "response": response,
+                    "num_tokens": len(response) + 1 + int(self.rng.poisson(length)),
+                    "ended": bool(self.rng.random() < (0.6 if length > 3 else 0.99)),
+                    "correct": correct,
+                }
+            )
+        tokens = sum(row["num_tokens"] for row in rows)
+        inputs = {"model": checkpoint, "judge": self.judge, "prompts": self.evaluation}
+        return self.rows("evaluate", "result", rows, inputs, 9.0, tokens)
+
+    def judgement(self, prompt_id: str, prompt: str, checkpoint: Artifact | None, index: int, skill: float) -> Any:
+        family, word = prompt.split()
+        response, correct = self.answer(family, word, skill)
+        return {
+            **self.opinion(correct, len(response)),
+            "id": f"judge-{next(self.keys)}",
+            "response_id": f"respond-{prompt_id}-{index}",
+            "prompt_id": prompt_id,
+            "judge_id": str(self.judge.ref),
+            "checkpoint_id": str(checkpoint.ref) if checkpoint else None,
+            "prompt": prompt,
+            "response": response,
+            "num_tokens": len(response) + 1,
+            "ended": True,
+            "probs": [1 / 11] * 11,
+            "human_score": None,
+        }
+
+    def heldout(self, noise: float) -> Any:
+        rows = []
+        for i in range(self.num_evaluation):
+            prompt = f"{list(FAMILIES)[i % 10]} {'abcde'[: 3 + i % 3]}{i}"
+            for side in range(2):
+                row = self.judgement(f"score-{i}-{side}", prompt, None, side, 0.5)
+                human = float(np.clip(round(row["mean"] + self.rng.normal(0, noise)), 0, 10))
+                rows.append(row | {"num_tokens": None, "ended": None, "human_score": human})
+        return self.rows("judge", "judgement", rows, {"judge": self.judge}, 3.0)
+
+    def pool(self) -> Any:
+        rows = []
+        for i in range(8 * self.num_prompts):
+            cluster = int(self.rng.zipf(1.6)) % 40
+            angle, away = cluster * 2.4, 0.4 + 0.12 * (cluster % 7)
+            x, y = self.rng.normal((away * math.cos(angle), away * math.sin(angle)), 0.05)
+            prompt = f"{list(FAMILIES)[cluster % 10]} word{i}"
+            rows.append(
+                {"id": f"draw-{i}", "prompt_id": f"p-{i}", "prompt": prompt, "cluster": cluster, "x": x, "y": y}
+            )
+        return self.rows("diversify", "draw", rows, {"embeddings": self.embedded()}, 6.0)
+
+    def embedded(self) -> Any:
+        candidates = self.rows("synthesize", "candidate", [], {"model": self.base}, 130.0, 900_000)
+        return self.rows("embed", "embedding", [], {"prompts": candidates, "model": self.base}, 22.0, 0)
+
+    def point(self, number: int, skill: float) -> dict[str, Any]:
+        """The inputs of the report of point ``number``."""
+        if number == 0:
+            return {"evaluation": self.result(skill, self.base, 6.0), "prompts": self.pool()}
+        if number == 1:
+            return {
+                "evaluation": self.result(skill, self.first, 0.2),
+                "heldout": self.heldout(1.0),
+                "heldout_first": self.heldout(1.6),
+                "training": self.first,
+                "curve": self.curve(skill),
+                "references": self.evaluation,
+            }
+        pool = [self.first, self.second] + ([self.latest] if self.latest is not self.first else [])
+        rows = []
+        for p in range(self.num_prompts):
+            word = "".join(self.rng.choice(list("abcdefghij"), 4))
+            prompt = f"{list(FAMILIES)[int(self.rng.zipf(1.5)) % 10]} {word}"
+            rows += [
+                self.judgement(f"p{number}-{p}", prompt, pool[n % len(pool)], n, skill - 0.1 + 0.06 * (n % len(pool)))
+                for n in range(self.num_samples)
+            ]
+        responses = self.rows(
+            "respond", "response", [], {"first": self.first, "latest": self.latest}, 95.0 + 4 * number, len(rows) * 6
+        )
+        judged = self.rows("judge", "judgement", rows, {"responses": responses, "judge": self.judge}, 41.0)
+        for _, several in itertools.groupby(rows, key=lambda row: row["prompt_id"]):
+            best = max((row for row in several if row["parsed"]), key=lambda row: row["mean"])
+            self.union.append(
+                {name: best[name] for name in ("prompt_id", "prompt", "response", "num_tokens")}
+                | {"id": f"select-{len(self.union)}", "judgement_id": best["id"], "round": number}
+                | {"score": best["mean"]}
+            )
+        selected = self.rows("select", "example", self.union, {"judgements": judged}, 1.0)
+        self.latest = self.model(
+            "finetune", {"model": self.base, "rows": selected}, 48.0 + 9 * number, 0.4 - number / 40
+        )
+        return {
+            "evaluation": self.result(skill, self.latest, 0.25 + number / 20),
+            "judgements": judged,
+            "selected": selected,
+            "training": self.latest,
+        }
+
+    def curve(self, skill: float) -> Any:
+        rows = [
+            self.judgement(each["id"], each["prompt"], (self.first, self.second)[n % 2], n, skill)
+            for each in self.evaluation.table().to_pylist()
+            for n in range(2 * self.num_samples)
+        ]
+        inputs = {"prompts": self.evaluation, "first": self.first, "second": self.second}
+        responses = self.rows("respond", "response", [], inputs, 60.0, 6 * len(rows))
+        return self.rows("judge", "judgement", rows, {"judge": self.judge, "responses": responses}, 30.0)
+
+    def report(self, number: int, previous: Any, inputs: dict[str, Any], **settings_: Any) -> Any:
+        cfg = Report(**({"title": "ALMA · micro world", "label": LABELS[number], "round": number} | settings_))
+        out = self.out("report")
+        metrics = report.run(cfg, previous=previous, **inputs, out=out)
+        assert all(math.isfinite(value) for value in metrics.values())
+        inputs = {name: each for name, each in inputs.items() if each is not None}
+        return self.seal(out, "page", inputs, 2.0, 0)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    folder = tmp_path_factory.mktemp("world")
+    return World(
+        open_store(str(folder / "store")), folder / "scratch", num_prompts=12, num_samples=6, num_evaluation=60
+    )
+
+
+@pytest.fixture(scope="module")
+def pages(world: World) -> list[Any]:
+    """The reports of the base model, the initial SFT and one round."""
+    found: list[Any] = []
+    for number, skill in enumerate((0.4, 0.7, 0.85)):
+        found.append(world.report(number, found[-1] if found else None, world.point(number, skill)))
+    return found
+
+
+def html_of(page: Any) -> str:
+    return str((page.folder / "report.html").read_text("utf-8"))
+
+
+def numbers_of(page: Any) -> numbers.Report:
+    return numbers.Report.model_validate_json((page.folder / "report.json").read_bytes())
+
+
+class Elements(html.parser.HTMLParser):
+    """Collects elements, what scripts hold, and checks that every element is closed."""
+
+    VOID = frozenset({"meta", "input", "link", "br"})
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.shown: list[str] = []
+        self.open: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in ("script", "style"):
+            if self.open[-1] == "script":
+                self.scripts.append(data)
+        else:
+            self.shown.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.shown).split())
+
+
+# Statistics, against brute force.
+
+SCORES = st.lists(st.integers(0, 4).map(float), min_size=1, max_size=7)
+
+
+@given(st.integers(0, 300), st.integers(1, 300))
+def test_wilson_solves_its_equation(k: int, n: int) -> None:
+    k = min(k, n)
+    low, high = wilson(k, n)
+    assert 0 <= low <= k / n <= high <= 1
+    for end in {low, high} - {0.0, 1.0}:
+        assert (k / n - end) ** 2 == pytest.approx(1.959963984540054**2 * end * (1 - end) / n, abs=1e-12)
+
+
+def test_wilson_at_its_edges() -> None:
+    assert wilson(0, 0) == (0.0, 1.0)
+    assert wilson(0, 10) == (0.0, pytest.approx(0.27753, abs=1e-5))
+    with pytest.raises(ValueError, match="k = 3 is not between 0 and n = 2"):
+        wilson(3, 2)
+
+
+@given(SCORES, st.data())
+def test_expected_best_is_the_mean_over_all_subsets(scores: list[float], data: st.DataObject) -> None:
+    n = data.draw(st.integers(1, len(scores)))
+    assert best_of_n_weights(len(scores), n).sum() == pytest.approx(1)
+    brute = np.mean([max(subset) for subset in itertools.combinations(scores, n)])
+    assert expected_best(scores, n) == pytest.approx(brute)
+
+
+@given(SCORES, st.data())
+def test_expected_pick_is_the_mean_over_all_subsets_and_tie_breaks(scores: list[float], data: st.DataObject) -> None:
+    n = data.draw(st.integers(1, len(scores)))
+    right = data.draw(st.lists(st.booleans(), min_size=len(scores), max_size=len(scores)))
+    picks, oracle = [], []
+    for subset in itertools.combinations(range(len(scores)), n):
+        best = max(scores[i] for i in subset)
+        picks.append(np.mean([right[i] for i in subset if scores[i] == best]))
+        oracle.append(any(right[i] for i in subset))
+    assert expected_pick(scores, right, n) == pytest.approx(np.mean(picks))
+    assert expected_any(right, n) == pytest.approx(np.mean(oracle))
+
+
+def test_best_of_n_stays_finite_where_binomials_do_not() -> None:
+    weights = best_of_n_weights(5000, 2500)
+    assert np.isfinite(weights).all()
+    assert weights.sum() == pytest.approx(1)
+    with pytest.raises(ValueError, match="n = 5 is not between 1"):
+        best_of_n_weights(4, 5)
+
+
+ROWS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3), st.integers(0, 3)), max_size=12)
+
+
+@given(ROWS)
+def test_pairwise_accuracy_counts_pairs_of_a_prompt(rows: list[tuple[str, int, int]]) -> None:
+    agreement = []
+    for (group, human, given_), (other, human2, given2) in itertools.combinations(rows, 2):
+        if group == other and human != human2:
+            agreement.append(0.5 if given_ == given2 else float((human > human2) == (given_ > given2)))
+    groups, human_, predicted = ([row[i] for row in rows] for i in range(3))
+    accuracy, num = pairwise_accuracy(groups, human_, predicted)
+    assert num == len(agreement)
+    assert accuracy == pytest.approx(np.mean(agreement)) if agreement else math.isnan(accuracy)
+
+
+def test_spearman_sees_ranks_only_and_is_undefined_for_a_constant() -> None:
+    assert spearman([1, 2, 3, 4], [1, 8, 27, 640]) == pytest.approx(1)
+    assert spearman([1, 2, 3, 4], [4, 3, 1, 2]) == pytest.approx(-0.8)
+    assert math.isnan(spearman([1, 2, 3], [5, 5, 5]))
+
+
+def test_errors_of_few_values_are_not_made_up() -> None:
+    assert mean_and_error([3.0, 5.0]) == (4.0, pytest.approx(1.0))
+    assert math.isnan(mean_and_error([3.0])[1])
+    assert numbers.Estimate.mean([]) is None
+    assert numbers.Estimate.mean([3.0]) == numbers.Estimate(value=3.0, low=None, high=None, num=1)
+
+
+# Numbers.
+
+
+def test_the_curve_leaves_unparsed_samples_out_and_is_exact() -> None:
+    rows = [
+        ("p", "yes", 9.0, True),
+        ("p", "no", 7.0, True),
+        ("p", "no", 10.0, False),
+        ("p", "yes", 3.0, True),
+        ("q", "no", 5.0, True),
+        ("q", "no", 4.0, True),
+        ("q", "no", 4.0, True),
+    ]
+    table = pa.table(
+        {name: [row[i] for row in rows] for i, name in enumerate(("prompt_id", "response", "mean", "parsed"))}
+    )
+    curve = measure.curve(table, {"p": "yes", "q": "yes"}, lambda a, b: a == b)
+    assert curve.n == (1, 2, 3)
+    assert [each.value for each in curve.pick] == pytest.approx([1 / 3, 1 / 3, 1 / 2])
+    assert [each.value for each in curve.any_correct] == pytest.approx([1 / 3, 1 / 2, 1 / 2])
+    assert curve.score[-1].value == pytest.approx(7.0)
+    with pytest.raises(DataError, match="'q', which is not an evaluation prompt"):
+        measure.curve(table, {"p": "yes"}, lambda a, b: a == b)
+
+
+def test_points_say_what_the_tables_say(world: World, pages: list[Any]) -> None:
+    report_ = numbers_of(pages[-1])
+    assert [point.label for point in report_.points] == ["base", "round 01", "round 02"]
+    base, first, last = report_.points
+    assert (base.sampling, base.training, first.prompts) == (None, None, None)
+    assert last.quality is not None
+    assert last.sampling is not None
+    assert last.selection is not None
+    assert last.quality.num_prompts == 60
+    assert sum(last.sampling.histogram) == 72 - last.sampling.num_unparsed
+    assert sum(each.selected for each in last.sampling.checkpoints) == last.selection.num_new == 12
+    assert [each.id for each in last.sampling.checkpoints] == [str(world.first.ref), str(world.second.ref)]
+    assert first.judge is not None
+    assert first.judge_first is not None
+    assert first.judge.readings[1].error < first.judge_first.readings[1].error
+
+
+def test_work_counts_every_ancestor_once(world: World, pages: list[Any]) -> None:
+    refs = [work.ref for point in numbers_of(pages[-1]).points for work in point.work]
+    assert len(refs) == len(set(refs))
+    assert {str(world.base.ref), str(world.judge.ref), str(world.second.ref)} <= set(refs)
+    assert {ref.split("/")[0] for ref in refs} == {
+        "ingest", "synthesize", "embed", "diversify", "finetune", "respond", "judge", "select", "evaluate"
+    }  # fmt: skip
+
+
+def test_seeds_are_not_counted_as_selected() -> None:
+    seed = {"id": "s", "judgement_id": None, "prompt_id": "p", "round": 1, "prompt": "a", "response": "b"}
+    made = seed | {"id": "t", "judgement_id": "j", "round": 2, "score": 7.0, "num_tokens": 4}
+    selection = measure.selection(pa.Table.from_pylist([seed, made], schema=SCHEMAS["example"]))
+    assert (selection.num, selection.num_new) == (1, 1)
+
+
+# The page.
+
+
+@pytest.mark.parametrize("number", [0, 1, 2], ids=["base", "initial", "round"])
+def test_page_is_whole_and_reaches_for_nothing(pages: list[Any], number: int) -> None:
+    page = html_of(pages[number])
+    elements = Elements(page)
+    assert len(page) < 3_000_000
+    tags = {tag for tag, _ in elements.found}
+    assert not tags & {"link", "img", "iframe", "object", "base", "form"}
+    for _, attributes in elements.found:
+        for name in ("src", "href", "xlink:href", "action"):
+            assert (attributes.get(name) or "#").startswith("#")
+    assert not re.search(r"url\((?!#)|@import", page)
+    ids = [attributes["id"] for _, attributes in elements.found if "id" in attributes]
+    links = {attributes["href"] for tag, attributes in elements.found if tag == "a"}
+    assert links <= {f"#{each}" for each in ids}
+    own = [each for each in ids if each is not None and not re.fullmatch(r"[mphC].*[0-9a-f]{10}.*", each)]
+    assert len(own) == len(set(own))
+    assert "nan" not in re.findall(r"\bnan\b", elements.text)
+
+
+def test_policy_names_the_script_it_runs(pages: list[Any]) -> None:
+    import base64
+    import hashlib
+
+    elements = Elements(html_of(pages[-1]))
+    policy = next(a["content"] for tag, a in elements.found if tag == "meta" and "http-equiv" in a)
+    digest = base64.b64encode(hashlib.sha256(elements.scripts[1].encode()).digest()).decode()
+    assert policy is not None
+    assert policy.startswith("default-src 'none'")
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert "innerHTML" not in elements.scripts[1]
+
+
+def test_headline_compares_with_the_first_trained_point(pages: list[Any]) -> None:
+    shown = Elements(html_of(pages[-1])).text
+    assert "From round 01 to round 02, correct answers went from" in shown
+    assert "One feedback round after the initial fine-tuning, examined on 60 held-out prompts." in shown
+    assert "The untrained model, base, stands at" in shown
+
+
+HOSTILE = (
+    "</script><script>alert(1)</script><!-- \"'&lt; \u202egnp.exe\u2066 \x00\x1b[31m ]]> <img src=x onerror=alert(2)>"
+)
+
+
+def test_hostile_text_stays_text(world: World, tmp_path: Path) -> None:
+    evaluation = [
+        row | {"prompt": HOSTILE, "response": HOSTILE, "reference": HOSTILE, "family": HOSTILE}
+        for row in world.result(0.5, world.first, 0.2).table().to_pylist()
+    ]
+    rows = [
+        world.judgement(f"h{p}", "copy abc", world.first, n, 0.5) | {"prompt": HOSTILE, "response": HOSTILE + str(n)}
+        for p in range(2)
+        for n in range(3)
+    ]
+    inputs = {
+        "evaluation": world.rows("evaluate", "result", evaluation),
+        "judgements": world.rows("judge", "judgement", rows),
+    }
+    page = html_of(world.report(0, None, inputs, title=HOSTILE, label=HOSTILE))
+    elements = Elements(page)
+    assert [tag for tag, _ in elements.found].count("script") == 2
+    assert "img" not in {tag for tag, _ in elements.found}
+    assert not re.search("[\x00-\x08\x0b-\x1f\u202e\u2066]", page)
+    data = json.loads(elements.scripts[0])
+    assert data["answers"]["rows"][0]["text"] == text.visible(HOSTILE)
+    assert data["rounds"]["rows"][0]["prompt"] == text.visible(HOSTILE)
+    assert "⟨U+202E⟩gnp.exe" in elements.text
+
+
+@given(st.recursive(st.text() | st.none() | st.booleans(), lambda c: st.lists(c) | st.dictionaries(st.text(), c)))
+def test_script_json_round_trips_and_cannot_end_its_element(value: Any) -> None:
+    written = samples.script_json(value)
+    assert json.loads(written) == value
+    assert not set(written) & set("<>&'")
+    assert written.isascii()
+
+
+@given(st.text())
+def test_visible_text_has_no_control_or_direction_marks(given_: str) -> None:
+    shown = text.visible(given_)
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", shown)
+    assert text.visible(shown) == shown
+
+
+def test_equal_numbers_give_equal_bytes(pages: list[Any]) -> None:
+    report_ = numbers_of(pages[-1])
+    empty = {name: {"label": "x", "rows": [], "total": 0} for name in ("rounds", "answers")}
+    assert render(report_, empty) == render(report_, empty)
+
+
+NOTHING = ("No evaluation was given", "No held-out human scores", "No round has sampled", "The pool of prompts was not")
+
+
+@pytest.mark.parametrize(
+    ("given_", "missing"),
+    [
+        pytest.param((), NOTHING, id="nothing"),
+        pytest.param(("evaluation",), NOTHING[1:], id="evaluation-only"),
+        pytest.param(("judgements",), (NOTHING[0], NOTHING[1], NOTHING[3]), id="judgements-only"),
+        pytest.param(("selected", "training"), NOTHING, id="selected-without-judgements"),
+    ],
+)
+def test_missing_inputs_are_said(world: World, given_: tuple[str, ...], missing: tuple[str, ...]) -> None:
+    everything = world.point(2, 0.7)
+    page = html_of(world.report(2, None, {name: everything[name] for name in given_}))
+    shown = Elements(page).text
+    for sentence in missing:
+        assert sentence in shown
+    for sentence in set(NOTHING) - set(missing):
+        assert sentence not in shown
+
+
+def test_without_references_only_the_judge_speaks(world: World) -> None:
+    rows = [
+        row | {"reference": None, "family": None, "correct": None}
+        for row in world.result(0.6, world.first, 0.2).table().to_pylist()
+    ]
+    curve = world.curve(0.6)
+    page = world.report(1, None, {"evaluation": world.rows("evaluate", "result", rows), "curve": curve})
+    shown = Elements(html_of(page)).text
+    assert "no references, so truth is unknown" in shown
+    assert "so the truth of the picks is unknown" in shown
+    assert "correct answers" not in shown
+
+
+def test_a_gamed_judge_is_called_out(world: World) -> None:
+    before, after = (world.result(skill, world.first, 0.2).table() for skill in (0.95, 0.2))
+    raised = after.set_column(after.schema.get_field_index("mean"), "mean", pa.array([9.9] * 60, pa.float32()))
+    points = tuple(
+        numbers.Point(label=label, round=n, quality=measure.quality(table))
+        for n, (label, table) in enumerate((("first", before), ("last", raised)))
+    )
+    empty = {name: {"label": "x", "rows": [], "total": 0} for name in ("rounds", "answers")}
+    shown = Elements(render(numbers.Report(title="t", points=points), empty)).text
+    assert "The judge's score rose while truth fell: the judge is being gamed." in shown
+    assert ", a loss." in shown
+
+
+# What may go wrong.
+
+
+def test_a_label_is_used_once(world: World, pages: list[Any]) -> None:
+    with pytest.raises(ConfigError, match=r"report.label = 'base' is a point of report/\w+ already"):
+        world.report(0, pages[0], {})
+
+
+def test_foreign_numbers_are_refused(world: World) -> None:
+    out = world.out("report")
+    (out.folder / "report.json").write_text('{"format": 1, "title": "t", "points": [{"label": 3}]}')
+    page = world.seal(out, "page", {}, 1.0, 0)
+    with pytest.raises(DataError, match=r"report.json: points.0.label: .* make that report again"):
+        world.report(0, page, {})
+
+
+def test_an_evaluation_is_of_one_checkpoint(world: World) -> None:
+    two = pa.concat_tables([world.result(0.5, model, 0.2).table() for model in (world.first, world.second)])
+    with pytest.raises(DataError, match="an evaluation is of one checkpoint; these rows are of 2"):
+        measure.quality(two)
+
+
+# The sample browser.
+
+
+def test_samples_show_the_selected_response_and_stay_in_budget(world: World) -> None:
+    rows = [
+        world.judgement(f"b{p}", "copy abc", world.first, n, 0.5)
+        | {"response": f"{n} " + "long " * 2000, "parsed": True}
+        for p in range(40)
+        for n in range(30)
+    ]
+    table = pa.Table.from_pylist(rows, schema=SCHEMAS["judgement"])
+    by_score = sorted((row for row in rows if row["prompt_id"] == "b7"), key=lambda row: -row["mean"])
+    unlikely = by_score[17]["id"]
+    shown, total = samples.round_samples(table, {unlikely}, {}, 40, seed=1)
+    assert total == 40
+    assert 0 < len(shown) <= 40
+    assert sum(len(samples.script_json(row)) for row in shown) <= samples.ROUND_BYTES
+    again, _ = samples.round_samples(table, {unlikely}, {}, 40, seed=1)
+    assert shown == again
+    for row in shown:
+        scores = [each["score"] for each in row["responses"]]
+        assert scores == sorted(scores, reverse=True)
+        assert len(scores) + row["left_out"] == 30
+        assert all(len(each["text"]) < samples.CHARS_SHOWN + 60 for each in row["responses"])
+    only, _ = samples.round_samples(table.filter(pa.compute.equal(table["prompt_id"], "b7")), {unlikely}, {}, 1, seed=1)
+    assert [each["selected"] for each in only[0]["responses"]].count(True) == 1
+
+
+def test_wrong_answers_come_first(world: World) -> None:
+    shown, total = samples.answers(world.result(0.5, world.first, 0.2).table())
+    flags = [row["correct"] for row in shown]
+    assert total == len(shown) == 60
+    assert flags == sorted(flags)
+
+
+# The charts' colours.
+
+
+def test_every_colour_is_a_role_of_both_themes(pages: list[Any]) -> None:
+    style = (Path(figure.__file__).parent / "style.css").read_text("utf-8")
+    light, dark = style.split("prefers-color-scheme: dark", 1)
+    for role in figure.COLOURS:
+        assert f"--{role}: #" in light
+        assert f"--{role}: #" in dark.split("* {", 1)[0]
+    drawings = re.findall(r"<svg.*?</svg>", html_of(pages[-1]), flags=re.DOTALL)
+    assert len(drawings) >= 12
+    for drawing in drawings:
+        assert not re.search(r"(?:fill|stroke): #", drawing)
+        assert set(re.findall(r"var\(--(\w+)\)", drawing)) <= {*figure.COLOURS, "sans"}
