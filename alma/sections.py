@@ -224,7 +224,7 @@ class Finetune(Section):
     """AdamW's decoupled decay. [ours]"""
 
     batch_rows: Positive = 128
-    """Rows per optimizer step over all devices (rows before packing are joined). [ours]"""
+    """Rows per optimizer step over all devices. [ours]"""
 
     micro_batch_rows: Positive = 8
     """Rows per forward pass on one device; the rest is gradient accumulation."""
@@ -233,7 +233,7 @@ class Finetune(Section):
     """Longest row; longer ones are set aside and counted. [ours]"""
 
     packing: bool = True
-    """Join rows into sequences of ``max_tokens`` (SFT only). [ours]"""
+    """Join the rows of a forward pass into one sequence without padding, each seeing only itself (SFT only). [ours]"""
 
     beta: Annotated[float, Field(gt=0)] = 0.1
     """DPO: strength of the pull towards the reference model. [ours]"""

@@ -77,7 +77,9 @@ def test_row_ids_read_back(index: int, key: str) -> None:
     assert Ref.parse(str(ref)) == ref
 
 
-@pytest.mark.parametrize("text", ["", "respond", "respond/xyz", "../0123456789abcdef0123", "respond-0123456789abcdef0123-x"])
+@pytest.mark.parametrize(
+    "text", ["", "respond", "respond/xyz", "../0123456789abcdef0123", "respond-0123456789abcdef0123-x"]
+)
 def test_what_is_no_name_is_refused(text: str) -> None:
     with pytest.raises(DataError, match="look like"):
         parse_row_id(text)

@@ -47,7 +47,8 @@ def test_defaults_are_the_papers(tmp_path: Path) -> None:
 def test_engine_and_template_are_set_once(tmp_path: Path) -> None:
     text = MINIMAL.replace("[alma]", '[alma]\nengine = "echo"\njudge_template = "{prompt} {response} ["')
     cfg = load(write(tmp_path, text))
-    assert {cfg.synthesize.engine, cfg.embed.engine, cfg.respond.engine, cfg.judge.engine, cfg.evaluate.engine} == {"echo"}
+    sections = (cfg.synthesize, cfg.embed, cfg.respond, cfg.judge, cfg.evaluate)
+    assert {section.engine for section in sections} == {"echo"}
     assert {cfg.initial.trainer, cfg.judge_seed.trainer, cfg.train.trainer} == {"echo"}
     assert {cfg.judge.template, cfg.evaluate.template, cfg.judge_distill.template} == {"{prompt} {response} ["}
 
@@ -102,7 +103,7 @@ def test_a_bare_word_needs_no_quotes(tmp_path: Path) -> None:
         pytest.param(
             ["alma.judge.template='{prompt}{response}x'"], ["judge_template once"], id="two-different-templates"
         ),
-        pytest.param(["alma.judge_template='{response}: '"], ["{prompt} and then {response}"], id="template-lacks-prompt"),
+        pytest.param(["alma.judge_template='{response}:'"], ["{prompt} and then {response}"], id="template-no-prompt"),
         pytest.param(["alma.judge_template='{prompt} {response}'"], ["end with the text"], id="template-without-end"),
         pytest.param(["alma.synthesize.min_shots=9"], ["min_shots = 9", "max_shots = 5"], id="shots"),
         pytest.param(["alma.train.batch_rows=100"], ["batch_rows = 100", "micro_batch_rows = 8"], id="batch"),

@@ -172,7 +172,7 @@ def test_the_largest_uniform_stays_in_the_nucleus() -> None:
 
 
 def test_stop_texts_cut_and_end(folder: Path) -> None:
-    stop = ["ab", "7", " a", "b\n"]
+    stop = ["ab", "7", "r ", "\n"]
     seeds = [list(range(20))] * len(TEXTS)
     heard: list[int] = []
     with load_generator(CFG, folder) as engine:
@@ -243,9 +243,12 @@ def test_a_space_that_begins_the_continuation_is_kept(plain: Path, tmp_path: Pat
     with load_generator(CFG, tmp_path) as engine:
         [found] = engine.generate(["a b"], [range(30)], SAMPLING, max_new_tokens=8)
         [cut] = engine.generate(["a b"], [range(30)], SAMPLING, max_new_tokens=8, stop=[" a"])
+        [space] = engine.generate(["a b"], [range(30)], SAMPLING, max_new_tokens=8, stop=["c "])
     assert any(each.text.startswith((" a", " b")) for each in found)
     assert any(each.text.startswith("c") for each in found)
     assert [each.text for each in cut] == [each.text.partition(" a")[0] for each in found]
+    assert [each.text for each in space] == [each.text.partition("c ")[0] for each in found]
+    assert any("c " in each.text for each in found)
 
 
 def test_the_context_is_a_limit(plain: Path) -> None:

@@ -306,6 +306,14 @@ def test_the_tokenizer_and_the_end_tokens_are_those_of_the_start_model(start: Pa
         assert after[name] == before[name], name
 
 
+def test_bfloat16_is_how_the_model_is_written(start: Path, tmp_path: Path) -> None:
+    training = place(start, tmp_path, PAIRS)
+    metrics = train(settings(epochs=1, dtype="bfloat16"), training)
+    assert metrics["last_loss"] < metrics["first_loss"]
+    model = AutoModelForCausalLM.from_pretrained(training.out)
+    assert {each.dtype for each in model.parameters()} == {torch.bfloat16}
+
+
 @pytest.mark.parametrize(("share", "fails"), [(0.125, False), (0.12, True)], ids=["at the share", "above it"])
 def test_rows_that_are_too_long_are_set_aside(start: Path, tmp_path: Path, share: float, fails: bool) -> None:
     rows = [*PAIRS, {"prompt": "long", "response": "a" * 60}]  # 68 tokens; the model's context is 64

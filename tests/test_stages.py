@@ -89,7 +89,7 @@ def test_the_few_shot_list_ends_where_the_next_prompt_begins() -> None:
 
 def test_synthesis_needs_enough_seeds(bench: Bench) -> None:
     seeds = bench.rows("pair", [{"source_id": "1", "prompt": "a", "response": "b"}])
-    with pytest.raises(DataError, match="has 1 prompts.*max_shots = 5"):
+    with pytest.raises(DataError, match=r"has 1 prompts.*max_shots = 5"):
         bench.run(synthesize, Synthesize(engine="echo", num_attempts=2), model=None, seeds=seeds)
 
 
@@ -270,7 +270,11 @@ def test_preference_pairs(bench: Bench, pairs: str, rejected: set[str]) -> None:
 def test_an_ordered_pair_is_two_random_responses_in_order(bench: Bench) -> None:
     rows = [row | {"prompt_id": f"p{p}"} for p in range(40) for row in THREE]
     selected = chosen(bench, rows, pairs="ordered_pair")
-    assert {(row["chosen"], row["rejected"]) for row in selected} == {("good", "fair"), ("good", "bad"), ("fair", "bad")}
+    assert {(row["chosen"], row["rejected"]) for row in selected} == {
+        ("good", "fair"),
+        ("good", "bad"),
+        ("fair", "bad"),
+    }
     assert all(row["chosen_score"] > row["rejected_score"] for row in selected)
 
 

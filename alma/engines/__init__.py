@@ -74,6 +74,7 @@ class Generator(Loaded, Protocol):
 
         ``sampling=None`` is greedy (then each text has one seed, which is not used). A sample depends on its text, its
         seed and the model only: not on order, neighbours or sharding. ``on_tokens`` hears of every token generated.
+        A special token inside the text, or its spelling, cuts it there, unended: model text is put into later prompts.
         A text longer than the context raises ``alma.errors.DataError``.
         """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -76,7 +77,7 @@ class HfGenerator(HfModel):
             )
             with torch.inference_mode():
                 done = decode(self, [ids_PT[each] for each in rank], rows, sampling, stops, self.end_ids, on_tokens)
-            completions.update(zip(batch, done, strict=True))
+            completions.update(zip(batch, map(self._plain, done), strict=True))
         return [[completions[place, sample] for sample in range(len(seeds))] for place, seeds in enumerate(seeds_PN)]
 
     def _batches(
@@ -90,6 +91,14 @@ class HfGenerator(HfModel):
         samples = [(place, sample) for place in order for sample in range(len(seeds_PN[place]))]
         for start in range(0, len(samples), self.cfg.batch_rows):
             yield samples[start : start + self.cfg.batch_rows]
+
+    def _plain(self, completion: Completion) -> Completion:
+        """The text up to the first special token or its spelling, after which nothing is an answer any more.
+
+        Model text is put into later prompts: there, a spelled-out marker would be read as one ("…<rating>10").
+        """
+        found = [at for at in map(completion.text.find, self.tokenizer.all_special_tokens) if at >= 0]
+        return replace(completion, text=completion.text[: min(found)], ended=False) if found else completion
 
     def _limit(self, num_tokens: int, max_new_tokens: int) -> int:
         return max_new_tokens if self.context is None else min(max_new_tokens, self.context - num_tokens)

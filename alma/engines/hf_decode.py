@@ -59,9 +59,12 @@ def decode(
         tokens_BT[running.row_B, step] = token_B
         on_tokens(num_open)
         ended = running.open_B & torch.isin(token_B, end_ids)
-        for place in stops.candidates(token_B, running.open_B & ~ended):
-            row = int(running.row_B[place])
-            text = stops.cut(before_B[row], tokens_BT[row, : step + 1].tolist())
+        places = stops.candidates(token_B, running.open_B & ~ended)
+        cut_rows = running.row_B[places].tolist()
+        so_far = tokens_BT[cut_rows, : step + 1].tolist()
+        for place, row, text in zip(
+            places, cut_rows, stops.cut([before_B[row] for row in cut_rows], so_far), strict=True
+        ):
             if text is not None:
                 cut_texts[row] = text
                 ended[place] = True

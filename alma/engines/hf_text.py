@@ -22,7 +22,7 @@ class StopTexts:
         self.stop = tuple(stop)
         last = {each[-1] for each in self.stop}
         # A token alone may lose its space or be a part of a character: then any stop text may end with it.
-        unsure = any(each.isspace() for each in last)
+        unsure = " " in last
         may_end = [unsure or not text or "\ufffd" in text or not last.isdisjoint(text) for text in texts_V]
         self.may_end_V = torch.tensor(may_end, device=device)
 
@@ -33,11 +33,11 @@ class StopTexts:
         places: list[int] = (self.may_end_V[token_B] & open_B).nonzero()[:, 0].tolist()
         return places
 
-    def cut(self, before: int, ids: list[int]) -> str | None:
-        """The text before the first stop text, ``None`` where there is none; ``before`` is the prompt's last token."""
-        text = continuations(self.tokenizer, [before], [ids])[0]
-        found = [place for place in map(text.find, self.stop) if place >= 0]
-        return text[: min(found)] if found else None
+    def cut(self, before_B: Sequence[int], ids_BT: Sequence[list[int]]) -> list[str | None]:
+        """Each text up to its first stop text, ``None`` where there is none; ``before_B`` as in ``continuations``."""
+        texts_B = continuations(self.tokenizer, before_B, ids_BT) if ids_BT else []
+        found = [[place for place in map(text.find, self.stop) if place >= 0] for text in texts_B]
+        return [text[: min(places)] if places else None for text, places in zip(texts_B, found, strict=True)]
 
 
 def continuations(tokenizer: Any, before_B: Sequence[int], ids_BT: Sequence[list[int]]) -> list[str]:

@@ -74,7 +74,7 @@ def sampling(judgements: pa.Table, selected: pa.Table | None) -> numbers.Samplin
         [("mean", "max"), ("mean", "mean"), ("mean", "min"), ("response", "count"), ("response", "count_distinct")]
     )
     distinct = _floats(by_prompt, "response_count_distinct") / _floats(by_prompt, "response_count")
-    histogram, _ = np.histogram(_floats(parsed, "mean"), bins=HISTOGRAM_BINS, range=(0, 10))
+    histogram, _ = np.histogram(np.clip(_floats(parsed, "mean"), 0, 10), bins=HISTOGRAM_BINS, range=(0, 10))
     return numbers.Sampling(
         num_prompts=len(judgements["prompt_id"].unique()),
         num_responses=judgements.num_rows,
@@ -128,15 +128,15 @@ def selection(selected: pa.Table) -> numbers.Selection:
 
 
 def curve(
-    samples: pa.Table, references: Mapping[str, str | None], matches: Callable[[str, str], bool | None]
+    samples: pa.Table, references: Mapping[str, str | None], matches: Callable[..., bool | None]
 ) -> numbers.Curve:
     """Best-of-n from N judged samples of each evaluation prompt.
 
     ``references`` maps prompt ids to the right answer; ``matches(response, reference)`` compares. Estimates are
-    means over prompts of exact means over subsets; unparsed judgements are left out as ``select`` leaves them out, so a
+    means over prompts of exact means over subsets; unparsed judgements and unended responses are left out, as in ``select``, so a
     prompt that has fewer than n counts with all it has. Raises ``DataError`` where a prompt has no known id.
     """
-    parsed = samples.filter(samples["parsed"])
+    parsed = samples.filter(pc.and_(samples["parsed"], samples["ended"]))
     rows_by_prompt: dict[str, list[int]] = {}
     for index, prompt in enumerate(parsed["prompt_id"].to_pylist()):
         rows_by_prompt.setdefault(prompt, []).append(index)
@@ -154,7 +154,7 @@ def curve(
         reference = references.get(prompt)
         right = None
         if reference is not None:
-            right = [bool(matches(responses[i].as_py(), reference)) for i in rows]
+            right = [bool(matches(responses[i].as_py(), reference, ended=True)) for i in rows]
         for place, n in enumerate(min(n, len(rows)) for n in grid):
             score[place].append(expected_best(means[rows], n))
             if right is not None:

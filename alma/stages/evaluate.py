@@ -46,7 +46,7 @@ def run(cfg: Evaluate, *, model: Model, judge: Model, prompts: Rows, out: Out) -
                         "mean": read["mean"],
                         "std": read["std"],
                         "parsed": read["parsed"],
-                        "correct": matches(completion.text, row["reference"]),
+                        "correct": matches(completion.text, row["reference"], ended=completion.ended),
                     }
                 )
             progress.advance(len(rows), sum(c.num_tokens for c in completions))
@@ -54,9 +54,9 @@ def run(cfg: Evaluate, *, model: Model, judge: Model, prompts: Rows, out: Out) -
     return summary(out)
 
 
-def matches(response: str, reference: str | None) -> bool | None:
-    """Whether the response is the reference, case and white space aside; ``None`` without a reference."""
-    return None if reference is None else normalise(response) == normalise(reference)
+def matches(response: str, reference: str | None, *, ended: bool) -> bool | None:
+    """Whether the response is the reference, case and white space aside, and ended; ``None`` without a reference."""
+    return None if reference is None else ended and normalise(response) == normalise(reference)
 
 
 def summary(out: Out) -> Metrics:

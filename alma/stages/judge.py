@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -24,11 +24,11 @@ def run(cfg: Judge, *, judge: Model, responses: Rows, out: Out) -> Metrics:
     """One judgement per response, in their order; responses with human scores are also an examination of the judge."""
     responses.expect("response", "score")
     human = responses.manifest.schema_name == "score"
-    unparsable = 0
     with load_scorer(cfg, judge.folder) as scorer:
         for part, progress in out.each(len(responses), cfg.part_rows, "responses"):
             given = responses.table(None, part.start, part.stop).to_pylist()
-            ratings = rate(cfg, scorer, [(row["prompt"], row["response"]) for row in given])
+            tokens: list[int] = []
+            ratings = rate(cfg, scorer, [(row["prompt"], row["response"]) for row in given], on_tokens=tokens.append)
             rows = [
                 {
                     "id": out.row_id(part.start + i),
@@ -45,8 +45,9 @@ def run(cfg: Judge, *, judge: Model, responses: Rows, out: Out) -> Metrics:
                 }
                 for i, (row, rating) in enumerate(zip(given, ratings, strict=True))
             ]
-            progress.advance(len(rows))
-            out.publish(part, "judgement", rows, {"num_unparsable": sum(not r["parsed"] for r in rows)})
+            progress.advance(len(rows), sum(tokens))
+            counts = {"num_tokens": sum(tokens), "num_unparsable": sum(not row["parsed"] for row in rows)}
+            out.publish(part, "judgement", rows, counts)
     unparsable = out.counts().get("num_unparsable", 0)
     if unparsable > cfg.max_bad_share * len(responses):
         raise StageError(
@@ -57,7 +58,13 @@ def run(cfg: Judge, *, judge: Model, responses: Rows, out: Out) -> Metrics:
     return examination(out) if human else {}
 
 
-def rate(cfg: Judge | Evaluate, scorer: Scorer, pairs: Sequence[tuple[str, str]]) -> list[Rating]:
+def rate(
+    cfg: Judge | Evaluate,
+    scorer: Scorer,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    on_tokens: Callable[[int], None] = lambda _: None,
+) -> list[Rating]:
     """Rates (prompt, response) pairs; neighbours with one prompt share its computation."""
     ratings: list[Rating] = []
     groups = [
@@ -67,6 +74,7 @@ def rate(cfg: Judge | Evaluate, scorer: Scorer, pairs: Sequence[tuple[str, str]]
         [judge_prefix(cfg.template, prompt) for prompt, _ in groups],
         [[judge_suffix(cfg.template, response) for response in several] for _, several in groups],
         max_tokens=cfg.max_tokens,
+        on_tokens=on_tokens,
     )
     for several in scored:
         ratings.extend(several)

@@ -14,6 +14,7 @@ from alma.out import Out
 from alma.page import measure, render, samples, selection
 from alma.page.numbers import Estimate, Point, Work
 from alma.page.numbers import Report as Numbers
+from alma.records import SCHEMAS
 from alma.sections import Report
 from alma.stages.evaluate import matches
 
@@ -21,6 +22,10 @@ VERSION = 1
 
 PAGE = "report.html"
 NUMBERS = "report.json"
+JUDGED = [
+    name for name in SCHEMAS["judgement"].names if name not in ("probs", "response_id", "judge_id", "human_score")
+]
+"""What is read of a round's judgements."""
 
 
 def run(
@@ -45,20 +50,17 @@ def run(
     whose right answers are in ``references``. Raises ``ConfigError`` where ``previous`` has this label.
     """
     earlier = _earlier(previous, cfg)
-    tables = {
-        name: rows.table()
-        for name, rows in {"evaluation": evaluation, "judgements": judgements, "selected": selected}.items()
-        if rows is not None
-    }
-    judged, chosen = tables.get("judgements"), tables.get("selected")
+    results = evaluation.table() if evaluation else None
+    judged = judgements.table(JUDGED) if judgements else None
+    chosen = selected.table() if selected else None
     given = (evaluation, judgements, selected, prompts, heldout, heldout_first, curve, training)
     point = Point(
         label=cfg.label,
         round=cfg.round,
-        quality=measure.quality(tables["evaluation"]) if evaluation else None,
+        quality=measure.quality(results) if results is not None else None,
         sampling=measure.sampling(judged, chosen) if judged is not None else None,
         selection=measure.selection(chosen) if chosen is not None else None,
-        curve=measure.curve(curve.table(), _references(references), matches) if curve else None,
+        curve=measure.curve(curve.table(JUDGED), _references(references), matches) if curve else None,
         judge=measure.examination(heldout.table()) if heldout else None,
         judge_first=measure.examination(heldout_first.table()) if heldout_first else None,
         prompts=measure.prompts(prompts.table(), cfg.seed) if prompts else None,
@@ -72,8 +74,8 @@ def run(
         ids = measure.selected_ids(chosen)
         rows, total = samples.round_samples(judged, ids, writers, cfg.num_samples_shown, cfg.seed)
         shown["rounds"] |= {"rows": rows, "total": total}
-    if evaluation:
-        rows, total = samples.answers(tables["evaluation"])
+    if results is not None:
+        rows, total = samples.answers(results)
         shown["answers"] |= {"rows": rows, "total": total}
     (out.folder / PAGE).write_text(render(report, shown), encoding="utf-8")
     (out.folder / NUMBERS).write_text(report.model_dump_json() + "\n", encoding="utf-8")

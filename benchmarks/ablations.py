@@ -1,0 +1,164 @@
+"""The default against each ablation of the paper, over several seeds, with the truth known.
+
+    python benchmarks/ablations.py examples/micro.toml --seeds 1 2 3 --store store --out docs/ablations.json
+
+Runs of one seed share what they do not change (pool, judge, first checkpoints), and a stopped measurement goes on where
+it was. Prints Markdown tables: mean ± standard error over seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import multiprocessing
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+VARIANTS: dict[str, list[str]] = {
+    "default": [],
+    "DPO, best vs random": ["alma.select.pairs=best_vs_random"],
+    "DPO, best vs worst": ["alma.select.pairs=best_vs_worst"],
+    "DPO, ordered pair": ["alma.select.pairs=ordered_pair"],
+    "integer score": ["alma.select.score=integer"],
+    "no self-distillation": ["alma.distill.enabled=false"],
+    "random prompts": ["alma.diversify.method=random"],
+    "latest checkpoint only": ["alma.pool=latest"],
+    "initial checkpoints only": ["alma.pool=initial"],
+    "continue from the latest": ["alma.start=latest"],
+    "latest data only": ["alma.data=latest"],
+    "risk-averse score": ["alma.select.score=risk_averse"],
+    "length-tiered selection": ["alma.select.length_tolerance=0.25"],
+}
+DPO_SETTINGS = ["alma.train.packing=false", "alma.train.learning_rate=2e-5"]
+"""DPO needs a lower learning rate than SFT; one step of search, the same for its three variants."""
+
+
+def overrides_of(variant: str) -> list[str]:
+    """The settings that make ``variant``."""
+    return VARIANTS[variant] + (DPO_SETTINGS if variant.startswith("DPO") else [])
+
+
+def measure(job: tuple[str, int, str, str, list[str]]) -> dict[str, Any]:
+    """One run; returns the metrics of every evaluation and of the judge's examination."""
+    variant, seed, run_file, store_uri, extra = job
+    from alma.config import load
+    from alma.local import Local
+    from alma.recipes.alma import alma
+    from alma.store import open_store
+
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    start = time.monotonic()
+    cfg = load(Path(run_file), [f"alma.seed={seed}", *extra, *overrides_of(variant)])
+    local = Local(open_store(store_uri), Path(run_file).resolve().parent, lambda *_: None, isolate=False)
+    found: dict[str, Any] = {"variant": variant, "seed": seed}
+    try:
+        alma(cfg, local)
+    except Exception as error:  # noqa: BLE001 - one failed run must not lose the others; it is reported
+        found["error"] = f"{type(error).__name__}: {error}"
+    found["evaluations"] = {
+        label.partition(" ·")[0]: dict(manifest.metrics)
+        for label, manifest in local.done.items()
+        if manifest.stage == "evaluate"
+    }
+    found["judge"] = {
+        label: dict(manifest.metrics) for label, manifest in local.done.items() if label.startswith("judge · examine")
+    }
+    found["rounds"] = {
+        label: dict(manifest.metrics)
+        for label, manifest in local.done.items()
+        if manifest.stage in ("select", "curate")
+    }
+    found["seconds"] = time.monotonic() - start
+    return found
+
+
+def mean_error(values: list[float]) -> str:
+    """Mean ± standard error over seeds."""
+    if not values:
+        return "–"
+    mean = sum(values) / len(values)
+    if len(values) == 1:
+        return f"{mean:.3f}"
+    error = math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values))
+    return f"{mean:.3f} ± {error:.3f}"
+
+
+def table(results: list[dict[str, Any]], metric: str) -> str:
+    """A Markdown table: variants by rounds; the last column is the paired difference to the default at the end."""
+    points = sorted({point for result in results for point in result["evaluations"]})
+    last = points[-1]
+    lines = [f"| | {' | '.join(points)} | {last} – default |", "|---|" + "---|" * (len(points) + 1)]
+    at = {(r["variant"], r["seed"], p): m.get(metric) for r in results for p, m in r["evaluations"].items()}
+    seeds = sorted({r["seed"] for r in results})
+    for variant in dict.fromkeys(r["variant"] for r in results):
+        cells = [mean_error([at[variant, s, p] for s in seeds if at.get((variant, s, p)) is not None]) for p in points]
+        pairs = [(at.get((variant, s, last)), at.get(("default", s, last))) for s in seeds]
+        difference = mean_error([a - b for a, b in pairs if a is not None and b is not None])
+        lines.append(f"| {variant} | {' | '.join(cells)} | {'' if variant == 'default' else difference} |")
+    return "\n".join(lines)
+
+
+def judges(results: list[dict[str, Any]]) -> str:
+    """Pairwise accuracy of the judge on held-out human scores, by reading and training."""
+    rows: dict[str, list[float]] = {}
+    for result in results:
+        if result["variant"] != "default":
+            continue
+        for label, name in (("judge · examine first", "human scores only"), ("judge · examine", "+ self-distillation")):
+            metrics = result["judge"].get(label, {})
+            rows.setdefault(f"{name}, integer", []).append(metrics["pairwise_accuracy_integer"])
+            rows.setdefault(f"{name}, real-valued", []).append(metrics["pairwise_accuracy"])
+            rows.setdefault(f"{name}, mean absolute error", []).append(metrics["mean_absolute_error"])
+    return "\n".join(["| judge | |", "|---|---|", *(f"| {name} | {mean_error(v)} |" for name, v in rows.items())])
+
+
+def main() -> None:
+    """Runs what is asked for and prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run_file")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS), metavar="NAME")
+    parser.add_argument("--store", default="store")
+    parser.add_argument("--workers", type=int, default=2, help="runs at once, one thread each (default: 2)")
+    parser.add_argument("--set", dest="extra", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--out", type=Path, help="keep the raw figures here as JSON; existing ones are kept")
+    options = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    kept = json.loads(options.out.read_text()) if options.out and options.out.exists() else []
+    have = {(r["variant"], r["seed"]) for r in kept if "error" not in r}
+    results = [r for r in kept if (r["variant"], r["seed"]) in have]
+    jobs = [
+        (variant, seed, options.run_file, options.store, options.extra)
+        for variant in options.variants
+        for seed in options.seeds
+        if (variant, seed) not in have
+    ]
+    with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
+        for result in pool.imap_unordered(measure, jobs):
+            results.append(result)
+            last = list(result["evaluations"].items())[-1:]
+            print(
+                result["variant"],
+                result["seed"],
+                f"{result['seconds']:.0f} s",
+                result.get("error", ""),
+                last,
+                file=sys.stderr,
+                flush=True,
+            )
+            if options.out:
+                options.out.parent.mkdir(parents=True, exist_ok=True)
+                options.out.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+    order = {variant: i for i, variant in enumerate(VARIANTS)}
+    results.sort(key=lambda r: (order[r["variant"]], r["seed"]))
+    for metric, title in (("truth", "Truth"), ("judge_score", "Judge's score"), ("response_tokens", "Response tokens")):
+        print(f"\n{title} by round\n\n{table(results, metric)}")
+    print(f"\nThe judge on held-out human scores\n\n{judges(results)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Estimates and intervals, against brute force."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from alma.statistics import (
+    best_of_n_weights,
+    expected_any,
+    expected_best,
+    expected_pick,
+    mean_and_error,
+    pairwise_accuracy,
+    spearman,
+    wilson,
+)
+
+QUICK = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+"""A busy machine is no failure."""
+
+SCORES = st.lists(st.integers(0, 4).map(float), min_size=1, max_size=7)
+
+
+@QUICK
+@given(st.integers(0, 300), st.integers(1, 300))
+def test_wilson_solves_its_equation(k: int, n: int) -> None:
+    k = min(k, n)
+    low, high = wilson(k, n)
+    assert 0 <= low <= k / n <= high <= 1
+    for end in {low, high} - {0.0, 1.0}:
+        assert (k / n - end) ** 2 == pytest.approx(1.959963984540054**2 * end * (1 - end) / n, abs=1e-12)
+
+
+def test_wilson_at_its_edges() -> None:
+    assert wilson(0, 0) == (0.0, 1.0)
+    assert wilson(0, 10) == (0.0, pytest.approx(0.27753, abs=1e-5))
+    with pytest.raises(ValueError, match="k = 3 is not between 0 and n = 2"):
+        wilson(3, 2)
+
+
+@QUICK
+@given(SCORES, st.data())
+def test_expected_best_is_the_mean_over_all_subsets(scores: list[float], data: st.DataObject) -> None:
+    n = data.draw(st.integers(1, len(scores)))
+    assert best_of_n_weights(len(scores), n).sum() == pytest.approx(1)
+    brute = np.mean([max(subset) for subset in itertools.combinations(scores, n)])
+    assert expected_best(scores, n) == pytest.approx(brute)
+
+
+@QUICK
+@given(SCORES, st.data())
+def test_expected_pick_is_the_mean_over_all_subsets_and_tie_breaks(scores: list[float], data: st.DataObject) -> None:
+    n = data.draw(st.integers(1, len(scores)))
+    right = data.draw(st.lists(st.booleans(), min_size=len(scores), max_size=len(scores)))
+    picks, oracle = [], []
+    for subset in itertools.combinations(range(len(scores)), n):
+        best = max(scores[i] for i in subset)
+        picks.append(np.mean([right[i] for i in subset if scores[i] == best]))
+        oracle.append(any(right[i] for i in subset))
+    assert expected_pick(scores, right, n) == pytest.approx(np.mean(picks))
+    assert expected_any(right, n) == pytest.approx(np.mean(oracle))
+
+
+def test_best_of_n_stays_finite_where_binomials_do_not() -> None:
+    weights = best_of_n_weights(5000, 2500)
+    assert np.isfinite(weights).all()
+    assert weights.sum() == pytest.approx(1)
+    with pytest.raises(ValueError, match="n = 5 is not between 1"):
+        best_of_n_weights(4, 5)
+
+
+ROWS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3), st.integers(0, 3)), max_size=12)
+
+
+@QUICK
+@given(ROWS)
+def test_pairwise_accuracy_counts_pairs_of_a_prompt(rows: list[tuple[str, int, int]]) -> None:
+    agreement = []
+    for (group, human, given_), (other, human2, given2) in itertools.combinations(rows, 2):
+        if group == other and human != human2:
+            agreement.append(0.5 if given_ == given2 else float((human > human2) == (given_ > given2)))
+    groups, human_, predicted = ([row[i] for row in rows] for i in range(3))
+    accuracy, num = pairwise_accuracy(groups, human_, predicted)
+    assert num == len(agreement)
+    assert accuracy == pytest.approx(np.mean(agreement)) if agreement else math.isnan(accuracy)
+
+
+def test_spearman_sees_ranks_only_and_is_undefined_for_a_constant() -> None:
+    assert spearman([1, 2, 3, 4], [1, 8, 27, 640]) == pytest.approx(1)
+    assert spearman([1, 2, 3, 4], [4, 3, 1, 2]) == pytest.approx(-0.8)
+    assert math.isnan(spearman([1, 2, 3], [5, 5, 5]))
+
+
+def test_the_error_of_one_value_is_undefined() -> None:
+    assert mean_and_error([3.0, 5.0]) == (4.0, pytest.approx(1.0))
+    assert mean_and_error([3.0])[0] == 3.0
+    assert math.isnan(mean_and_error([3.0])[1])
+    assert math.isnan(mean_and_error([])[0])
