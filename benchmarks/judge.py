@@ -2,11 +2,11 @@
 
     python benchmarks/judge.py
 
-All sides share one model in memory, begin with texts, read the same tokens and end with the same probabilities, which is
-checked first. The usual ways are three: whole rating prompts in batches padded right, taking each row's own position from
-the logits of all positions; the same padded left and sorted by length, where the model's head computes only the position
-that is read; and one call per response. Two cases: long prompts with short responses under the paper's rating prompt on
-25M parameters, and the micro world's short ones.
+All sides share one model in memory, begin with texts, read the same tokens and end with the same probabilities, which
+is checked first. The usual ways are three: whole rating prompts in batches padded right, taking each row's own position
+from the logits of all positions; the same padded left and sorted by length, where the model's head computes only the
+position that is read; and one call per response. Two cases: long prompts with short responses under the paper's rating
+prompt on 25M parameters, and the micro world's short ones.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from alma.sections import Judge
 
 @dataclass(frozen=True)
 class Case:
-    """One workload. The slow way, one call per response, does the first ``num_single`` prompts' rows only."""
+    """One workload. The slow way, one call per response, does the first ``num_single`` responses only."""
 
     title: str
     template: str
@@ -66,9 +66,9 @@ def right_padded(scorer: HfScorer, case: Case) -> np.ndarray[Any, Any]:
     for ids_BT in batches(encoded(scorer, case.texts()), case.batch_rows):
         ids, mask = scorer.padded(ids_BT, "right")
         logits_BTV = scorer.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-        last_B = mask.sum(1)
         rows_B1 = torch.arange(len(ids_BT), device=scorer.device)[:, None]
-        found.append(read(scorer, logits_BTV[rows_B1, last_B[:, None] + torch.arange(-depth(scorer), 0)]))
+        places_BK = mask.sum(1)[:, None] + torch.arange(-depth(scorer), 0, device=scorer.device)
+        found.append(read(scorer, logits_BTV[rows_B1, places_BK]))
     return np.concatenate(found)
 
 
@@ -147,9 +147,9 @@ def measure(folder: Path, case: Case, repeats: int) -> None:
 
 
 def long_case(quick: bool) -> Case:
-    """64 responses of 20 to 60 tokens to a prompt of 300, as the paper's 200 to one prompt would be."""
+    """64 responses of 20 to 60 tokens to a prompt of 300, each."""
     rng = random.Random(0)
-    num_prompts, prompt_tokens, num = (2, 30, 4) if quick else (2, 300, 64)
+    num_prompts, prompt_tokens, num = (2, 30, 4) if quick else (1, 300, 64)
     prompts = [words(rng, prompt_tokens) for _ in range(num_prompts)]
     responses = [[words(rng, rng.randint(20, 60)) for _ in range(num)] for _ in prompts]
     title = f"25M parameters, prompts of {prompt_tokens} tokens × {num} responses of 20 to 60"
@@ -169,13 +169,18 @@ def micro_case(quick: bool) -> Case:
 def main(asked: argparse.Namespace) -> None:
     """Runs both cases."""
     logging.set_verbosity_error()
+    logging.disable_progress_bar()
     if asked.threads:
         torch.set_num_threads(asked.threads)
     print(machine())
     with tempfile.TemporaryDirectory(prefix="alma-benchmark-") as scratch:
-        measure(micro(Path(scratch, "micro")), micro_case(asked.quick), asked.repeats)
-        measure(random_llama(Path(scratch, "random")), long_case(asked.quick), asked.repeats)
+        if asked.only != "random":
+            measure(micro(Path(scratch, "micro")), micro_case(asked.quick), asked.repeats)
+        if asked.only != "micro":
+            measure(random_llama(Path(scratch, "random")), long_case(asked.quick), asked.repeats)
 
 
 if __name__ == "__main__":
-    main(options(str(__doc__)).parse_args())
+    parser = options(str(__doc__))
+    parser.add_argument("--only", choices=["micro", "random"], help="the cases of one model (default: both)")
+    main(parser.parse_args())

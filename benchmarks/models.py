@@ -26,9 +26,10 @@ MICRO = load(EXAMPLES / "micro.toml")
 """The micro world's settings: sampling, batches, chat and judge templates."""
 
 VOCABULARY = 8192
-MEAN_TOKENS = 32
+MEAN_TOKENS = 20
 """Mean length of the random model's answers, were they not cut off."""
 
+SPECIAL = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 WORDS = tuple(map("".join, product("bdfgklmnprstvz", "aeiou", "bdfgklmnprstvz", "aeiouy")))
 
 
@@ -84,17 +85,11 @@ def letters(rng: random.Random, low: int, high: int) -> str:
 def _tokenizer() -> PreTrainedTokenizerFast:
     """One token per word, number and mark."""
     marks = dict.fromkeys(re.findall(r"\w+|[^\w\s]+", JUDGE_TEMPLATE))
-    known = dict.fromkeys(["<pad>", "<s>", "</s>", "<unk>", *map(str, range(11)), *marks, *WORDS])
-    raw = Tokenizer(models.WordLevel({each: at for at, each in enumerate(list(known)[:VOCABULARY])}, unk_token="<unk>"))
+    known = dict.fromkeys([*SPECIAL.values(), *map(str, range(11)), *marks, *WORDS])
+    ids = {each: place for place, each in enumerate(list(known)[:VOCABULARY])}
+    raw = Tokenizer(models.WordLevel(ids, unk_token=SPECIAL["unk_token"]))
     raw.pre_tokenizer = pre_tokenizers.Whitespace()
-    raw.add_special_tokens(["<pad>", "<s>", "</s>"])
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=raw,
-        bos_token="<s>",
-        eos_token="</s>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-        padding_side="left",
-    )
+    raw.add_special_tokens(list(SPECIAL.values()))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, padding_side="left", **SPECIAL)
     tokenizer.chat_template = "{{ messages[0]['content'] }}"
     return tokenizer

@@ -32,12 +32,12 @@ def options(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5, help="timed runs of every way (default: 5)")
     parser.add_argument("--threads", type=int, help="torch's threads (default: torch's own choice)")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it works; its figures mean nothing")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it works, measures nothing")
     return parser
 
 
 def compare(title: str, ways: Sequence[Way], unit: str, repeats: int) -> None:
-    """Times all ways and prints a Markdown table; the last column says how much faster the first way is."""
+    """Times all ways and prints a Markdown table; its last column is seconds per unit over those of the first way."""
     seconds: list[list[float]] = [[] for _ in ways]
     for repeat in range(repeats):
         for place in sorted(range(len(ways)), key=lambda each: (each + repeat) % len(ways)):
@@ -46,7 +46,7 @@ def compare(title: str, ways: Sequence[Way], unit: str, repeats: int) -> None:
             ways[place].run(repeat)
             seconds[place].append(time.perf_counter() - start)
     print(f"\n**{title}** ({repeats} repeats; median, range in brackets)\n")
-    print(f"| | {unit} | seconds | {unit}/s | {ways[0].name} is faster by |\n|---|---|---|---|---|")
+    print(f"| | {unit} | seconds | {unit}/s | time ÷ {ways[0].name} |\n|---|---|---|---|---|")
     for place, way in enumerate(ways):
         rates = [way.units / each for each in seconds[place]]
         first = [ways[0].units / each for each in seconds[0]]
@@ -75,7 +75,7 @@ def machine() -> str:
         parts += [f"torch {torch.__version__} on {torch.get_num_threads()} threads"]
         parts += [f"transformers {transformers.__version__}"]
         parts += [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
-    return " · ".join([*parts, f"load {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""])
+    return " · ".join([*parts, f"load {os.getloadavg()[0]:.1f} at the start"])
 
 
 def _cpuinfo() -> list[str]:
