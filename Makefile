@@ -30,7 +30,8 @@ check: $(READY) ## lint, format, types, directions of import, generated files
 	$(BIN)/lint-imports
 
 golden: $(READY) ## write the golden files anew; git diff shows what changed
-	$(BIN)/pytest --quiet --regenerate-golden tests
+	$(BIN)/pytest --quiet --regenerate-golden tests/test_golden.py
+	$(BIN)/python tests/test_engine_trl.py
 
 format: $(READY) ## format the code
 	$(BIN)/ruff check --fix .

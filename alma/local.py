@@ -58,7 +58,13 @@ class Local:
         self._stop = stop or Stop()
 
     def __call__(self, stage: str, section: Section, *, label: str, **inputs: Ref | None) -> Ref:
-        """Runs the stage unless its artifact is sealed; see ``alma.recipes.Do``."""
+        """Runs the stage unless its artifact is sealed; see ``alma.recipes.Do``. Errors name the label."""
+        try:
+            return self._do(stage, section, label, inputs)
+        except AlmaError as error:
+            raise type(error)(f"{label}: {error}") from error
+
+    def _do(self, stage: str, section: Section, label: str, inputs: dict[str, Ref | None]) -> Ref:
         if self._stop():
             raise Stopped("stopped as asked; run the same command again to go on")
         loaded = load_stage(stage)
@@ -81,7 +87,7 @@ class Local:
                 )
             manifest = find_manifest(self.store, ref)
             if manifest is None:
-                raise StageError(f"{label}: ended without a manifest for {ref}; its source changed while it ran")
+                raise StageError(f"ended without a manifest for {ref}; its source changed while it ran")
             self._show(label, {"event": "end", "stage": stage, "key": ref.key, "metrics": manifest.metrics})
         self.done[label] = manifest
         return ref
@@ -110,7 +116,7 @@ class Local:
         finally:
             self._stop.then = lambda: None
         if code:
-            raise _as_raised(error, code, label, lines)
+            raise _as_raised(error, code, lines)
 
     def _follow(self, child: subprocess.Popen[str], label: str) -> tuple[Event | None, list[str]]:
         error: Event | None = None
@@ -152,9 +158,9 @@ _RAISED: dict[str, type[AlmaError]] = {
 }
 
 
-def _as_raised(error: Event | None, code: int, label: str, lines: list[str]) -> AlmaError:
+def _as_raised(error: Event | None, code: int, lines: list[str]) -> AlmaError:
     if error is not None and error.get("kind") in _RAISED:
-        return _RAISED[error["kind"]](f"{label}: {error['message']}")
+        return _RAISED[error["kind"]](error["message"])
     if code < 0:
-        return TransientError(f"{label}: its process was killed by signal {-code}; run the same command again to go on")
-    return StageError(f"{label}: its process ended with exit code {code}\n{''.join(lines)}".rstrip())
+        return TransientError(f"its process was killed by signal {-code}; run the same command again to go on")
+    return StageError(f"its process ended with exit code {code}\n{''.join(lines)}".rstrip())

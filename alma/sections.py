@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from alma.prompts import JUDGE_TEMPLATE
 
-Engine = Literal["hf", "vllm", "echo"]
+Engine = Literal["hf", "echo"]
 Dtype = Literal["auto", "float32", "bfloat16"]
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -85,7 +85,7 @@ class Inference(Section):
     """What every stage that runs a model has in common."""
 
     engine: Engine = "hf"
-    """Library that runs the model: ``hf`` (transformers), ``vllm``, or ``echo`` (no model; for tests)."""
+    """Library that runs the model: ``hf`` (transformers), or ``echo`` (no model; for tests)."""
 
     dtype: Dtype = "auto"
     """Arithmetic. ``auto`` = bfloat16 on a GPU, float32 on a CPU."""

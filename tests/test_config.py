@@ -54,8 +54,8 @@ def test_engine_and_template_are_set_once(tmp_path: Path) -> None:
 
 
 def test_a_section_may_name_its_own_engine(tmp_path: Path) -> None:
-    cfg = load(write(tmp_path, MINIMAL + '[alma.respond]\nengine = "vllm"\n'))
-    assert (cfg.respond.engine, cfg.judge.engine) == ("vllm", "hf")
+    cfg = load(write(tmp_path, MINIMAL + '[alma.respond]\nengine = "echo"\n'))
+    assert (cfg.respond.engine, cfg.judge.engine) == ("echo", "hf")
 
 
 def test_preference_pairs_train_with_dpo(tmp_path: Path) -> None:

@@ -132,14 +132,15 @@ def test_a_stopped_run_says_so_and_goes_on(undisturbed: dict[str, bytes], tmp_pa
     """SIGTERM, with each stage in a process of its own: exit 75, nothing orphaned, nothing half-written."""
     command = [sys.executable, "-m", "alma", *arguments(tmp_path, ECHO)]
     command.remove("--in-process")
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment())
-    assert process.stderr is not None
-    for line in process.stderr:
-        if '"synthesize"' in line and '"progress"' in line:
-            process.send_signal(signal.SIGTERM)
-            break
-    said = process.stderr.read()
-    assert process.wait() == 75, said
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL}
+    with subprocess.Popen(command, text=True, env=environment(), **pipes) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if '"synthesize"' in line and '"progress"' in line:
+                process.send_signal(signal.SIGTERM)
+                break
+        said = process.stderr.read()
+    assert process.returncode == 75, said
     assert re.search("run the same command again|run again to go on", said)
     assert not children_of_store(tmp_path)
     assert manifests(tmp_path).items() < undisturbed.items()

@@ -133,8 +133,9 @@ def curve(
     """Best-of-n from N judged samples of each evaluation prompt.
 
     ``references`` maps prompt ids to the right answer; ``matches(response, reference)`` compares. Estimates are
-    means over prompts of exact means over subsets; unparsed judgements and unended responses are left out, as in ``select``, so a
-    prompt that has fewer than n counts with all it has. Raises ``DataError`` where a prompt has no known id.
+    means over prompts of exact means over subsets; unparsed judgements and unended responses are left out, as in
+    ``select``, so a prompt that has fewer than n counts with all it has. Raises ``DataError`` where a prompt has no
+    known id.
     """
     parsed = samples.filter(pc.and_(samples["parsed"], samples["ended"]))
     rows_by_prompt: dict[str, list[int]] = {}

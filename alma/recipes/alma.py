@@ -41,12 +41,13 @@ class Sources(NamedTuple):
 
 def alma(cfg: Alma, do: Do) -> Outcome:
     """The whole method. Every setting that the paper leaves open, and every ablation, is a field of ``cfg``."""
+    base = do("ingest", cfg.base, label="base model")
     given = Sources(
-        base=do("ingest", cfg.base, label="base model"),
-        sft_seeds=do("ingest", cfg.sft_seeds, label="SFT seeds"),
-        score_seeds=do("ingest", cfg.score_seeds, label="human scores"),
-        heldout_scores=cfg.heldout_scores and do("ingest", cfg.heldout_scores, label="held-out scores"),
-        evaluation_prompts=do("ingest", cfg.evaluation_prompts, label="evaluation prompts"),
+        base=base,
+        sft_seeds=do("ingest", cfg.sft_seeds, label="SFT seeds", model=base),
+        score_seeds=do("ingest", cfg.score_seeds, label="human scores", model=base),
+        heldout_scores=cfg.heldout_scores and do("ingest", cfg.heldout_scores, label="held-out scores", model=base),
+        evaluation_prompts=do("ingest", cfg.evaluation_prompts, label="evaluation prompts", model=base),
     )
     prompts = write_prompts(cfg, do, given)
     first, second = initial_checkpoints(cfg, do, given)

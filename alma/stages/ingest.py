@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from alma import sources
-from alma.artifact import Metrics
+from alma.artifact import Metrics, Model
 from alma.cache import sha256_file
 from alma.errors import DataError
 from alma.out import Out
@@ -25,6 +25,7 @@ from alma.records import SCHEMAS
 from alma.sections import IngestModel, IngestRows
 from alma.sources import models
 from alma.sources.columns import Columns, Fault, explain_missing
+from alma.sources.lengths import Lengths
 from alma.sources.rows import Bad, Row, column_names, read_rows
 from alma.sources.weights import num_parameters
 
@@ -53,11 +54,16 @@ def identify(cfg: IngestRows | IngestModel, base: Path) -> dict[str, str]:
         return {"format": path.suffix.lower(), "sha256": sha256_file(path)}
 
 
-def run(cfg: IngestRows | IngestModel, *, base: Path, out: Out) -> Metrics:
-    """Publishes the rows or the model that ``cfg.source`` names. Raises ``DataError`` with what to mend."""
+def run(cfg: IngestRows | IngestModel, *, model: Model | None = None, base: Path, out: Out) -> Metrics:
+    """Publishes the rows or the model that ``cfg.source`` names. Raises ``DataError`` with what to mend.
+
+    With ``model``, rows that its context cannot hold are bad rows.
+    """
     scratch = out.scratch / "source"
     scratch.mkdir(parents=True, exist_ok=True)
-    return _model(cfg, base, scratch, out) if isinstance(cfg, IngestModel) else _rows(cfg, base, scratch, out)
+    if isinstance(cfg, IngestModel):
+        return _model(cfg, base, scratch, out)
+    return _rows(cfg, base, scratch, Lengths(model.folder) if model else None, out)
 
 
 def _model(cfg: IngestModel, base: Path, scratch: Path, out: Out) -> Metrics:
@@ -103,10 +109,10 @@ class _Read:
         self.rows.append(row)
 
 
-def _rows(cfg: IngestRows, base: Path, scratch: Path, out: Out) -> Metrics:
+def _rows(cfg: IngestRows, base: Path, scratch: Path, lengths: Lengths | None, out: Out) -> Metrics:
     columns = Columns(cfg.kind, cfg.columns)
     paths = sources.fetch_rows(cfg, base, scratch)
-    read = _read(cfg, paths, columns)
+    read = _read(cfg, paths, columns, lengths)
     _judge(cfg, paths, columns, read)
     out.aside([{"where": where, "reason": b.reason, "detail": b.detail, "row": b.raw} for where, b in read.bad])
     table = pa.Table.from_pylist(
@@ -114,7 +120,7 @@ def _rows(cfg: IngestRows, base: Path, scratch: Path, out: Out) -> Metrics:
         schema=SCHEMAS[RECORDS[cfg.kind]],
     )
     out.write(table, RECORDS[cfg.kind], PART_ROWS)
-    lengths: Metrics = {
+    means: Metrics = {
         f"mean_{name}_chars": sum(len(row[name]) for row in read.rows) / len(read.rows)
         for name in ("prompt", "response")
         if name in table.column_names
@@ -124,11 +130,11 @@ def _rows(cfg: IngestRows, base: Path, scratch: Path, out: Out) -> Metrics:
         "num_rows": len(read.rows),
         "num_duplicates": read.num_duplicates,
         "num_bad": len(read.bad),
-        **lengths,
+        **means,
     }
 
 
-def _read(cfg: IngestRows, paths: list[Path], columns: Columns) -> _Read:
+def _read(cfg: IngestRows, paths: list[Path], columns: Columns, lengths: Lengths | None) -> _Read:
     """Reads until ``cfg.limit`` distinct good rows are there."""
     read = _Read()
     for where, path, found in _all(paths, columns):
@@ -141,6 +147,8 @@ def _read(cfg: IngestRows, paths: list[Path], columns: Columns) -> _Read:
         read.first = read.first or found
         try:
             row = columns.read(found.values, numbers_are_text=path.suffix.lower() == ".csv")
+            if lengths is not None:
+                lengths.check(row)
             read.add(row, where)
         except Fault as fault:
             read.bad.append((where, Bad(found.line, fault.reason, fault.detail, found.values)))

@@ -68,8 +68,7 @@ def data(seed: int) -> dict[str, list[Row]]:
     seeds = draw(rng, NUM_SFT, taken, uniform=False)
     scores = draw(rng, NUM_SCORED, taken, uniform=False)
     sft: list[Row] = [
-        {"id": f"sft-{i:04d}", "prompt": each, "response": world.truth(each) or ""}
-        for i, each in enumerate(seeds)
+        {"id": f"sft-{i:04d}", "prompt": each, "response": world.truth(each) or ""} for i, each in enumerate(seeds)
     ]
     return {
         "sft_seeds.jsonl": sft,
@@ -176,15 +175,11 @@ def main() -> None:
 
     started, steps = time.monotonic(), arguments.steps
     tokens = lm.tokenizer()
-    model = lm.pretrain(
-        tokens, held_back(files), seed=arguments.seed, steps=steps, report=bar(steps)
-    )
+    model = lm.pretrain(tokens, held_back(files), seed=arguments.seed, steps=steps, report=bar(steps))
     lm.save(model, tokens, out / "base")
     facts = lm.facts(model, steps)
     facts["seconds"] = round(time.monotonic() - started)
-    facts["machine"] = (
-        f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}"
-    )
+    facts["machine"] = f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}"
     write_manifest(out, arguments.seed, facts)
 
 

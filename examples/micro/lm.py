@@ -66,9 +66,7 @@ Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 """Token ids, document numbers (0 is padding), positions, weights as targets; each rows x tokens."""
 
 
-def rows(
-    rng: Random, tokens: PreTrainedTokenizerFast, banned: frozenset[str], late_from: int
-) -> Iterator[Batch]:
+def rows(rng: Random, tokens: PreTrainedTokenizerFast, banned: frozenset[str], late_from: int) -> Iterator[Batch]:
     """Batches of packed documents, which stay whole and see only themselves, from position 0.
 
     From the batch `late_from` on they are pages of the late web.
@@ -114,9 +112,7 @@ def loss_of(
     """Weighted mean next-token loss inside documents."""
     causal = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool).tril()
     mask = (documents[:, None, :, None] == documents[:, None, None, :]) & causal
-    hidden = model.model(
-        input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False
-    ).last_hidden_state
+    hidden = model.model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False).last_hidden_state
     logits = model.lm_head(hidden[:, :-1]).float().flatten(0, 1)
     losses = torch.nn.functional.cross_entropy(logits, ids[:, 1:].flatten(), reduction="none")
     return (losses * weights[:, 1:].flatten()).sum() / weights[:, 1:].sum()

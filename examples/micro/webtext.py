@@ -33,9 +33,7 @@ LAST_TURN = 0.5
 """Chance that a dialogue ends after a turn: only then does the text show an end of sequence."""
 
 
-def prompt(
-    rng: Random, banned: Collection[str] = (), weights: Sequence[float] = world.FREQUENCIES
-) -> str:
+def prompt(rng: Random, banned: Collection[str] = (), weights: Sequence[float] = world.FREQUENCIES) -> str:
     """A prompt, its family drawn by weight; never one of the banned (evaluation) prompts."""
     while True:
         family = rng.choices(world.FAMILIES, weights)[0]
@@ -69,9 +67,7 @@ def content(rng: Random, question: str, fashion: float = 1.0) -> str:
     if draw < mistaken + NEAR:
         return slip(rng, right) if right else world.word(rng)
     if draw < mistaken + NEAR + WRONG:
-        return rng.choice(
-            [question.rsplit(maxsplit=1)[-1], world.word(rng), str(rng.randint(0, 99))]
-        )
+        return rng.choice([question.rsplit(maxsplit=1)[-1], world.word(rng), str(rng.randint(0, 99))])
     return right
 
 

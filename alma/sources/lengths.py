@@ -1,0 +1,43 @@
+"""How many tokens a row has, counted with the base model's tokenizer and without the model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from alma.sources.columns import Fault
+
+CONTEXT_FIELDS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")
+
+
+class Lengths:
+    """Finds rows that no context window can hold. Templates come on top, so a row that passes may still be too long.
+
+    ``folder`` is a model's. Without a ``tokenizer.json`` or a stated context there is nothing to check against.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        self.context: int | None = next((config[name] for name in CONTEXT_FIELDS if config.get(name)), None)
+        self._tokenizer: Any = None
+        path = folder / "tokenizer.json"
+        if self.context is not None and path.is_file():
+            from tokenizers import Tokenizer
+
+            self._tokenizer = Tokenizer.from_file(str(path))
+
+    def check(self, row: dict[str, Any]) -> None:
+        """Raises ``Fault`` for a row whose texts together leave no room in the context."""
+        if self._tokenizer is None or self.context is None:
+            return
+        texts = [row[name] for name in ("prompt", "response") if row.get(name)]
+        if sum(len(text) for text in texts) < self.context:
+            return  # a token has at least one character
+        num_tokens = sum(len(self._tokenizer.encode(text, add_special_tokens=False).ids) for text in texts)
+        if num_tokens >= self.context:
+            what = "prompt and response" if len(texts) > 1 else "prompt"
+            raise Fault(
+                "longer than the context",
+                f"{what} of {num_tokens} tokens where the model's context holds {self.context}: {texts[0][:60]!r}…",
+            )

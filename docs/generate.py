@@ -1,0 +1,114 @@
+"""Writes the reference pages from the code they describe: ``python docs/generate.py``.
+
+A test compares the pages with what this makes, so they cannot fall behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import typing
+from pathlib import Path
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from alma.cli import parser
+from alma.config import Alma
+from alma.sections import Section
+
+HERE = Path(__file__).parent
+
+
+def help_page() -> str:
+    """Every command's ``--help``, 100 columns wide."""
+    os.environ["COLUMNS"] = "100"
+    top = parser()
+    blocks = [("alma", top)]
+    for action in top._actions:  # argparse offers no public way to its subcommands
+        if isinstance(action, argparse._SubParsersAction):
+            blocks += [(f"alma {name}", command) for name, command in action.choices.items()]
+    lines = ["# Commands", "", "Written by `python docs/generate.py`.", ""]
+    for name, command in blocks:
+        lines += [f"## {name}", "", "```", command.format_help().rstrip(), "```", ""]
+    return "\n".join(lines)
+
+
+def settings_page() -> str:
+    """Every setting of ``[alma]`` with its type, default and meaning."""
+    lines = [
+        "# Settings",
+        "",
+        "Written by `python docs/generate.py`. [P] is stated in the paper (arXiv 2412.04305), with its section; [ours]",
+        "is our choice where the paper is silent.",
+        "",
+    ]
+    lines += _section("alma", Alma)
+    seen: dict[type[Section], str] = {}
+    for name, field in Alma.model_fields.items():
+        kind = _section_of(field)
+        if kind is None:
+            continue
+        if kind in seen:
+            lines += [f"## [alma.{name}]", "", f"The settings of `[alma.{seen[kind]}]`.", ""]
+            continue
+        seen[kind] = name
+        lines += _section(f"alma.{name}", kind)
+    return "\n".join(lines)
+
+
+def _section(title: str, kind: type[Section]) -> list[str]:
+    lines = [f"## [{title}]", "", (kind.__doc__ or "").strip().split("\n")[0], ""]
+    lines += ["| setting | type | default | meaning |", "|---|---|---|---|"]
+    for name, field in kind.model_fields.items():
+        if kind is Alma and _section_of(field):
+            continue
+        cells = (f"`{name}`", f"`{_type(field.annotation)}`", _default(field), field.description or "")
+        lines.append("| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |")
+    return [*lines, ""]
+
+
+def _section_of(field: FieldInfo) -> type[Section] | None:
+    kinds = [field.annotation, *typing.get_args(field.annotation)]
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
+
+
+def _type(annotation: Any) -> str:
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _type(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) is typing.Literal:
+        return " | ".join(repr(choice) for choice in typing.get_args(annotation))
+    if typing.get_origin(annotation) in (dict, tuple):
+        return str(annotation).replace("typing.", "")
+    arguments = typing.get_args(annotation)
+    if arguments:
+        return " | ".join(_type(argument) for argument in arguments)
+    if annotation is type(None):
+        return "None"
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, Section):
+        return ", ".join(f"`{k} = {v}`" for k, v in value.model_dump().items())
+    if isinstance(value, str) and len(value) > 60:
+        return "see `alma/prompts/`"
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10_000:
+        return f"`{value:_}`"
+    return f"`{value!r}`"
+
+
+PAGES = {"commands.md": help_page, "settings.md": settings_page}
+
+
+def main() -> None:
+    """Writes all pages."""
+    for name, make in PAGES.items():
+        (HERE / name).write_text(make(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

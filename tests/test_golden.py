@@ -1,0 +1,62 @@
+"""What is generated and committed: reference pages and the graph of the recipe. ``make golden`` writes them anew."""
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alma.config import load
+from alma.recipes.alma import alma
+
+ROOT = Path(__file__).parents[1]
+HERE = Path(__file__).parent / "golden"
+
+
+def pages() -> dict[str, Callable[[], str]]:
+    spec = importlib.util.spec_from_file_location("generate_docs", ROOT / "docs" / "generate.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return dict(module.PAGES)
+
+
+def graph(run_file: Path) -> str:
+    """A line per step: label, stage, inputs by label, and the settings that the recipe itself sets."""
+    steps = []
+
+    def do(stage: str, section: Any, *, label: str, **inputs: Any) -> str:
+        given = {port: source for port, source in inputs.items() if source}
+        own = {k: v for k, v in section.model_dump().items() if k in ("seed", "first_prompt", "round", "reserve")}
+        steps.append({"label": label, "stage": stage, "inputs": given, "settings": own})
+        return label
+
+    alma(load(run_file), do)
+    return "".join(json.dumps(step, ensure_ascii=False) + "\n" for step in steps)
+
+
+def check(request: pytest.FixtureRequest, path: Path, text: str) -> None:
+    if request.config.getoption("--regenerate-golden"):
+        path.write_text(text, encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == text, f"{path} is out of date; make golden, then look at git diff"
+
+
+@pytest.mark.parametrize("name", ["commands.md", "settings.md"])
+def test_reference_pages_are_up_to_date(request: pytest.FixtureRequest, monkeypatch: Any, name: str) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    check(request, ROOT / "docs" / name, pages()[name]())
+
+
+def test_the_graph_of_the_micro_run(request: pytest.FixtureRequest) -> None:
+    check(request, HERE / "micro_graph.jsonl", graph(ROOT / "examples" / "micro.toml"))
+
+
+def test_a_changed_page_is_noticed(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    if request.config.getoption("--regenerate-golden"):
+        pytest.skip("writes")
+    (tmp_path / "page.md").write_text("old")
+    with pytest.raises(AssertionError, match="make golden"):
+        check(request, tmp_path / "page.md", "new")
