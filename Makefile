@@ -21,7 +21,7 @@ demo: $(READY) ## align the micro model, from prompts to report (minutes; second
 	$(BIN)/alma run $(RUN_FILE) --store $(STORE)
 
 test: $(READY) check ## check the code, then run the tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: $(READY) ## lint, format, types, directions of import, generated files
 	$(BIN)/ruff check .

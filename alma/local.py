@@ -10,18 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from alma import errors
 from alma.artifact import Manifest, Ref, find_manifest
-from alma.errors import (
-    AccessError,
-    AlmaError,
-    ConfigError,
-    DataError,
-    IntegrityError,
-    StageError,
-    Stopped,
-    StoreUnavailableError,
-    TransientError,
-)
+from alma.errors import AlmaError, StageError, Stopped, TransientError
 from alma.progress import Event
 from alma.run import PARENT, Stop, check_ports, name_work, run
 from alma.sections import Section
@@ -144,17 +135,7 @@ def _event(line: str) -> Event | None:
 
 
 _RAISED: dict[str, type[AlmaError]] = {
-    kind.__name__: kind
-    for kind in (
-        ConfigError,
-        DataError,
-        IntegrityError,
-        AccessError,
-        StoreUnavailableError,
-        TransientError,
-        Stopped,
-        StageError,
-    )
+    name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, AlmaError)
 }
 
 
