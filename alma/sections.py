@@ -9,7 +9,7 @@ This module imports no machine-learning library, directly or indirectly (a test 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -281,8 +281,8 @@ class Respond(Inference):
     """Seed of the sampling; set from the run's seed when the recipe runs."""
 
 
-class Judge(Inference):
-    """Reads p(0..10) of every response at one position (paper section 3.3.4)."""
+class Scoring(Inference):
+    """What every stage that asks a judge has in common (paper section 3.3.4)."""
 
     template: str = JUDGE_TEMPLATE
     """Rating prompt with ``{prompt}`` and ``{response}``; ends where the rating's first digit begins. [P 3.3.1]"""
@@ -290,16 +290,20 @@ class Judge(Inference):
     min_mass: Share = 0.5
     """Probability of the scale below which a judgement is unparsable, counted and kept out. [ours]"""
 
-    max_bad_share: Share = 0.05
-    """Share of unparsable judgements above which the stage fails. [ours]"""
-
     max_tokens: Positive = 8192
     """Longest rating prompt; longer ones are unparsable. [ours]"""
 
     @model_validator(mode="after")
-    def _template(self) -> Judge:
+    def _template(self) -> Self:
         check_judge_template(self.template)
         return self
+
+
+class Judge(Scoring):
+    """Reads p(0..10) of every response at one position (paper section 3.3.4)."""
+
+    max_bad_share: Share = 0.05
+    """Share of unparsable judgements above which the stage fails. [ours]"""
 
 
 class Select(Section):
@@ -330,25 +334,11 @@ class Select(Section):
     """Breaks ties and draws the random side of pairs; set from the run's seed when the recipe runs."""
 
 
-class Evaluate(Inference):
+class Evaluate(Scoring):
     """Answers the evaluation prompts greedily and scores the answers."""
-
-    template: str = JUDGE_TEMPLATE
-    """Rating prompt, as in ``Judge.template``."""
 
     max_new_tokens: Positive = 1024
     """Longest answer, in tokens."""
-
-    min_mass: Share = 0.5
-    """As in ``Judge.min_mass``."""
-
-    max_tokens: Positive = 8192
-    """Longest rating prompt, as in ``Judge.max_tokens``."""
-
-    @model_validator(mode="after")
-    def _template(self) -> Evaluate:
-        check_judge_template(self.template)
-        return self
 
 
 class Report(Section):

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alma.errors import ConfigError
-from alma.sections import Finetune, Inference, Sampling
+from alma.sections import Finetune, Inference, Sampling, Scoring
 
 Floats = npt.NDArray[np.float64]
 
@@ -150,7 +150,7 @@ def load_generator(cfg: Inference, model: Path) -> Generator:
     return generator
 
 
-def load_scorer(cfg: Inference, model: Path) -> Scorer:
+def load_scorer(cfg: Scoring, model: Path) -> Scorer:
     """Loads the judge in folder ``model``."""
     scorer: Scorer = _engine(_SCORERS, cfg.engine, "score")(cfg, model)
     return scorer

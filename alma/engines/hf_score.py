@@ -18,7 +18,7 @@ from alma.engines import Rating
 from alma.engines.hf_model import HfModel, positions_of
 from alma.engines.rating import RatingTokens
 from alma.records import RATINGS
-from alma.sections import Evaluate, Inference, Judge
+from alma.sections import Scoring
 
 if TYPE_CHECKING:
     from alma.engines import Floats
@@ -41,12 +41,11 @@ class _Prompt:
 class HfScorer(HfModel):
     """``alma.engines.Scorer`` over transformers: two forward passes a batch, one over prefixes, one over the rest.
 
-    ``cfg`` is a section with a judge template, at whose end the tokenizer has to spell ratings readably
-    (``alma.engines.rating``; else ``ConfigError``).
+    At the end of the judge template the tokenizer has to spell ratings readably (``alma.engines.rating``; else
+    ``ConfigError``).
     """
 
-    def __init__(self, cfg: Inference, model: Path) -> None:
-        assert isinstance(cfg, Judge | Evaluate), f"{type(cfg).__name__} has no judge template"
+    def __init__(self, cfg: Scoring, model: Path) -> None:
         super().__init__(cfg, model)
         self.ratings = RatingTokens.of(self.tokenizer, cfg.template)
 

@@ -14,7 +14,7 @@ from alma.errors import StageError
 from alma.out import Out
 from alma.prompts import judge_prefix, judge_suffix
 from alma.records import RATINGS
-from alma.sections import Evaluate, Judge
+from alma.sections import Judge, Scoring
 from alma.statistics import pairwise_accuracy
 
 VERSION = 1
@@ -59,7 +59,7 @@ def run(cfg: Judge, *, judge: Model, responses: Rows, out: Out) -> Metrics:
 
 
 def rate(
-    cfg: Judge | Evaluate,
+    cfg: Scoring,
     scorer: Scorer,
     pairs: Sequence[tuple[str, str]],
     *,
@@ -81,7 +81,7 @@ def rate(
     return ratings
 
 
-def reading(cfg: Judge | Evaluate, rating: Rating) -> dict[str, Any]:
+def reading(cfg: Scoring, rating: Rating) -> dict[str, Any]:
     """The columns of a judgement that follow from its distribution."""
     probs_R = np.array(rating.probs_R)
     scale_R = np.array(RATINGS)
