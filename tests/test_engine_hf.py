@@ -6,7 +6,6 @@ The models see about forty tokens; a wide initialisation makes their distributio
 from __future__ import annotations
 
 import random
-import re
 import shutil
 import weakref
 from itertools import chain
@@ -126,7 +125,10 @@ def test_greedy_is_what_transformers_generates(folder: Path) -> None:
         ids = tokens(text, return_tensors="pt").input_ids
         written = model.generate(ids, do_sample=False, max_new_tokens=24)[0, ids.shape[1] :].tolist()
         ended = written[-1] == tokens.eos_token_id
-        assert completion == Completion(tokens.decode(written[:-1] if ended else written), len(written), ended)
+        whole = tokens.decode(written[:-1] if ended else written)
+        special = [place for place in map(whole.find, tokens.all_special_tokens) if place >= 0]
+        answer = whole[: min(special)] if special else whole
+        assert completion == Completion(answer, len(written), ended and not special)
 
 
 def test_samples_depend_on_text_and_seed_only(folder: Path) -> None:
@@ -182,7 +184,9 @@ def test_stop_texts_cut_and_end(folder: Path) -> None:
     for a, b in zip(chain(*free), chain(*stopped), strict=True):
         places = [place for place in map(a.text.find, stop) if place >= 0]
         if not places:
-            assert b == a
+            # After a special token, which cuts both, a stop text may still have saved tokens.
+            assert (b.text, b.ended) == (a.text, a.ended)
+            assert b.num_tokens == a.num_tokens if a.ended else b.num_tokens <= a.num_tokens
             continue
         num_cut += 1
         assert b.text == a.text[: min(places)]
@@ -198,11 +202,20 @@ def test_num_tokens_and_end(plain: Path, stop: tuple[str, ...]) -> None:
     with load_generator(CFG, plain) as engine:
         [found] = engine.generate(["abc"], [range(60)], SAMPLING, max_new_tokens=9, stop=stop, on_tokens=heard.append)
     # One token per character, so the text says how many there were; what ended it is one more.
-    lengths = [len(re.sub("<unk>|<pad>|<s>", "?", each.text)) for each in found]
-    assert [each.num_tokens for each in found] == [n + each.ended for n, each in zip(lengths, found, strict=True)]
-    assert all(each.num_tokens == 9 for each in found if not each.ended)
+    assert all(each.num_tokens == len(each.text) + 1 for each in found if each.ended)
+    assert all(len(each.text) <= each.num_tokens <= 9 for each in found)
     assert {each.ended for each in found} == {True, False}
     assert sum(heard) == sum(each.num_tokens for each in found)
+
+
+def test_model_text_never_holds_a_special_token() -> None:
+    """The micro base goes on after its answer with the next turn's marker, which later prompts would read as one."""
+    base = Path(__file__).parents[1] / "examples" / "micro" / "base"
+    texts = ["<s><user>copy fhil<assistant>", "<s><user>copy abcd<assistant>"]
+    with load_generator(CFG, base) as engine:
+        found = [each for row in engine.generate(texts, [range(8)] * 2, SAMPLING, max_new_tokens=20) for each in row]
+    assert not any("<" in each.text for each in found)
+    assert any(each.text in ("fhil", "abcd") and not each.ended for each in found)
 
 
 def test_end_tokens_of_the_generation_config_end_too(plain: Path, tmp_path: Path) -> None:

@@ -332,19 +332,19 @@ def test_intervals_of_few_values_are_not_made_up() -> None:
     assert numbers.Estimate.mean([3.0]) == numbers.Estimate(value=3.0, low=None, high=None, num=1)
 
 
-def test_the_curve_leaves_unparsed_samples_out_and_is_exact() -> None:
+def test_the_curve_leaves_unusable_samples_out_and_is_exact() -> None:
     rows = [
-        ("p", "yes", 9.0, True),
-        ("p", "no", 7.0, True),
-        ("p", "no", 10.0, False),
-        ("p", "yes", 3.0, True),
-        ("q", "no", 5.0, True),
-        ("q", "no", 4.0, True),
-        ("q", "no", 4.0, True),
+        ("p", "yes", 9.0, True, True),
+        ("p", "no", 7.0, True, True),
+        ("p", "no", 10.0, False, True),
+        ("p", "yes", 10.0, True, False),
+        ("p", "yes", 3.0, True, True),
+        ("q", "no", 5.0, True, True),
+        ("q", "no", 4.0, True, True),
+        ("q", "no", 4.0, True, True),
     ]
-    table = pa.table(
-        {name: [row[i] for row in rows] for i, name in enumerate(("prompt_id", "response", "mean", "parsed"))}
-    )
+    names = ("prompt_id", "response", "mean", "parsed", "ended")
+    table = pa.table({name: [row[i] for row in rows] for i, name in enumerate(names)})
     curve = measure.curve(table, {"p": "yes", "q": "yes"}, lambda a, b: a == b)
     assert curve.n == (1, 2, 3)
     assert [each.value for each in curve.pick] == pytest.approx([1 / 3, 1 / 3, 1 / 2])

@@ -40,6 +40,12 @@ class HfGenerator(HfModel):
         texts_V: list[str] = self.tokenizer.batch_decode([[each] for each in range(known)], **EXACT)
         return texts_V + [""] * (self.num_ids - known)
 
+    @cached_property
+    def special_texts(self) -> frozenset[str]:
+        """Every special token as text: the named ones (end, padding) and the markers that were added as special."""
+        added = self.tokenizer.added_tokens_decoder.values()
+        return frozenset([*self.tokenizer.all_special_tokens, *(token.content for token in added if token.special)])
+
     def chat(self, prompt: str) -> str:
         """See ``alma.engines.Generator``. A model without a (working) chat template raises ``DataError``."""
         return prompt_text(self.tokenizer, prompt)
@@ -97,7 +103,7 @@ class HfGenerator(HfModel):
 
         Model text is put into later prompts: there, a spelled-out marker would be read as one ("…<rating>10").
         """
-        found = [at for at in map(completion.text.find, self.tokenizer.all_special_tokens) if at >= 0]
+        found = [at for at in map(completion.text.find, self.special_texts) if at >= 0]
         return replace(completion, text=completion.text[: min(found)], ended=False) if found else completion
 
     def _limit(self, num_tokens: int, max_new_tokens: int) -> int:

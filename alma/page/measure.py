@@ -128,7 +128,7 @@ def selection(selected: pa.Table) -> numbers.Selection:
 
 
 def curve(
-    samples: pa.Table, references: Mapping[str, str | None], matches: Callable[..., bool | None]
+    samples: pa.Table, references: Mapping[str, str | None], matches: Callable[[str, str], bool | None]
 ) -> numbers.Curve:
     """Best-of-n from N judged samples of each evaluation prompt.
 
@@ -155,7 +155,7 @@ def curve(
         reference = references.get(prompt)
         right = None
         if reference is not None:
-            right = [bool(matches(responses[i].as_py(), reference, ended=True)) for i in rows]
+            right = [bool(matches(responses[i].as_py(), reference)) for i in rows]
         for place, n in enumerate(min(n, len(rows)) for n in grid):
             score[place].append(expected_best(means[rows], n))
             if right is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -60,7 +61,9 @@ def run(
         quality=measure.quality(results) if results is not None else None,
         sampling=measure.sampling(judged, chosen) if judged is not None else None,
         selection=measure.selection(chosen) if chosen is not None else None,
-        curve=measure.curve(curve.table(JUDGED), _references(references), matches) if curve else None,
+        curve=measure.curve(curve.table(JUDGED), _references(references), partial(matches, ended=True))
+        if curve
+        else None,
         judge=measure.examination(heldout.table()) if heldout else None,
         judge_first=measure.examination(heldout_first.table()) if heldout_first else None,
         prompts=measure.prompts(prompts.table(), cfg.seed) if prompts else None,
