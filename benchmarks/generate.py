@@ -99,6 +99,9 @@ def words_of(engine: HfGenerator, case: Case, ids: list[int]) -> str:
     text = engine.tokenizer.decode(kept[:-1] if kept[-1] in ends else kept)
     for stop in case.stop:
         text = text.partition(stop)[0]
+    # alma cuts model text at a special token, which the micro base writes after its answer.
+    for special in engine.special_texts:
+        text = text.partition(special)[0]
     return text
 
 
