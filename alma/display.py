@@ -85,8 +85,10 @@ class Terminal:
 
 
 def pace(event: Event) -> str:
-    """ "1,200/4,800 responses · 310/s · 12,400 tokens/s · 11 s left"."""
+    """Such as: 1,200/4,800 responses · 310/s · 12,400 tokens/s · 11 s left."""
     parts = [f"{event['done']:,}/{event['total']:,} {event['unit']}"]
+    if event["per_second"] is not None:
+        parts.append(f"{event['per_second']:,.0f}/s" if event["per_second"] >= 10 else f"{event['per_second']:.2g}/s")
     if event["seconds"] > 0 and event["tokens"]:
         parts.append(f"{event['tokens'] / event['seconds']:,.0f} tokens/s")
     if event["left_seconds"] is not None:

@@ -91,7 +91,7 @@ class Local:
                 command += ["--in", f"{port}={ref}"]
         environment = os.environ | {PARENT: str(os.getpid())}
         # A session of its own: Ctrl-C reaches this process alone, which passes it on once.
-        child = subprocess.Popen(  # noqa: S603 - our own interpreter, arguments as a list
+        with subprocess.Popen(  # noqa: S603 - our own interpreter, arguments as a list
             command,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -99,13 +99,13 @@ class Local:
             errors="replace",
             env=environment,
             start_new_session=True,
-        )
-        self._stop.then = child.terminate  # it publishes what it has and exits; we wait for that
-        try:
-            error, lines = self._follow(child, label)
-            code = child.wait()
-        finally:
-            self._stop.then = lambda: None
+        ) as child:
+            self._stop.then = child.terminate  # it publishes what it has and exits; we wait for that
+            try:
+                error, lines = self._follow(child, label)
+                code = child.wait()
+            finally:
+                self._stop.then = lambda: None
         if code:
             raise _as_raised(error, code, lines)
 
@@ -119,7 +119,7 @@ class Local:
                 lines = [*lines[1 - KEPT_LINES :], line]
             elif event["event"] == "error":
                 error = event
-            else:
+            elif event["event"] != "start":  # that was said when the process was started
                 self._show(label, event)
         return error, lines
 
@@ -131,7 +131,9 @@ def _event(line: str) -> Event | None:
         event: Any = json.loads(line)
     except json.JSONDecodeError:
         return None
-    return event if isinstance(event, dict) and "event" in event else None
+    if not isinstance(event, dict) or "event" not in event:
+        return None
+    return {name: value for name, value in event.items() if name not in ("label", "time")}  # ours replace them
 
 
 _RAISED: dict[str, type[AlmaError]] = {

@@ -53,10 +53,11 @@ class Progress:
             self._emit(self.event())
 
     def event(self) -> Event:
-        """The state now; ``left_seconds`` is ``None`` until there is a rate."""
+        """The state now; ``per_second`` and ``left_seconds`` are ``None`` until there is a rate."""
         seconds = time.monotonic() - self._start
         fresh = self.done - self._before
-        left = (self.total - self.done) * seconds / fresh if fresh > 0 else None
+        rate = fresh / seconds if fresh > 0 and seconds > 0 else None
+        left = (self.total - self.done) / rate if rate else None
         return {
             "event": "progress",
             "done": self.done,
@@ -64,6 +65,7 @@ class Progress:
             "unit": self.unit,
             "tokens": self.tokens,
             "seconds": round(seconds, 2),
+            "per_second": None if rate is None else round(rate, 2),
             "left_seconds": None if left is None else round(left, 1),
         }
 

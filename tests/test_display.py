@@ -11,12 +11,20 @@ from rich.console import Console
 from alma.display import Terminal, display, duration, pace
 from alma.progress import Progress
 
-PROGRESS = {"event": "progress", "done": 1200, "total": 4800, "unit": "responses", "tokens": 24_000, "seconds": 2.0}
+PROGRESS = {
+    "event": "progress",
+    "done": 1200,
+    "total": 4800,
+    "unit": "responses",
+    "tokens": 24_000,
+    "seconds": 2.0,
+    "per_second": 600.0,
+}
 
 
 def test_a_bar_says_how_much_how_fast_and_how_long() -> None:
-    assert pace({**PROGRESS, "left_seconds": 6.0}) == "1,200/4,800 responses · 12,000 tokens/s · 6 s left"
-    assert pace({**PROGRESS, "tokens": 0, "left_seconds": None}) == "1,200/4,800 responses"
+    assert pace({**PROGRESS, "left_seconds": 6.0}) == "1,200/4,800 responses · 600/s · 12,000 tokens/s · 6 s left"
+    assert pace({**PROGRESS, "tokens": 0, "per_second": None, "left_seconds": None}) == "1,200/4,800 responses"
 
 
 def test_each_stage_leaves_one_line() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from alma.artifact import Manifest, Ref, find_manifest
 from alma.config import Alma, load
+from alma.errors import DataError
 from alma.local import Local
 from alma.plan import plan
 from alma.progress import Event
@@ -97,6 +98,27 @@ def test_a_second_run_computes_nothing(ran: Ran) -> None:
     again = Ran(settings(), ran.store.uri)
     assert again.computed() == []
     assert again.outcome == ran.outcome
+
+
+def test_a_stage_in_a_process_of_its_own_tells_the_same_events(tmp_path: Path) -> None:
+    events: list[tuple[str, Event]] = []
+    local = Local(open_store(str(tmp_path)), RUN_FILE.parent, lambda label, event: events.append((label, event)))
+    ref = local("ingest", settings().sft_seeds, label="SFT seeds")
+    assert {label for label, _ in events} == {"SFT seeds"}
+    kinds = [event["event"] for _, event in events]
+    assert kinds[0] == "start"
+    assert kinds[-1] == "end"
+    assert set(kinds[1:-1]) <= {"progress"}
+    assert not any("label" in event or "time" in event for _, event in events)
+    assert local.done["SFT seeds"].ref == ref
+
+
+def test_an_error_in_a_process_of_its_own_is_the_same_error(tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text('{"prompt": "a", "response": "b", "score": 99}\n')
+    cfg = settings("alma.score_seeds.source=bad.jsonl").score_seeds
+    local = Local(open_store(str(tmp_path / "store")), tmp_path, lambda *_: None)
+    with pytest.raises(DataError, match=r"human scores: bad\.jsonl.*\n.*line 1"):
+        local("ingest", cfg, label="human scores")
 
 
 def test_more_rounds_compute_only_the_new_one(ran: Ran) -> None:
