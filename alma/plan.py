@@ -194,6 +194,8 @@ _COUNT: dict[str, Count] = {
 def print_plan(steps: list[Step]) -> None:
     """A line per step, and the sums by stage."""
     console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 120)  # a pipe has no width, and numbers must not be cut
     table = Table(title="what the run will take")
     for name in ("step", "rows", "tokens generated", "tokens read", "stored"):
         table.add_column(name, justify="left" if name == "step" else "right", no_wrap=True)
