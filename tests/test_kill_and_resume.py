@@ -136,9 +136,11 @@ def test_a_stopped_run_says_so_and_goes_on(undisturbed: dict[str, bytes], tmp_pa
     with subprocess.Popen(command, text=True, env=environment(), **pipes) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if '"synthesize"' in line and '"progress"' in line:
+            if 'synthesize"' in line and '"progress"' in line:
                 process.send_signal(signal.SIGTERM)
                 break
+        else:
+            pytest.fail("no progress of synthesize was told, so nothing was stopped")
         said = process.stderr.read()
     assert process.returncode == 75, said
     assert re.search("run the same command again|run again to go on", said)
