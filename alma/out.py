@@ -21,9 +21,10 @@ import pyarrow.parquet as pq
 from alma import __version__
 from alma.artifact import File, Manifest, Metrics, Ref, row_id
 from alma.cache import cached, sha256_file
-from alma.errors import Stopped
+from alma.errors import Stopped, TransientError
 from alma.progress import Emit, Progress, silent
 from alma.records import SCHEMAS
+from alma.share import Share, ShareDone
 from alma.store import Store
 
 LIBRARIES = ("numpy", "pyarrow", "scikit-learn", "tokenizers", "torch", "transformers", "trl")
@@ -57,10 +58,12 @@ class Out:
         *,
         emit: Emit = silent,
         stopping: Callable[[], bool] = lambda: False,
+        share: Share | None = None,
     ) -> None:
         self.store = store
         self.ref = ref
         self.scratch = scratch
+        self.share = share
         self.stopping = stopping
         self._emit = emit
         self._schema: str | None = None
@@ -82,11 +85,13 @@ class Out:
     # Rows
 
     def parts(self, num_rows: int, part_rows: int) -> tuple[list[Part], int]:
-        """The parts that are not published yet, and the number of rows that are."""
+        """The parts (of this share) that are not published yet, and the number of rows that are."""
         published = self._sidecars()
         pending, done = [], 0
         for index, start in enumerate(range(0, num_rows, part_rows)):
             part = Part(index, start, min(start + part_rows, num_rows))
+            if self.share and not self.share.holds(part.number):
+                continue
             if part.name in published:
                 done += part.stop - part.start
             else:
@@ -94,13 +99,25 @@ class Out:
         return pending, done
 
     def each(self, num_rows: int, part_rows: int, unit: str) -> Iterator[tuple[Part, Progress]]:
-        """Walks the unpublished parts with a progress bar over all rows; raises ``Stopped`` between parts."""
+        """Walks the unpublished parts with a progress bar over all rows; raises ``Stopped`` between parts.
+
+        In a share it walks that share's parts and raises ``ShareDone`` after the last: what follows in a stage is about
+        the whole. ``alma.share.SEAL`` walks none and checks that they are all there.
+        """
         pending, done = self.parts(num_rows, part_rows)
-        with self.progress(num_rows, unit, done_before=done) as progress:
+        if self.share and self.share.seals and pending:
+            raise TransientError(
+                f"{self.ref}: {len(pending)} of {-(-num_rows // part_rows)} parts are not published yet, the first is "
+                f"{pending[0].name}; run the shards again, then seal"
+            )
+        total = done + sum(part.stop - part.start for part in pending)
+        with self.progress(total, unit, done_before=done) as progress:
             for part in pending:
                 self.check_stop()
                 self._part_start = time.monotonic()
                 yield part, progress
+        if self.share and not self.share.seals:
+            raise ShareDone(total)
 
     def check_stop(self) -> None:
         """Raises ``Stopped`` if the process was asked to stop."""

@@ -21,7 +21,8 @@ from alma.errors import ConfigError
 from alma.out import Out
 from alma.progress import Emit, silent
 from alma.sections import Section
-from alma.stages import Stage, load_stage
+from alma.share import Share, ShareDone
+from alma.stages import SHARED, Stage, load_stage
 from alma.store import Store
 
 SOURCE_FIELDS = {"source", "revision"}
@@ -67,6 +68,23 @@ def run(
     ``inputs`` maps ports to artifacts of ``store``; ``base`` is the folder that relative sources refer to. Two
     processes that run the same work on one machine take turns, and the second finds it sealed.
     """
+    _, manifest = run_share(name, section, inputs, store, None, base=base, emit=emit, stopping=stopping)
+    assert manifest is not None, "a whole run ends sealed or with an error"
+    return manifest
+
+
+def run_share(
+    name: str,
+    section: Section | Mapping[str, Any],
+    inputs: Inputs,
+    store: Store,
+    share: Share | None,
+    *,
+    base: Path | None = None,
+    emit: Emit = silent,
+    stopping: Callable[[], bool] = lambda: False,
+) -> tuple[Ref, Manifest | None]:
+    """As ``run``, of one share (``None`` = all of it); without a manifest while the artifact is not sealed."""
     stage = load_stage(name)
     cfg = section if isinstance(section, Section) else parse_section(stage, section)
     base = base or Path.cwd()
@@ -74,18 +92,23 @@ def run(
     ref, keyed, identity = name_work(stage, cfg, inputs, base)
     sealed = find_manifest(store, ref)
     if sealed:
-        return sealed
-    with _turn(store, ref) as scratch:
+        return ref, sealed
+    if share and name not in SHARED:
+        raise ConfigError(f"stage {name} does not run in shards; those that do: {', '.join(sorted(SHARED))}")
+    with _turn(store, ref, str(share) if share else "whole") as scratch:
         sealed = find_manifest(store, ref)
         if sealed:
-            return sealed
+            return ref, sealed
         given = {port: source for port, source in inputs.items() if source is not None}
         opened: dict[str, Any] = {port: Artifact.open(store, source) for port, source in given.items()}
-        out = Out(store, ref, scratch, emit=emit, stopping=stopping)
+        out = Out(store, ref, scratch, emit=emit, stopping=stopping, share=share)
         out.clear_folder()
         extra = {"base": base} if "base" in inspect.signature(stage.module.run).parameters else {}
-        metrics = stage.module.run(cfg, **opened, **extra, out=out)
-        return out.seal(
+        try:
+            metrics = stage.module.run(cfg, **opened, **extra, out=out)
+        except ShareDone:
+            return ref, None
+        return ref, out.seal(
             kind=stage.kind(cfg),
             version=stage.version,
             section=keyed,
@@ -139,14 +162,14 @@ def stop_signals() -> Iterator[Stop]:
 
 
 @contextmanager
-def _turn(store: Store, ref: Ref) -> Iterator[Path]:
-    """Holds the work's scratch folder alone. It outlives a killed process; the lock does not."""
+def _turn(store: Store, ref: Ref, share: str) -> Iterator[Path]:
+    """Holds a scratch folder of this share of the work alone. It outlives a killed process; the lock does not."""
     root = store.local(".scratch") or store_cache(store) / ".scratch"
     locks = root / "locks"
     locks.mkdir(parents=True, exist_ok=True)
-    with (locks / f"{ref.stage}-{ref.key}").open("w") as lock:
+    with (locks / f"{ref.stage}-{ref.key}-{share}").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        scratch = root / ref.stage / ref.key
+        scratch = root / ref.stage / f"{ref.key}-{share}"
         scratch.mkdir(parents=True, exist_ok=True)
         yield scratch
 

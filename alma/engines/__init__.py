@@ -16,11 +16,12 @@ The libraries are imported when an engine is loaded, never before.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +53,24 @@ class Loaded(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+LoadedT = TypeVar("LoadedT", bound=Loaded)
+
+
+@contextmanager
+def when_asked(load: Callable[[], LoadedT]) -> Iterator[Callable[[], LoadedT]]:
+    """Yields what loads an engine at its first call: a stage whose parts are all published needs none."""
+    loaded: list[LoadedT] = []
+
+    def engine() -> LoadedT:
+        if not loaded:
+            loaded.append(load())
+            stack.enter_context(loaded[0])
+        return loaded[0]
+
+    with ExitStack() as stack:
+        yield engine
 
 
 class Generator(Loaded, Protocol):

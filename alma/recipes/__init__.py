@@ -6,11 +6,9 @@ called with one that makes pipeline tasks it is the pipeline's definition. So it
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from alma.sections import Section
-
-SectionT = TypeVar("SectionT", bound=Section)
 
 
 class Do(Protocol):
@@ -21,8 +19,3 @@ class Do(Protocol):
 
     def __call__(self, stage: str, section: Section, *, label: str, **inputs: Any) -> Any:
         """The stage's artifact, or what stands for it."""
-
-
-def change(section: SectionT, **fields: Any) -> SectionT:
-    """A copy of ``section`` with ``fields`` changed, validated again."""
-    return type(section).model_validate(section.model_dump() | fields)

@@ -18,7 +18,7 @@ import hashlib
 from typing import Any, NamedTuple
 
 from alma.config import Alma
-from alma.recipes import Do, change
+from alma.recipes import Do
 
 
 class Outcome(NamedTuple):
@@ -59,26 +59,25 @@ def write_prompts(cfg: Alma, do: Do, given: Sources) -> Any:
     """Section 3.1: the base model writes a pool of prompts once; a round takes one from each of K clusters."""
     candidates = do(
         "synthesize",
-        change(cfg.synthesize, seed=seed(cfg, "synthesize")),
+        cfg.synthesize.changed(seed=seed(cfg, "synthesize")),
         label="prompts · synthesize",
         model=given.base,
         seeds=given.sft_seeds,
     )
     pool = do(
         "curate",
-        change(cfg.curate, seed=seed(cfg, "curate")),
+        cfg.curate.changed(seed=seed(cfg, "curate")),
         label="prompts · curate",
         candidates=candidates,
         evaluation=given.evaluation_prompts,
     )
     vectors = None
     if cfg.diversify.method == "kmeans":
-        section = change(cfg.embed, seed=seed(cfg, "embed"))
+        section = cfg.embed.changed(seed=seed(cfg, "embed"))
         vectors = do("embed", section, label="prompts · embed", model=given.base, prompts=pool)
     return do(
         "diversify",
-        change(
-            cfg.diversify,
+        cfg.diversify.changed(
             seed=seed(cfg, "diversify"),
             reserve=cfg.distill.num_prompts,
             per_round=cfg.respond.num_prompts,
@@ -91,8 +90,8 @@ def write_prompts(cfg: Alma, do: Do, given: Sources) -> Any:
 
 def initial_checkpoints(cfg: Alma, do: Do, given: Sources) -> tuple[Any, Any]:
     """Section 3.2: two checkpoints from two seeds, early enough to be diverse and to stay factual."""
-    first = change(cfg.initial, seed=seed(cfg, "first"))
-    second = change(cfg.initial, seed=seed(cfg, "second"))
+    first = cfg.initial.changed(seed=seed(cfg, "first"))
+    second = cfg.initial.changed(seed=seed(cfg, "second"))
     return (
         do("finetune", first, label="round 01 · finetune a", model=given.base, rows=given.sft_seeds),
         do("finetune", second, label="round 01 · finetune b", model=given.base, rows=given.sft_seeds),
@@ -101,13 +100,12 @@ def initial_checkpoints(cfg: Alma, do: Do, given: Sources) -> tuple[Any, Any]:
 
 def train_judge(cfg: Alma, do: Do, given: Sources, prompts: Any, first: Any, second: Any) -> tuple[Any, dict[str, Any]]:
     """Section 3.3: one judge, trained once, used in every round; and what it made of the held-out human scores."""
-    section = change(cfg.judge_seed, seed=seed(cfg, "judge"))
+    section = cfg.judge_seed.changed(seed=seed(cfg, "judge"))
     judge = human_judge = do("finetune", section, label="judge · finetune", model=given.base, rows=given.score_seeds)
     if cfg.distill.enabled:
         own = do(
             "respond",
-            change(
-                cfg.respond,
+            cfg.respond.changed(
                 num_samples=cfg.distill.num_samples,
                 num_prompts=cfg.distill.num_prompts,
                 first_prompt=0,
@@ -121,7 +119,7 @@ def train_judge(cfg: Alma, do: Do, given: Sources, prompts: Any, first: Any, sec
         own = do("judge", cfg.judge, label="judge · judge", judge=human_judge, responses=own)
         judge = do(
             "finetune",
-            change(cfg.judge_distill, seed=seed(cfg, "judge", 2)),
+            cfg.judge_distill.changed(seed=seed(cfg, "judge", 2)),
             label="judge · distill",
             model=human_judge,
             rows=own,
@@ -153,7 +151,7 @@ def feedback_rounds(
         return do("evaluate", cfg.evaluate, label=label, model=model, judge=judge, prompts=given.evaluation_prompts)
 
     def report(point: str, number: int, **inputs: Any) -> Any:
-        section = change(cfg.report, label=point, round=number, seed=seed(cfg, "report", number))
+        section = cfg.report.changed(label=point, round=number, seed=seed(cfg, "report", number))
         return do("report", section, label=f"{point} · report", **inputs)
 
     page = report("round 00", 0, evaluation=evaluate(given.base, "round 00"), prompts=prompts, **examination)
@@ -171,7 +169,7 @@ def feedback_rounds(
         k = cfg.respond.num_prompts or 0
         responses = do(
             "respond",
-            change(cfg.respond, first_prompt=cfg.distill.num_prompts + (r - 2) * k, seed=seed(cfg, "respond", r)),
+            cfg.respond.changed(first_prompt=cfg.distill.num_prompts + (r - 2) * k, seed=seed(cfg, "respond", r)),
             label=f"{point} · respond",
             prompts=prompts,
             **pool_of(cfg, r, first, second, latest),
@@ -179,14 +177,14 @@ def feedback_rounds(
         judgements = do("judge", cfg.judge, label=f"{point} · judge", judge=judge, responses=responses)
         data = do(
             "select",
-            change(cfg.select, round=r, seed=seed(cfg, "select", r)),
+            cfg.select.changed(round=r, seed=seed(cfg, "select", r)),
             label=f"{point} · select",
             judgements=judgements,
             previous=earlier_of(cfg, r, data),
         )
         latest = do(
             "finetune",
-            change(cfg.train, seed=seed(cfg, "train", r)),
+            cfg.train.changed(seed=seed(cfg, "train", r)),
             label=f"{point} · finetune",
             model=start_of(cfg, given.base, first, latest),
             rows=data,
@@ -207,8 +205,8 @@ def best_of_n(cfg: Alma, do: Do, given: Sources, judge: Any, first: Any, second:
     """The curve of section 5: how much the judge's pick gains with n, on the evaluation prompts."""
     if not cfg.curve.enabled:
         return {}
-    section = change(
-        cfg.respond, num_samples=cfg.curve.num_samples, num_prompts=None, first_prompt=0, seed=seed(cfg, "curve")
+    section = cfg.respond.changed(
+        num_samples=cfg.curve.num_samples, num_prompts=None, first_prompt=0, seed=seed(cfg, "curve")
     )
     label = "round 01 · best-of-n respond"
     answers = do("respond", section, label=label, prompts=given.evaluation_prompts, first=first, second=second)

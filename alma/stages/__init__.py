@@ -34,6 +34,9 @@ STAGES: dict[str, tuple[str, Kind | None]] = {
 }
 """Stage → its module and what it leaves."""
 
+SHARED = frozenset({"synthesize", "embed", "respond", "judge"})
+"""Stages that may run as several shards: they publish part after part, each from the inputs alone."""
+
 
 @dataclass(frozen=True)
 class Stage:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from alma.artifact import Metrics, Model, Rows
-from alma.engines import load_generator, load_scorer
+from alma.engines import load_generator, load_scorer, when_asked
 from alma.out import Out
 from alma.sections import Evaluate
 from alma.stages.curate import normalise
@@ -19,16 +19,19 @@ VERSION = 1
 def run(cfg: Evaluate, *, model: Model, judge: Model, prompts: Rows, out: Out) -> Metrics:
     """One greedy answer per evaluation prompt, scored; the references are read here and nowhere in the method."""
     prompts.expect("evaluation_prompt")
-    with load_generator(cfg, model.folder) as generator, load_scorer(cfg, judge.folder) as scorer:
+    with (
+        when_asked(lambda: load_generator(cfg, model.folder)) as generator,
+        when_asked(lambda: load_scorer(cfg, judge.folder)) as scorer,
+    ):
         for part, progress in out.each(len(prompts), cfg.part_rows, "prompts"):
             asked = prompts.table(None, part.start, part.stop).to_pylist()
-            texts = [generator.chat(row["prompt"]) for row in asked]
-            answers = generator.generate(texts, [[0]] * len(texts), None, max_new_tokens=cfg.max_new_tokens)
+            texts = [generator().chat(row["prompt"]) for row in asked]
+            answers = generator().generate(texts, [[0]] * len(texts), None, max_new_tokens=cfg.max_new_tokens)
             completions = [answer[0] for answer in answers]
             pairs = [(row["prompt"], c.text) for row, c in zip(asked, completions, strict=True)]
             rows = []
             for i, (row, completion, rating) in enumerate(
-                zip(asked, completions, rate(cfg, scorer, pairs), strict=True)
+                zip(asked, completions, rate(cfg, scorer(), pairs), strict=True)
             ):
                 read = reading(cfg, rating)
                 rows.append(

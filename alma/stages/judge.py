@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from alma.artifact import Metrics, Model, Rows
-from alma.engines import Rating, Scorer, load_scorer
+from alma.engines import Rating, Scorer, load_scorer, when_asked
 from alma.errors import StageError
 from alma.out import Out
 from alma.prompts import judge_prefix, judge_suffix
@@ -24,11 +24,11 @@ def run(cfg: Judge, *, judge: Model, responses: Rows, out: Out) -> Metrics:
     """One judgement per response, in their order; responses with human scores are also an examination of the judge."""
     responses.expect("response", "score")
     human = responses.manifest.schema_name == "score"
-    with load_scorer(cfg, judge.folder) as scorer:
+    with when_asked(lambda: load_scorer(cfg, judge.folder)) as scorer:
         for part, progress in out.each(len(responses), cfg.part_rows, "responses"):
             given = responses.table(None, part.start, part.stop).to_pylist()
             tokens: list[int] = []
-            ratings = rate(cfg, scorer, [(row["prompt"], row["response"]) for row in given], on_tokens=tokens.append)
+            ratings = rate(cfg, scorer(), [(row["prompt"], row["response"]) for row in given], on_tokens=tokens.append)
             rows = [
                 {
                     "id": out.row_id(part.start + i),

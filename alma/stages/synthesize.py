@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from alma.artifact import Metrics, Model, Rows
-from alma.engines import load_generator
+from alma.engines import load_generator, when_asked
 from alma.errors import DataError
 from alma.out import Out
 from alma.sections import Synthesize
@@ -21,7 +21,7 @@ def run(cfg: Synthesize, *, model: Model, seeds: Rows, out: Out) -> Metrics:
         raise DataError(
             f"{seeds.ref} has {len(shots)} prompts, and synthesize.max_shots = {cfg.max_shots} are shown at once"
         )
-    with load_generator(cfg, model.folder) as generator:
+    with when_asked(lambda: load_generator(cfg, model.folder)) as generator:
         for part, progress in out.each(cfg.num_attempts, cfg.part_rows, "prompts"):
             drawn = [_draw(cfg, shots, i) for i in range(part.start, part.stop)]
             texts = [few_shot(cfg, [shot["prompt"] for shot in chosen]) for chosen in drawn]
@@ -30,7 +30,7 @@ def run(cfg: Synthesize, *, model: Model, seeds: Rows, out: Out) -> Metrics:
             rows: dict[int, dict[str, object]] = {}
             for count in range(cfg.min_shots, cfg.max_shots + 1):
                 places = [i for i, chosen in enumerate(drawn) if len(chosen) == count]
-                completions = generator.generate(
+                completions = generator().generate(
                     [texts[i] for i in places],
                     [[sample_seeds[i]] for i in places],
                     cfg.sampling,
