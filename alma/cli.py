@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from alma import __version__
-from alma.errors import EXIT_FAILED, EXIT_USER, AlmaError, ConfigError
+from alma.errors import EXIT_FAILED, EXIT_USER, AlmaError
 
 DEFAULT_STORE = "store"
 
@@ -68,6 +67,16 @@ def parser() -> argparse.ArgumentParser:
         "--response-tokens", type=int, default=400, help="assumed mean length of a response (default: 400)"
     )
 
+    _stage_parser(commands)
+    _reading_parsers(commands)
+    _pipeline_parsers(commands)
+    return top
+
+
+Commands = argparse._SubParsersAction  # argparse has no public name for it
+
+
+def _stage_parser(commands: Commands[argparse.ArgumentParser]) -> None:
     stage = commands.add_parser(
         "stage",
         help="run one stage",
@@ -78,14 +87,35 @@ def parser() -> argparse.ArgumentParser:
     )
     _store(stage)
     stage.add_argument("--config", default="{}", help="the stage's section as JSON, or @FILE")
+    stage.add_argument("--change", metavar="JSON", help="fields set over --config")
+    stage.add_argument("--source", help="where an ingested source lies, set over --config")
     stage.add_argument(
-        "--in", dest="inputs", action="append", default=[], metavar="PORT=STAGE/KEY", help="an input (repeatable)"
+        "--in",
+        dest="inputs",
+        action="append",
+        default=[],
+        metavar="PORT=REF",
+        help="an input: STAGE/KEY, or the file that --out of an earlier stage left (repeatable)",
     )
     stage.add_argument("--base", default=".", help="the folder that relative sources refer to (default: .)")
+    stage.add_argument("--gpus", type=int, default=0, help="fail at once where fewer GPUs are visible (default: 0)")
+    stage.add_argument(
+        "--shard",
+        default="all",
+        metavar="SHARE",
+        help="INDEX/COUNT: publish only that share of the parts, such as 0/8; seal: compute nothing, seal what the "
+        "shards have published (default: all)",
+    )
+    _run_name(stage)
+    stage.add_argument("--label", help="what this step is called there (default: the stage)")
+    stage.add_argument("--out", metavar="FILE", help="leave a copy of the manifest here")
+    _pipeline_files(stage)
     stage.add_argument(
         "--log", choices=("auto", "json"), default="auto", help="auto: bars on a terminal, else JSON lines"
     )
 
+
+def _reading_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     show = commands.add_parser(
         "show",
         help="look at an artifact",
@@ -95,6 +125,16 @@ def parser() -> argparse.ArgumentParser:
     _store(show)
     show.add_argument("--rows", type=int, default=3, help="rows to print (default: 3)")
 
+    status = commands.add_parser(
+        "status",
+        help="say how far a run is",
+        description="Prints the steps of a run with their progress, from what they write into the store; works for "
+        "pods as for this machine.",
+    )
+    status.add_argument("run", nargs="?", help="the run's name, in a cluster its id (default: the one last heard of)")
+    _store(status)
+    status.add_argument("--watch", type=float, nargs="?", const=5.0, metavar="SECONDS", help="print again and again")
+
     trace = commands.add_parser(
         "trace",
         help="follow a row back to its origin",
@@ -102,7 +142,46 @@ def parser() -> argparse.ArgumentParser:
     )
     trace.add_argument("row", help="a row's id, such as select-0123456789abcdef0123-17")
     _store(trace)
-    return top
+
+
+def _pipeline_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
+    preflight = commands.add_parser(
+        "preflight",
+        help="check a pipeline's parameters, store and sources (its first task)",
+        description="Fails with exit status 2 and what to mend; nothing is computed.",
+    )
+    _store(preflight)
+    preflight.add_argument("--settings", required=True, metavar="JSON", help="the settings fixed at compile time")
+    _repeated(preflight, "--section", "NAME=JSON", "a section of the method")
+    _repeated(preflight, "--source", "NAME=SOURCE", "where a source lies")
+    preflight.add_argument("--graph", required=True, metavar="JSON", help="the steps that were compiled")
+    preflight.add_argument("--base", default=".", help="the folder that relative sources refer to (default: .)")
+    preflight.add_argument("--run", required=True, metavar="NAME", help="the run's name in the store")
+    preflight.add_argument("--executor-input", metavar="JSON", help="KFP's executor input, for its output file")
+
+    finish = commands.add_parser(
+        "finish",
+        help="write a pipeline's last page, however it ended (its exit task)",
+        description="Leaves the newest report and a table of all steps.",
+    )
+    _store(finish)
+    finish.add_argument("--run", required=True, metavar="NAME", help="the run's name in the store")
+    finish.add_argument("--state", default="", metavar="JSON", help="KFP's final status of the run")
+    _pipeline_files(finish)
+
+
+def _run_name(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--run", metavar="NAME", help="keep this step's state in the store, for alma status NAME")
+
+
+def _pipeline_files(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--html", metavar="FILE", help="leave the report's page here")
+    command.add_argument("--markdown", metavar="FILE", help="leave a summary here")
+    command.add_argument("--executor-input", metavar="JSON", help="KFP's executor input, for its output file")
+
+
+def _repeated(command: argparse.ArgumentParser, option: str, metavar: str, words: str) -> None:
+    command.add_argument(option, action="append", default=[], metavar=metavar, help=f"{words} (repeatable)")
 
 
 def _run_file(command: argparse.ArgumentParser) -> None:
@@ -138,42 +217,47 @@ def _plan(options: argparse.Namespace) -> None:
 
 
 def _stage(options: argparse.Namespace) -> None:
-    from alma.artifact import Ref
-    from alma.display import display
-    from alma.run import run, stop_signals
-    from alma.store import open_store
+    from alma.pod import stage
 
-    text = options.config
-    if text.startswith("@"):
-        try:
-            text = Path(text[1:]).read_text(encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"--config {options.config}: {error.strerror}") from error
-    try:
-        section = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"--config is not JSON: {error}") from error
-    if not isinstance(section, dict):
-        raise ConfigError(f"--config must be a JSON object, not {text[:40]!r}")
-    inputs = {}
-    for given in options.inputs:
-        port, equals, name = given.partition("=")
-        if not equals:
-            raise ConfigError(f"--in {given!r}: write it as PORT=STAGE/KEY")
-        inputs[port] = Ref.parse(name)
-    store = open_store(options.store)
-    with stop_signals() as stopping, display(force_json=options.log == "json") as show:
-        show(options.stage, {"event": "start", "stage": options.stage, "key": ""})
-        manifest = run(
-            options.stage,
-            section,
-            inputs,
-            store,
-            base=Path(options.base),
-            emit=lambda event: show(options.stage, event),
-            stopping=stopping,
-        )
-    print(manifest.ref)  # noqa: T201
+    print(stage(options))  # noqa: T201
+
+
+def _status(options: argparse.Namespace) -> None:
+    from alma.status import status
+
+    status(options.store, options.run, watch=options.watch)
+
+
+def _preflight(options: argparse.Namespace) -> None:
+    from alma.dashboard import write_executor_output
+    from alma.preflight import preflight
+
+    fine = preflight(
+        settings=options.settings,
+        sections=options.section,
+        given_sources=options.source,
+        compiled=options.graph,
+        store=options.store,
+        run=options.run,
+        base=Path(options.base),
+    )
+    for line in fine:
+        print(line)  # noqa: T201
+    if options.executor_input:
+        write_executor_output(options.executor_input, {}, {})
+
+
+def _finish(options: argparse.Namespace) -> None:
+    from alma.dashboard import write_executor_output
+    from alma.finish import finish
+
+    unfinished = finish(
+        options.store, options.run, state=options.state, out_html=options.html, out_markdown=options.markdown
+    )
+    for entry in unfinished:
+        print(f"{entry.label}: {entry.state} {entry.message or ''}".rstrip())  # noqa: T201
+    if options.executor_input:
+        write_executor_output(options.executor_input, {}, {"run": options.run, "store": options.store})
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -198,5 +282,14 @@ def _fail(error: AlmaError, *, as_json: bool) -> None:
     print(f"alma: {error}", file=sys.stderr)  # noqa: T201
 
 
-_COMMANDS = {"run": _run, "plan": _plan, "stage": _stage, "show": _show, "trace": _trace}
+_COMMANDS = {
+    "run": _run,
+    "plan": _plan,
+    "stage": _stage,
+    "show": _show,
+    "status": _status,
+    "trace": _trace,
+    "preflight": _preflight,
+    "finish": _finish,
+}
 assert EXIT_USER == 2, "argparse exits with 2 for wrong usage, and so do we"

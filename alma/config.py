@@ -195,6 +195,11 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Alma:
 
     Raises ``ConfigError`` that names the file, the key, the value and what is accepted.
     """
+    return parse(read_tree(path, overrides), str(path))
+
+
+def read_tree(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """A run file as plain values, ``overrides`` applied. Raises ``ConfigError`` for one that is not TOML."""
     try:
         text = path.read_bytes().decode("utf-8")
         tree = tomllib.loads(text)
@@ -209,7 +214,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Alma:
         raise ConfigError(f"{path}: not TOML: {error}") from error
     for override in overrides:
         _apply(tree, override)
-    return parse(tree, str(path))
+    return tree
 
 
 def parse(tree: dict[str, Any], origin: str) -> Alma:

@@ -12,6 +12,7 @@ from rich.table import Table
 from alma.artifact import Artifact, Folder, Manifest, Ref
 from alma.config import Alma
 from alma.display import display
+from alma.journal import slug
 from alma.local import Local
 from alma.recipes.alma import Outcome, alma
 from alma.run import stop_signals
@@ -22,20 +23,26 @@ def run_recipe(cfg: Alma, run_file: Path, store_uri: str, *, as_json: bool, isol
     """Runs the method, keeps a list of what ran in ``runs/`` of the store, prints the outcome."""
     store = open_store(store_uri)
     with stop_signals() as stop, display(force_json=as_json) as show:
-        local = Local(store, run_file.resolve().parent, show, isolate=isolate, stop=stop)
+        name = run_name(cfg, run_file)
+        local = Local(store, run_file.resolve().parent, show, isolate=isolate, stop=stop, run_name=name)
         try:
             outcome = alma(cfg, local)
         finally:
-            name = keep_record(store, cfg, run_file, local.done)
-    print_outcome(store, outcome, local.done, name)
+            record = keep_record(store, cfg, name, local.done)
+    print_outcome(store, outcome, local.done, record)
     return outcome
 
 
-def keep_record(store: Store, cfg: Alma, run_file: Path, done: dict[str, Manifest]) -> str:
+def run_name(cfg: Alma, run_file: Path) -> str:
+    """The run file's name and a hash of its settings: the same command goes on with the same run."""
+    settings = json.dumps(cfg.model_dump(mode="json"), sort_keys=True)
+    return f"{slug(run_file.stem) or 'run'}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
+
+
+def keep_record(store: Store, cfg: Alma, run: str, done: dict[str, Manifest]) -> str:
     """Writes which artifact each label of this run is; returns the record's name."""
     settings = cfg.model_dump(mode="json")
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-    name = f"runs/{run_file.stem}-{digest}.json"
+    name = f"runs/{run}.json"
     record = {"settings": settings, "artifacts": {label: str(manifest.ref) for label, manifest in done.items()}}
     store.write(name, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
     return name

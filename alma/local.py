@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from alma import errors
 from alma.artifact import Manifest, Ref, find_manifest
 from alma.errors import AlmaError, StageError, Stopped, TransientError
+from alma.journal import Journal, Place, kept
 from alma.progress import Event
 from alma.run import PARENT, Stop, check_ports, name_work, run
 from alma.sections import Section
@@ -30,6 +32,7 @@ class Local:
     """Runs the stages of a recipe, one after the other, and remembers what ran under which label.
 
     ``isolate=False`` runs them in this process: faster for tiny models, and memory is only given back at the end.
+    ``run_name`` keeps the state of every step in the store, for ``alma status``.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Local:
         *,
         isolate: bool = True,
         stop: Stop | None = None,
+        run_name: str | None = None,
     ) -> None:
         self.store = store
         self.base = base
@@ -47,6 +51,7 @@ class Local:
         self._show = show
         self._isolate = isolate
         self._stop = stop or Stop()
+        self._run_name = run_name
 
     def __call__(self, stage: str, section: Section, *, label: str, **inputs: Ref | None) -> Ref:
         """Runs the stage unless its artifact is sealed; see ``alma.recipes.Do``. Errors name the label."""
@@ -63,29 +68,39 @@ class Local:
         ref, _, _ = name_work(loaded, section, inputs, self.base)
         manifest = find_manifest(self.store, ref)
         self._show(label, {"event": "sealed" if manifest else "start", "stage": stage, "key": ref.key})
+        journal = Journal(self.store, Place(self._run_name, label), stage) if self._run_name else None
         if manifest is None:
             if self._isolate:
                 self._in_process_of_its_own(stage, section, label, inputs)
             else:
-                run(
-                    stage,
-                    section,
-                    inputs,
-                    self.store,
-                    base=self.base,
-                    emit=lambda event: self._show(label, event),
-                    stopping=self._stop,
-                )
+                self._in_this_process(stage, section, label, inputs, journal)
             manifest = find_manifest(self.store, ref)
             if manifest is None:
                 raise StageError(f"ended without a manifest for {ref}; its source changed while it ran")
             self._show(label, {"event": "end", "stage": stage, "key": ref.key, "metrics": manifest.metrics})
+        elif journal:
+            journal.end("sealed", ref)
         self.done[label] = manifest
         return ref
+
+    def _in_this_process(
+        self, stage: str, section: Section, label: str, inputs: dict[str, Ref | None], journal: Journal | None
+    ) -> None:
+        def emit(event: Event) -> None:
+            self._show(label, event)
+            if journal:
+                journal.hear(event)
+
+        with kept(journal) if journal else nullcontext():
+            manifest = run(stage, section, inputs, self.store, base=self.base, emit=emit, stopping=self._stop)
+        if journal:
+            journal.end("sealed", manifest.ref)
 
     def _in_process_of_its_own(self, stage: str, section: Section, label: str, inputs: dict[str, Ref | None]) -> None:
         command = [sys.executable, "-m", "alma", "stage", stage, "--log", "json", "--base", str(self.base)]
         command += ["--store", self.store.uri, "--config", section.model_dump_json()]
+        if self._run_name:
+            command += ["--run", self._run_name, "--label", label]
         for port, ref in inputs.items():
             if ref is not None:
                 command += ["--in", f"{port}={ref}"]
@@ -119,7 +134,7 @@ class Local:
                 lines = [*lines[1 - KEPT_LINES :], line]
             elif event["event"] == "error":
                 error = event
-            elif event["event"] != "start":  # that was said when the process was started
+            elif event["event"] not in ("start", "end"):  # those are said here
                 self._show(label, event)
         return error, lines
 

@@ -19,11 +19,15 @@ class Share:
     count: int
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Reads ``INDEX/COUNT``, INDEX from 0. Raises ``ConfigError``."""
+    def parse(cls, text: str) -> Self | None:
+        """Reads ``INDEX/COUNT`` (INDEX from 0), ``seal``, or ``all``, which is ``None``. Raises ``ConfigError``."""
+        if text == "all":
+            return None
+        if text == "seal":
+            return cls(0, 0)
         index, _, count = text.partition("/")
         if not (index.isdecimal() and count.isdecimal() and index.isascii() and count.isascii()):
-            raise ConfigError(f"shard {text!r} is not INDEX/COUNT, such as 0/8")
+            raise ConfigError(f"shard {text!r} is not INDEX/COUNT such as 0/8, nor seal, nor all")
         if int(index) >= int(count):
             raise ConfigError(f"shard {text!r}: there are 0/{int(count)} to {int(count) - 1}/{int(count)}")
         return cls(int(index), int(count))

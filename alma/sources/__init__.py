@@ -65,6 +65,27 @@ def fetch_model(cfg: IngestModel, base: Path, scratch: Path) -> Path:
     return _s3_folder(cfg.source, scratch) if where == "s3" else _local_folder(cfg.source, base)
 
 
+def check_there(cfg: Ingest, base: Path) -> None:
+    """Raises as ``fetch_rows`` does where nothing lies at ``cfg.source``, without fetching it.
+
+    Of an ``hf://`` source only the name and the revision are looked at.
+    """
+    where = scheme(cfg)
+    if where == "hf":
+        from alma.sources import hub
+
+        hub.identity(cfg)
+    elif where == "s3":
+        store, name = _s3(cfg.source)
+        wanted = f"{name}/config.json" if isinstance(cfg, IngestModel) else name
+        if not store.exists(wanted):
+            raise DataError(f"{cfg.source}: nothing lies there ({wanted}).{nearest(name, _siblings(store))}")
+    elif isinstance(cfg, IngestModel):
+        _local_folder(cfg.source, base)
+    else:
+        _local_file(cfg.source, base)
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """A sentence that helps somebody who misspelt ``name``; empty where there is nothing to say."""
     there = sorted(names)

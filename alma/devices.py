@@ -1,0 +1,31 @@
+"""The accelerators that this process can see, counted without any library: before weights are fetched or loaded."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from alma.errors import ConfigError
+
+DEVICES = Path("/dev")
+
+
+def count_gpus() -> int:
+    """NVIDIA devices that the container's runtime put into ``/dev``, less those that ``CUDA_VISIBLE_DEVICES`` hides."""
+    present = sum(bool(re.fullmatch(r"nvidia\d+", path.name)) for path in DEVICES.iterdir())
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return present
+    listed = [name for name in visible.split(",") if name.strip() not in ("", "-1")]
+    return min(present, len(listed))
+
+
+def check_gpus(wanted: int) -> None:
+    """Raises ``ConfigError`` where fewer than ``wanted`` GPUs are visible."""
+    seen = count_gpus()
+    if seen < wanted:
+        raise ConfigError(
+            f"{wanted} GPUs asked for, {seen} visible: check the task's accelerator type and count, that its node has "
+            "the NVIDIA device plugin and container runtime, and CUDA_VISIBLE_DEVICES"
+        )
