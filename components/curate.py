@@ -1,0 +1,21 @@
+"""Component of the stage ``curate``."""
+
+from kfp import dsl
+
+from components.container import stage
+
+
+@dsl.container_component
+def curate(
+    store: str,
+    config: str,
+    change: str,
+    label: str,
+    candidates: dsl.Input[dsl.Artifact],
+    manifest: dsl.Output[dsl.Artifact],
+    metrics: dsl.Output[dsl.Metrics],
+    summary: dsl.Output[dsl.Markdown],
+    evaluation: dsl.Input[dsl.Artifact] = None,
+) -> dsl.ContainerSpec:
+    """Filters the written prompts: form, duplicates, those of the examination."""
+    return stage("curate", locals(), inputs=["candidates"], optional=["evaluation"])

@@ -1,0 +1,23 @@
+"""Component of the stage ``finetune``."""
+
+from kfp import dsl
+
+from components.container import stage
+
+
+@dsl.container_component
+def finetune(
+    store: str,
+    config: str,
+    change: str,
+    label: str,
+    model: dsl.Input[dsl.Artifact],
+    rows: dsl.Input[dsl.Artifact],
+    manifest: dsl.Output[dsl.Artifact],
+    metrics: dsl.Output[dsl.Metrics],
+    summary: dsl.Output[dsl.Markdown],
+    replay: dsl.Input[dsl.Artifact] = None,
+    gpus: int = 0,
+) -> dsl.ContainerSpec:
+    """Trains a model: SFT, DPO or the judge's loss."""
+    return stage("finetune", locals(), inputs=["model", "rows"], optional=["replay"], extra=["--gpus", gpus])

@@ -1,0 +1,18 @@
+"""Component of the exit task: however the run ended, its newest report and a table of its steps."""
+
+from kfp import dsl
+
+from components.container import IMAGE, RUN
+
+
+@dsl.container_component
+def finish(
+    store: str,
+    state: dsl.PipelineTaskFinalStatus,
+    page: dsl.Output[dsl.HTML],
+    summary: dsl.Output[dsl.Markdown],
+) -> dsl.ContainerSpec:
+    """Shows the newest report and where every step stands."""
+    args = ["--store", store, "--run", RUN, "--state", state, "--html", page.path, "--markdown", summary.path]
+    args += ["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER]
+    return dsl.ContainerSpec(image=IMAGE, command=["alma", "finish"], args=args)

@@ -1,0 +1,23 @@
+"""Component of the stage ``synthesize``."""
+
+from kfp import dsl
+
+from components.container import stage
+
+
+@dsl.container_component
+def synthesize(
+    store: str,
+    config: str,
+    change: str,
+    label: str,
+    model: dsl.Input[dsl.Artifact],
+    seeds: dsl.Input[dsl.Artifact],
+    manifest: dsl.Output[dsl.Artifact],
+    metrics: dsl.Output[dsl.Metrics],
+    summary: dsl.Output[dsl.Markdown],
+    gpus: int = 0,
+    shard: str = "all",
+) -> dsl.ContainerSpec:
+    """The base model writes prompts after a few shots."""
+    return stage("synthesize", locals(), inputs=["model", "seeds"], extra=["--gpus", gpus, "--shard", shard])

@@ -1,0 +1,1 @@
+"""Traces a recipe into a Kubeflow pipeline; compiles, submits and follows it."""
