@@ -7,7 +7,7 @@ from typing import Any
 
 from kfp import dsl
 
-IMAGE = "alma-base:latest"
+IMAGE = "alma-base"
 """Stands in a component until the pipeline sets its role's image."""
 
 RUN = dsl.PIPELINE_JOB_ID_PLACEHOLDER

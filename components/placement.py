@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from alma import __version__
 from alma.config import explain, read_tree
 from alma.errors import ConfigError
 from alma.sections import Section
@@ -78,13 +79,13 @@ class Shards(Section):
 class Images(Section):
     """Images of the three roles. [run-time]"""
 
-    base: str = "alma-base:latest"
+    base: str = f"alma-base:{__version__}"
     """CPU stages."""
 
-    generate: str = "alma-vllm:latest"
+    generate: str = f"alma-vllm:{__version__}"
     """Generation, embedding and judging."""
 
-    train: str = "alma-trl:latest"
+    train: str = f"alma-trl:{__version__}"
     """Training."""
 
 
@@ -92,10 +93,19 @@ class Placement(Section):
     """The cluster's side of a run."""
 
     images: Images = Images()
+    """[run-time]"""
+
     base: Resources = Resources()
+    """Pods of CPU stages."""
+
     generate: Resources = Resources(cpu="8", memory="64Gi", gpus=1)
-    train: Resources = Resources(cpu="16", memory="128Gi", gpus=8)
+    """Pods that generate, embed and judge."""
+
+    train: Resources = Resources(cpu="8", memory="64Gi", gpus=1)
+    """Pods that train. The trainer uses one GPU."""
+
     shards: Shards = Shards()
+    """[compile-time]"""
 
     accelerator: str = "nvidia.com/gpu"
     """Resource name of the accelerator. [run-time]"""

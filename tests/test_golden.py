@@ -10,6 +10,7 @@ import pytest
 
 from alma.config import load
 from alma.recipes.alma import alma
+from pipelines.compile import COMPILED, write_golden
 
 ROOT = Path(__file__).parents[1]
 HERE = Path(__file__).parent / "golden"
@@ -52,6 +53,14 @@ def test_reference_pages_are_up_to_date(request: pytest.FixtureRequest, monkeypa
 
 def test_the_graph_of_the_micro_run(request: pytest.FixtureRequest) -> None:
     check(request, HERE / "micro_graph.jsonl", graph(ROOT / "examples" / "micro.toml"))
+
+
+def test_the_compiled_pipelines(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    write_golden(tmp_path)
+    written = sorted(path.name for path in tmp_path.iterdir())
+    assert written == sorted(path.name for path in COMPILED.iterdir())
+    for name in written:
+        check(request, COMPILED / name, (tmp_path / name).read_text(encoding="utf-8"))
 
 
 def test_a_changed_page_is_noticed(request: pytest.FixtureRequest, tmp_path: Path) -> None:
