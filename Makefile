@@ -1,6 +1,6 @@
 # Every verb of the project. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check golden format micro clean
+.PHONY: help demo test containers check golden format micro clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -14,14 +14,17 @@ help: ## list the verbs
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[torch,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[torch,kubeflow,dev]'
 	touch $(READY)
 
 demo: $(READY) ## align the micro model, from prompts to report (minutes; seconds the second time)
 	$(BIN)/alma run $(RUN_FILE) --store $(STORE)
 
 test: $(READY) check ## check the code, then run the tests
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile -m 'not containers'
+
+containers: $(READY) ## build the images and run the micro pipeline in containers (podman; images/testing/prepare.sh)
+	$(BIN)/pytest -m containers tests/containers
 
 check: $(READY) ## lint, format, types, directions of import, generated files
 	$(BIN)/ruff check .
@@ -30,7 +33,7 @@ check: $(READY) ## lint, format, types, directions of import, generated files
 	$(BIN)/lint-imports
 
 golden: $(READY) ## write the golden files anew; git diff shows what changed
-	$(BIN)/pytest --quiet --regenerate-golden tests/test_golden.py
+	$(BIN)/pytest --quiet --regenerate-golden tests/test_golden.py tests/test_manifests.py
 	$(BIN)/python tests/test_engine_trl.py
 
 format: $(READY) ## format the code
