@@ -1,0 +1,65 @@
+"""``python -m pipelines``: compile a run file, submit it to Kubeflow Pipelines, follow, look at and stop runs.
+
+Parse first, import later: kfp and the Kubernetes client are imported by the command that needs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from alma import __version__
+from alma.errors import AlmaError, Stopped
+from pipelines import compile as compiling
+from pipelines import follow, status, stop, submit
+from pipelines.signals import Terminated, listen
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs one command and exits.
+
+    0 done, 1 the run failed or was stopped, 2 wrong usage, parameters or credentials, 75 worth another try,
+    130 interrupted by a person, 143 told to stop and the run was stopped with it.
+    """
+    listen()
+    options = parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except AlmaError as error:
+        _fail(error, error.exit_code)
+    except Terminated:
+        _fail(Stopped("told to stop by SIGTERM"), Stopped.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(0)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="python -m pipelines",
+        description="ALMA on Kubeflow Pipelines: compile a run file, submit it, follow, look at and stop its runs.",
+        epilog="exit status: 0 done, 1 the run failed or was stopped, 2 wrong usage, parameters or credentials, "
+        "75 worth another try",
+    )
+    top.add_argument("--version", action="version", version=f"alma {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="command")
+    compiling.add_parser(commands)
+    submit.add_parser(commands)
+    follow.add_parser(commands)
+    status.add_parsers(commands)
+    stop.add_parser(commands)
+    return top
+
+
+def _fail(error: AlmaError, code: int) -> NoReturn:
+    from pipelines.events import plain
+
+    print(f"pipelines: {plain(str(error))}", file=sys.stderr, flush=True)  # noqa: T201
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
