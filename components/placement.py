@@ -142,7 +142,7 @@ class Placement(Section):
     [run-time if set]"""
 
     cache_size: Quantity = "200Gi"
-    """Limit of that emptyDir, and what the cache in a claim may grow to. [compile-time]"""
+    """What fetched files may grow to in /cache; those least recently used go first. [compile-time]"""
 
     queue: str | None = None
     """Kueue's LocalQueue of every pod (label ``kueue.x-k8s.io/queue-name``). [compile-time]"""

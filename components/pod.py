@@ -52,7 +52,8 @@ def _volumes(task: dsl.PipelineTask, placement: Placement, parameters: Mapping[s
     if placement.cache_pvc:
         kubernetes.mount_pvc(task, parameters["cache_pvc"], CACHE)
     else:
-        kubernetes.empty_dir_mount(task, "cache", CACHE, size_limit=placement.cache_size)
+        kubernetes.empty_dir_mount(task, "cache", CACHE)
+    task.set_env_variable("ALMA_CACHE_BYTES", placement.cache_size)
 
 
 def _credentials(task: dsl.PipelineTask, placement: Placement, parameters: Mapping[str, Any]) -> None:

@@ -7,27 +7,33 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import typing
 from pathlib import Path
 from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from alma.cli import parser
+from alma import cli
 from alma.config import Alma
 from alma.sections import Section
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))  # components and pipelines are not installed, but run from here
+
+from components.placement import Placement  # noqa: E402
+from pipelines import __main__ as pipelines  # noqa: E402
 
 
 def help_page() -> str:
     """Every command's ``--help``, 100 columns wide."""
     os.environ["COLUMNS"] = "100"
-    top = parser()
-    blocks = [("alma", top)]
-    for action in top._actions:  # argparse offers no public way to its subcommands
-        if isinstance(action, argparse._SubParsersAction):
-            blocks += [(f"alma {name}", command) for name, command in action.choices.items()]
+    blocks = []
+    for top in (cli.parser(), pipelines.parser()):
+        blocks.append((top.prog, top))
+        for action in top._actions:  # argparse offers no public way to its subcommands
+            if isinstance(action, argparse._SubParsersAction):
+                blocks += [(f"{top.prog} {name}", command) for name, command in action.choices.items()]
     lines = ["# Commands", "", "Written by `python docs/generate.py`.", ""]
     for name, command in blocks:
         lines += [f"## {name}", "", "```", command.format_help().rstrip(), "```", ""]
@@ -35,7 +41,7 @@ def help_page() -> str:
 
 
 def settings_page() -> str:
-    """Every setting of ``[alma]`` with its type, default and meaning."""
+    """Every setting of ``[alma]`` and ``[placement]`` with its type, default and meaning."""
     lines = [
         "# Settings",
         "",
@@ -43,17 +49,18 @@ def settings_page() -> str:
         "is our choice where the paper is silent.",
         "",
     ]
-    lines += _section("alma", Alma)
-    seen: dict[type[Section], str] = {}
-    for name, field in Alma.model_fields.items():
-        kind = _section_of(field)
-        if kind is None:
-            continue
-        if kind in seen:
-            lines += [f"## [alma.{name}]", "", f"The settings of `[alma.{seen[kind]}]`.", ""]
-            continue
-        seen[kind] = name
-        lines += _section(f"alma.{name}", kind)
+    for root, tree in (("alma", Alma), ("placement", Placement)):
+        lines += _section(root, tree)
+        seen: dict[type[Section], str] = {}
+        for name, field in tree.model_fields.items():
+            kind = _section_of(field)
+            if kind is None:
+                continue
+            if kind in seen:
+                lines += [f"## [{root}.{name}]", "", f"The settings of `[{root}.{seen[kind]}]`.", ""]
+                continue
+            seen[kind] = name
+            lines += _section(f"{root}.{name}", kind)
     return "\n".join(lines)
 
 
@@ -61,7 +68,7 @@ def _section(title: str, kind: type[Section]) -> list[str]:
     lines = [f"## [{title}]", "", (kind.__doc__ or "").strip().split("\n")[0], ""]
     lines += ["| setting | type | default | meaning |", "|---|---|---|---|"]
     for name, field in kind.model_fields.items():
-        if kind is Alma and _section_of(field):
+        if _section_of(field) and kind in (Alma, Placement):
             continue
         cells = (f"`{name}`", f"`{_type(field.annotation)}`", _default(field), field.description or "")
         lines.append("| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |")
