@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from alma.cache import cached
 from alma.errors import DataError, IntegrityError
+from alma.parallel import FILES, in_order
 from alma.store import Store
 
 KEY_CHARS = 20
@@ -190,14 +191,15 @@ class Rows(Artifact):
         return empty.select(columns) if columns else empty
 
     def _tables(self, columns: list[str] | None, start: int, stop: int) -> Iterator[pa.Table]:
-        first = 0
+        first, wanted = 0, []
         for file in self.manifest.files:
             rows = file.rows or 0
             if first < stop and first + rows > start:
-                table = pq.read_table(self.file(file.name), columns=columns, memory_map=True)
-                low, high = max(start - first, 0), min(stop - first, rows)
-                yield table.slice(low, high - low)
+                wanted.append((file.name, max(start - first, 0), min(stop - first, rows)))
             first += rows
+        paths = in_order(self.file, [name for name, _, _ in wanted], FILES)
+        for path, (_, low, high) in zip(paths, wanted, strict=True):
+            yield pq.read_table(path, columns=columns, memory_map=True).slice(low, high - low)
 
     def expect(self, *schema_names: str) -> None:
         """Raises ``DataError`` unless these rows are of one of these kinds."""
@@ -211,7 +213,7 @@ class Folder(Artifact):
     @property
     def folder(self) -> Path:
         """The folder on this machine, every file fetched and checked."""
-        paths = [self.file(f.name) for f in self.manifest.files]
+        paths = in_order(self.file, [f.name for f in self.manifest.files], FILES)
         if not paths:
             raise DataError(f"{self.ref} is empty")
         depth = len(Path(self.manifest.files[0].name).parts)

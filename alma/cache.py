@@ -1,7 +1,13 @@
 """Files of the store on this machine: in place where the store is a folder, else fetched once into a cache.
 
 What is read is checked: a file whose size or SHA-256 differs from the manifest's is refused (in place) or fetched again
-(from the cache).
+(from the cache). All processes and pods that see the cache share it: one fetches a file, the others wait for it; if it
+is killed, the next goes on with what came. ``$ALMA_CACHE_BYTES`` bounds the cache (``alma.eviction``); without it only
+the disk does. The scratch folders of stages lie in it too; they do not count and are never evicted.
+
+A cached file is hashed once, while it comes, and once more after the machine was started anew. In between its index
+entry is trusted: a file of the same size and the same modification time as then is taken for the same file. That trusts
+whoever may write to the cache, and the disk: a change that keeps both is not seen.
 """
 
 from __future__ import annotations
@@ -12,7 +18,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from alma.errors import IntegrityError
-from alma.store import Store
+from alma.eviction import Entry, Shelf, alone, reserve
+from alma.ranges import boot_id, unfinished
+from alma.store import Store, file_errors
 
 
 def cache_root() -> Path:
@@ -42,19 +50,65 @@ def cached(store: Store, name: str, size: int, sha256: str) -> Path:
                 f"{place}: {problem}; remove the folder {place.parent} and run again to compute it anew"
             )
         return place
+    root = cache_root()
+    with file_errors(root):
+        return _fetched(store, root, name, size, sha256)
+
+
+def _fetched(store: Store, root: Path, name: str, size: int, sha256: str) -> Path:
     place = store_cache(store) / name
-    if _problem(place, size, sha256):
-        place.unlink(missing_ok=True)
-        _checked.cache_clear()
-        try:
-            store.download(name, place)
-        except FileNotFoundError as error:
-            raise IntegrityError(f"{store.uri}: {name} is in the manifest and not in the store") from error
-        problem = _problem(place, size, sha256)
-        if problem:
-            place.unlink(missing_ok=True)
-            raise IntegrityError(f"{store.uri}: {name}: {problem}; remove the artifact and run again")
+    shelf = Shelf(root, store.uri, name)
+    shelf.hold()
+    at = shelf.entry(name)
+    if _trusted(place, at, sha256):
+        return place
+    with alone(at.with_suffix(".lock")):
+        if _trusted(place, at, sha256):  # somebody fetched it while we waited
+            return place
+        entry = Entry(path=place.relative_to(root).as_posix(), size=size)
+        if place.exists() and _problem(place, size, sha256):
+            place.unlink()
+        if not place.exists():
+            reserve(root, entry, at)
+            _fetch(store, name, place, at, sha256)
+        state = place.stat()
+        entry.model_copy(update={"mtime_ns": state.st_mtime_ns, "sha256": sha256, "boot": boot_id()}).write(at)
     return place
+
+
+def _fetch(store: Store, name: str, place: Path, at: Path, sha256: str) -> None:
+    """Fetches a file. What arrived damaged, or went on from a damaged beginning, is fetched once more."""
+    try:
+        found = store.download(name, place)
+        if found != sha256:
+            place.unlink()
+            found = store.download(name, place)
+    except FileNotFoundError as error:
+        at.unlink(missing_ok=True)
+        raise IntegrityError(f"{store.uri}: {name} is in the manifest and not in the store") from error
+    except BaseException:
+        if not unfinished(place)[0].exists():  # else it goes on counting
+            at.unlink(missing_ok=True)
+        raise
+    if found != sha256:
+        place.unlink()
+        at.unlink(missing_ok=True)
+        raise IntegrityError(
+            f"{store.uri}: {name}: has SHA-256 {found[:12]}… where its manifest says {sha256[:12]}…; "
+            "remove the artifact and run again"
+        )
+
+
+def _trusted(place: Path, at: Path, sha256: str) -> bool:
+    """Whether the cached file is the one that was checked."""
+    entry = Entry.read(at)
+    if entry is None or (entry.sha256, entry.boot) != (sha256, boot_id()):
+        return False
+    try:
+        state = place.stat()
+    except FileNotFoundError:
+        return False
+    return (state.st_size, state.st_mtime_ns) == (entry.size, entry.mtime_ns)
 
 
 def _problem(path: Path, size: int, sha256: str) -> str | None:

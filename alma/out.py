@@ -22,6 +22,7 @@ from alma import __version__
 from alma.artifact import File, Manifest, Metrics, Ref, row_id
 from alma.cache import cached, sha256_file
 from alma.errors import Stopped, TransientError
+from alma.parallel import FILES, in_order
 from alma.progress import Emit, Progress, silent
 from alma.records import SCHEMAS
 from alma.share import Share, ShareDone
@@ -258,12 +259,13 @@ class Out:
         return manifest
 
     def _publish_folder(self) -> list[File]:
-        files = []
-        for path in sorted(p for p in self.folder.rglob("*") if p.is_file()):
-            name = path.relative_to(self.folder).as_posix()
-            files.append(File(name=f"files/{name}", size=path.stat().st_size, sha256=sha256_file(path)))
-            self.store.upload(path, f"{self.ref}/files/{name}")
-        return files
+        def send(path: Path) -> File:
+            name = f"files/{path.relative_to(self.folder).as_posix()}"
+            file = File(name=name, size=path.stat().st_size, sha256=sha256_file(path))
+            self.store.upload(path, f"{self.ref}/{name}")
+            return file
+
+        return in_order(send, sorted(p for p in self.folder.rglob("*") if p.is_file()), FILES)
 
 
 def libraries() -> dict[str, str]:

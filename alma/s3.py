@@ -14,29 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
-from boto3.s3.transfer import TransferConfig, create_transfer_manager
 from botocore import exceptions as boto
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import get_session
-from s3transfer.exceptions import RetriesExceededError, S3DownloadFailedError, S3ValidationError
-from s3transfer.utils import S3_RETRYABLE_DOWNLOAD_ERRORS
+from urllib3.exceptions import HTTPError
 
 from alma.errors import AccessError, AlmaError, ConfigError, NoSpaceError, StoreUnavailableError
-from alma.store import check_name, file_errors, hide_login, is_name, publish
+from alma.store import check_name, file_errors, hide_login, is_name
+from alma.transfer import STREAMS, ChangedError, Transfers, persist
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 ATTEMPTS = 8  # of one request, about a minute with botocore's back-off; AWS_MAX_ATTEMPTS overrules it
-PART_BYTES = 16 * 2**20  # s3transfer widens it where a file would need more than S3's 10,000 parts
-# "classic" because the CRT client, which boto3 chooses by itself on some instances, raises other errors.
-TRANSFER = TransferConfig(
-    multipart_threshold=PART_BYTES,
-    multipart_chunksize=PART_BYTES,
-    max_concurrency=8,
-    preferred_transfer_client="classic",
-)
 
 # Codes of S3's errors: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. The answer to a HEAD has
 # no body, so that botocore gives the status as the code: "404", and "400" for an expired token.
@@ -52,7 +43,8 @@ NO_LOGIN = (
 )  # fmt: skip
 REMEDY = (
     "check AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN), AWS_REGION and "
-    "AWS_ENDPOINT_URL; alma needs s3:ListBucket, s3:GetObject, s3:PutObject and s3:AbortMultipartUpload"
+    "AWS_ENDPOINT_URL; alma needs s3:ListBucket, s3:GetObject, s3:PutObject and s3:AbortMultipartUpload, and to go on "
+    "with broken uploads s3:ListBucketMultipartUploads and s3:ListMultipartUploadParts"
 )
 
 
@@ -60,7 +52,8 @@ class S3Store:
     """Objects below a prefix of a bucket, on AWS or any server that speaks S3.
 
     Addresses are path-style where an endpoint is set (unless ``addressing_style = virtual`` is). A killed upload
-    leaves unseen parts in the bucket that cost money: give it a lifecycle rule with AbortIncompleteMultipartUpload.
+    leaves unseen parts in the bucket, for the next attempt, that cost money: give the bucket a lifecycle rule with
+    AbortIncompleteMultipartUpload.
     """
 
     def __init__(self, bucket: str, prefix: str = "") -> None:
@@ -72,13 +65,19 @@ class S3Store:
             session = get_session()
             asked: int | None = session.get_config_variable("max_attempts")
             attempts = ATTEMPTS if asked is None else asked
-            config = Config(retries={"total_max_attempts": attempts}, connect_timeout=10, read_timeout=60)
+            config = Config(
+                retries={"total_max_attempts": attempts},
+                connect_timeout=10,
+                read_timeout=60,
+                max_pool_connections=STREAMS + 4,  # those of the transfers, and of who asks something meanwhile
+            )
             self.client: S3Client = boto3.Session(botocore_session=session).client("s3", config=config)
         except NO_LOGIN as error:  # half of a pair is noticed here already, none at the first request
             raise AccessError(self._no_login(error)) from error
         except (BotoCoreError, ValueError) as error:
             raise ConfigError(f"{self.uri}: the AWS settings are not usable: {error}") from error
         self.endpoint = hide_login(self.client.meta.endpoint_url)
+        self._transfers = Transfers(self.client, bucket)
         self._bucket_seen = False
 
     def local(self, name: str) -> None:
@@ -96,14 +95,12 @@ class S3Store:
 
     def read(self, name: str) -> bytes:
         """A small object, by one request so that it is of one version. Raises ``FileNotFoundError``."""
+        key = self._key(name)
         with self._asking(name):
-            for _ in range(ATTEMPTS - 1):
-                body = self.client.get_object(Bucket=self.bucket, Key=self._key(name))["Body"]
-                try:
-                    return body.read()
-                except S3_RETRYABLE_DOWNLOAD_ERRORS:  # botocore tries again until an answer begins, not when it ends
-                    continue
-            return self.client.get_object(Bucket=self.bucket, Key=self._key(name))["Body"].read()
+            body: bytes = persist(
+                lambda: self.client.get_object(Bucket=self.bucket, Key=key), lambda it: it["Body"].read()
+            )
+            return body
 
     def write(self, name: str, data: bytes) -> None:
         """Publishes a small object by one put."""
@@ -111,15 +108,19 @@ class S3Store:
             self.client.put_object(Bucket=self.bucket, Key=self._key(name), Body=data)
 
     def upload(self, path: Path, name: str) -> None:
-        """Publishes a file by one put or a multipart upload, which is aborted when it fails."""
-        with file_errors(path), self._asking(name), create_transfer_manager(self.client, TRANSFER) as transfers:
-            transfers.upload(str(path), self.bucket, self._key(name)).result()
-
-    def download(self, name: str, path: Path) -> None:
-        """Fetches an object to ``path`` in parallel ranges of one version. Raises ``FileNotFoundError``."""
+        """Publishes a file by one put, or in parts; goes on with the parts of an attempt that was killed."""
         key = self._key(name)
-        with publish(path) as target, self._asking(name), create_transfer_manager(self.client, TRANSFER) as transfers:
-            transfers.download(self.bucket, key, target).result()
+        with file_errors(path), self._asking(name):
+            self._transfers.upload(path, key)
+
+    def download(self, name: str, path: Path) -> str:
+        """Fetches an object to ``path`` in parallel ranges of one version; its SHA-256. Raises ``FileNotFoundError``.
+
+        Goes on with the ranges of an attempt that was killed.
+        """
+        key = self._key(name)
+        with file_errors(path), self._asking(name):
+            return self._transfers.download(key, path)
 
     def list(self, prefix: str) -> dict[str, int]:
         """Names below ``prefix`` and their sizes in bytes."""
@@ -145,7 +146,11 @@ class S3Store:
                 error.add_note(f"from {self.uri}/{name} at {self.endpoint}")
                 raise
             raise explained from error
-        except (RetriesExceededError, S3DownloadFailedError, S3ValidationError, ConnectionError, TimeoutError) as error:
+        except ChangedError as error:
+            raise StoreUnavailableError(
+                f"{self.uri}/{name}: was replaced, again and again, while it was read"
+            ) from error
+        except (HTTPError, ConnectionError, TimeoutError) as error:
             raise StoreUnavailableError(f"{self.uri}/{name}: the transfer with {self.endpoint} broke off") from error
 
     def _answered(self, name: str, error: ClientError) -> Exception | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import secrets
@@ -43,8 +44,11 @@ class Store(Protocol):
     def upload(self, path: Path, name: str) -> None:
         """Publishes a file, whole or not at all, without holding it in memory."""
 
-    def download(self, name: str, path: Path) -> None:
-        """Fetches an object to ``path`` (temporary name, then rename). Raises ``FileNotFoundError``."""
+    def download(self, name: str, path: Path) -> str:
+        """Fetches an object to ``path`` (temporary name, then rename). Raises ``FileNotFoundError``.
+
+        Returns the SHA-256 of what came, in hex, so that nobody has to read it again to check it.
+        """
 
     def list(self, prefix: str) -> dict[str, int]:
         """Whole names below ``prefix`` (a folder-like name; ``""`` is all) and their sizes in bytes, sorted.
@@ -199,10 +203,14 @@ class FolderStore:
         with file_errors(path), path.open("rb") as source, publish(self.local(name)) as target:
             shutil.copyfileobj(source, target, 2**20)
 
-    def download(self, name: str, path: Path) -> None:
-        """Copies an object to ``path``. Raises ``FileNotFoundError``."""
+    def download(self, name: str, path: Path) -> str:
+        """Copies an object to ``path``; its SHA-256. Raises ``FileNotFoundError``."""
+        digest = hashlib.sha256()
         with file_errors(path), self._open(name) as source, publish(path) as target:
-            shutil.copyfileobj(source, target, 2**20)
+            while block := source.read(2**20):
+                target.write(block)
+                digest.update(block)
+        return digest.hexdigest()
 
     def list(self, prefix: str) -> dict[str, int]:
         """Names below ``prefix`` and their sizes in bytes."""
