@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from alma.errors import IntegrityError
 from alma.eviction import Entry, Shelf, alone, reserve
@@ -55,7 +55,20 @@ def cached(store: Store, name: str, size: int, sha256: str) -> Path:
         return _fetched(store, root, name, size, sha256)
 
 
-def _fetched(store: Store, root: Path, name: str, size: int, sha256: str) -> Path:
+def current(store: Store, name: str) -> Path:
+    """An object that no manifest describes, as it is now, as a file of this machine; fetched once per version of it."""
+    place = store.local(name)
+    if place is not None:
+        return place
+    version, size = store.version(name)
+    of_version = hashlib.sha256(f"{name} {version}".encode()).hexdigest()[:20]
+    root = cache_root()
+    with file_errors(root):
+        return _fetched(store, root, f"sources/{of_version}/{PurePosixPath(name).name}", size, None, origin=name)
+
+
+def _fetched(store: Store, root: Path, name: str, size: int, sha256: str | None, *, origin: str | None = None) -> Path:
+    """The file ``name`` of the cache; ``origin`` is its object. Where ``sha256`` is not known, what comes is right."""
     place = store_cache(store) / name
     shelf = Shelf(root, store.uri, name)
     shelf.hold()
@@ -66,43 +79,49 @@ def _fetched(store: Store, root: Path, name: str, size: int, sha256: str) -> Pat
         if _trusted(place, at, sha256):  # somebody fetched it while we waited
             return place
         entry = Entry(path=place.relative_to(root).as_posix(), size=size)
-        if place.exists() and _problem(place, size, sha256):
+        if place.exists() and (sha256 is None or _problem(place, size, sha256)):
             place.unlink()
+        found = sha256
         if not place.exists():
             reserve(root, entry, at)
-            _fetch(store, name, place, at, sha256)
+            found = _fetch(store, origin or name, place, at, sha256)
         state = place.stat()
-        entry.model_copy(update={"mtime_ns": state.st_mtime_ns, "sha256": sha256, "boot": boot_id()}).write(at)
+        entry.model_copy(update={"mtime_ns": state.st_mtime_ns, "sha256": found, "boot": boot_id()}).write(at)
     return place
 
 
-def _fetch(store: Store, name: str, place: Path, at: Path, sha256: str) -> None:
-    """Fetches a file. What arrived damaged, or went on from a damaged beginning, is fetched once more."""
+def _fetch(store: Store, name: str, place: Path, at: Path, sha256: str | None) -> str:
+    """Fetches a file; its SHA-256. What arrived damaged, or went on from a damaged beginning, is fetched once more."""
     try:
         found = store.download(name, place)
-        if found != sha256:
+        if sha256 is not None and found != sha256:
             place.unlink()
             found = store.download(name, place)
     except FileNotFoundError as error:
         at.unlink(missing_ok=True)
+        if sha256 is None:
+            raise
         raise IntegrityError(f"{store.uri}: {name} is in the manifest and not in the store") from error
     except BaseException:
         if not unfinished(place)[0].exists():  # else it goes on counting
             at.unlink(missing_ok=True)
         raise
-    if found != sha256:
+    if sha256 is not None and found != sha256:
         place.unlink()
         at.unlink(missing_ok=True)
         raise IntegrityError(
             f"{store.uri}: {name}: has SHA-256 {found[:12]}… where its manifest says {sha256[:12]}…; "
             "remove the artifact and run again"
         )
+    return found
 
 
-def _trusted(place: Path, at: Path, sha256: str) -> bool:
+def _trusted(place: Path, at: Path, sha256: str | None) -> bool:
     """Whether the cached file is the one that was checked."""
     entry = Entry.read(at)
-    if entry is None or (entry.sha256, entry.boot) != (sha256, boot_id()):
+    if entry is None or entry.sha256 is None or entry.boot != boot_id():
+        return False
+    if sha256 is not None and entry.sha256 != sha256:
         return False
     try:
         state = place.stat()

@@ -122,6 +122,12 @@ class S3Store:
         with file_errors(path), self._asking(name):
             return self._transfers.download(key, path)
 
+    def version(self, name: str) -> tuple[str, int]:
+        """Its ETag, and bytes."""
+        with self._asking(name):
+            found = self.client.head_object(Bucket=self.bucket, Key=self._key(name))
+        return found["ETag"], found["ContentLength"]
+
     def list(self, prefix: str) -> dict[str, int]:
         """Names below ``prefix`` and their sizes in bytes."""
         below = f"{self._key(prefix)}/" if prefix else self.prefix

@@ -50,6 +50,9 @@ class Store(Protocol):
         Returns the SHA-256 of what came, in hex, so that nobody has to read it again to check it.
         """
 
+    def version(self, name: str) -> tuple[str, int]:
+        """What tells this content of an object from others under its name, and its size. ``FileNotFoundError``."""
+
     def list(self, prefix: str) -> dict[str, int]:
         """Whole names below ``prefix`` (a folder-like name; ``""`` is all) and their sizes in bytes, sorted.
 
@@ -211,6 +214,12 @@ class FolderStore:
                 target.write(block)
                 digest.update(block)
         return digest.hexdigest()
+
+    def version(self, name: str) -> tuple[str, int]:
+        """Time of the last change, in nanoseconds, and bytes."""
+        with file_errors(self.local(name)), self._open(name) as file:
+            state = os.fstat(file.fileno())
+        return str(state.st_mtime_ns), state.st_size
 
     def list(self, prefix: str) -> dict[str, int]:
         """Names below ``prefix`` and their sizes in bytes."""

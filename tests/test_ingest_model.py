@@ -17,6 +17,7 @@ from alma.artifact import Manifest, Metrics, Model, Ref, artifact_key
 from alma.errors import DataError
 from alma.out import Out
 from alma.prompts import CHAT_TEMPLATE
+from alma.s3 import S3Store
 from alma.sections import IngestModel
 from alma.stages import ingest
 from alma.store import open_store
@@ -247,3 +248,25 @@ def test_s3_folder_is_the_same_model(folder: Path, s3_store_uri: str) -> None:
     assert "README.md" not in names(copy)
     with pytest.raises(DataError, match=r"no model lies there.*Did you mean base"):
         ingest.identify(IngestModel(source=f"{s3_store_uri}/models/bas"), folder)
+
+
+def test_an_s3_model_is_fetched_once_and_again_when_it_changes(
+    folder: Path, s3_store_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALMA_CACHE", str(tmp_path / "cache"))
+    store = open_store(s3_store_uri)
+    for file in folder.iterdir():
+        if file.is_file():
+            store.upload(file, f"models/base/{file.name}")
+    fetched: list[str] = []
+    download = S3Store.download
+    monkeypatch.setattr(S3Store, "download", lambda *a: (fetched.append(a[1]), download(*a))[1])
+    there = IngestModel(source=f"{s3_store_uri}/models/base")
+    before = ingest.identify(there, folder)
+    take_in(there, folder.parent)
+    assert len(fetched) == len(set(fetched)) > 3
+    save_file({HEAD: np.ones((257, 4), np.float32)}, tmp_path / "changed.safetensors")
+    store.upload(tmp_path / "changed.safetensors", "models/base/model-00002-of-00002.safetensors")
+    fetched.clear()
+    assert ingest.identify(there, folder) != before
+    assert fetched == ["base/model-00002-of-00002.safetensors"]

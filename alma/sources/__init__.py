@@ -20,7 +20,9 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from alma.cache import current
 from alma.errors import AccessError, ConfigError, DataError
+from alma.parallel import FILES, in_order
 from alma.sections import Ingest, IngestModel, IngestRows
 from alma.store import Store, open_store
 
@@ -140,12 +142,10 @@ def _s3(source: str) -> tuple[Store, str]:
 
 def _s3_file(source: str, scratch: Path) -> Path:
     store, name = _s3(source)
-    path = scratch / name
     try:
-        store.download(name, path)
+        return _link(current(store, name), scratch / name)
     except FileNotFoundError as error:
         raise DataError(f"{source}: no such object.{nearest(name, _siblings(store))}") from error
-    return path
 
 
 def _s3_folder(source: str, scratch: Path) -> Path:
@@ -158,9 +158,18 @@ def _s3_folder(source: str, scratch: Path) -> Path:
     files = [file for file in names if models.belongs(file)]
     if not any(file.endswith(".safetensors") for file in files):
         raise DataError(weights.explain_absent(source, names))
-    for file in files:
-        store.download(f"{name}/{file}", scratch / name / file)
+    paths = in_order(lambda file: current(store, f"{name}/{file}"), files, FILES)
+    for file, path in zip(files, paths, strict=True):
+        _link(path, scratch / name / file)
     return scratch / name
+
+
+def _link(path: Path, name: Path) -> Path:
+    """The cached file ``path`` under the name that its source has."""
+    name.parent.mkdir(parents=True, exist_ok=True)
+    name.unlink(missing_ok=True)
+    name.symlink_to(path.resolve())
+    return name
 
 
 def _siblings(store: Store) -> set[str]:
