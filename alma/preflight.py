@@ -13,7 +13,8 @@ from typing import Any
 
 from alma import __version__, journal, sources
 from alma.config import Alma, parse
-from alma.errors import AccessError, ConfigError, DataError, IntegrityError, UserError
+from alma.errors import AccessError, ConfigError, DataError, IntegrityError, StoreUnavailableError, UserError
+from alma.eviction import bound
 from alma.pod import json_object
 from alma.recipes.graph import differences, graph
 from alma.sections import Ingest
@@ -52,7 +53,8 @@ def check_graph(cfg: Alma, compiled: str) -> None:
 def check_store(uri: str, run: str, record: Mapping[str, Any]) -> Store:
     """Opens the store, writes the run's record there and reads it back.
 
-    Raises ``AccessError``, ``ConfigError`` or ``StoreUnavailableError`` that says what to mend.
+    Raises ``AccessError`` or ``ConfigError`` that says what to mend; a store that does not answer now, after every
+    retry, is more often misspelt than down.
     """
     store = open_store(uri)
     name = f"{journal.folder(run).removesuffix('/steps')}/settings.json"
@@ -62,6 +64,8 @@ def check_store(uri: str, run: str, record: Mapping[str, Any]) -> Store:
         if store.read(name) != data:
             raise IntegrityError(f"{store.uri}: {name} reads otherwise than it was written; is it a cache?")
         store.list(journal.folder(run))
+    except StoreUnavailableError as error:
+        raise ConfigError(str(error)) from error
     except AccessError as error:
         keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
         absent = [key for key in keys if not os.environ.get(key)] if uri.startswith("s3://") else []
@@ -103,6 +107,7 @@ def preflight(
     base: Path,
 ) -> list[str]:
     """All checks, cheapest first; returns a line per thing that is fine."""
+    bound()  # a size of the cache that is none
     cfg = assemble(settings, sections, given_sources)
     check_graph(cfg, compiled)
     steps = graph(cfg)

@@ -231,11 +231,25 @@ def test_an_unknown_bucket_and_wrong_credentials_end_in_the_first_task(
     done, message = run_wrong(tmp_path, monkeypatch, store="s3://no-such-bucket/alma")
     assert done.commands[0][1] == 2
     assert "no bucket 'no-such-bucket'" in message
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    done, message = run_wrong(tmp_path, monkeypatch, store=s3_store_uri)
+    assert done.commands[0][1] == 2
+    assert "403" in message
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     done, message = run_wrong(tmp_path, monkeypatch, store=s3_store_uri)
     assert done.commands[0][1] == 2
     assert "s3_secret" in message
+
+
+def test_an_unreachable_store_ends_in_the_first_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    done, message = run_wrong(tmp_path, monkeypatch, store="s3://alma/run")
+    assert done.commands[0][1] == 2
+    assert "http://127.0.0.1:9 does not answer" in message
 
 
 def test_a_component_is_one_command_with_what_it_was_given() -> None:

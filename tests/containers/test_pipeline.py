@@ -80,7 +80,7 @@ class World:
 
     def steps(self) -> dict[str, str]:
         """Label → artifact of every sealed step, of all runs."""
-        store = open_store(self.store)
+        store = open_store(str(self.bucket))  # what the server serves, read behind its back
         entries = [entry for run in journal.runs(store) for entry in journal.read(store, run)]
         return {entry.label: str(entry.ref) for entry in entries if entry.state == "sealed"}
 
