@@ -154,6 +154,7 @@ def _pipeline_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     preflight.add_argument("--settings", required=True, metavar="JSON", help="the settings fixed at compile time")
     _repeated(preflight, "--section", "NAME=JSON", "a section of the method")
     _repeated(preflight, "--source", "NAME=SOURCE", "where a source lies")
+    _repeated(preflight, "--gpus", "NAME=COUNT", "a parameter that asks for GPUs")
     preflight.add_argument("--graph", required=True, metavar="JSON", help="the steps that were compiled")
     preflight.add_argument("--base", default=".", help="the folder that relative sources refer to (default: .)")
     preflight.add_argument("--run", required=True, metavar="NAME", help="the run's name in the store")
@@ -240,6 +241,7 @@ def _preflight(options: argparse.Namespace) -> None:
         store=options.store,
         run=options.run,
         base=Path(options.base),
+        gpus=options.gpus,
     )
     for line in fine:
         print(line)  # noqa: T201

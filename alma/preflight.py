@@ -50,6 +50,21 @@ def check_graph(cfg: Alma, compiled: str) -> None:
         )
 
 
+def check_gpus(given: Sequence[str]) -> None:
+    """Raises ``ConfigError`` for ``NAME=COUNT`` whose count is not at least 1: it was compiled for pods with GPUs.
+
+    Whether the cluster has so many is not asked: one that scales up from none has none before it is asked for.
+    """
+    for text in given:
+        name, _, count = text.partition("=")
+        if not count.isdecimal() or int(count) < 1:
+            role = name.removesuffix("_gpus")
+            raise ConfigError(
+                f"the parameter {name} is {count}, and these pods were compiled to have GPUs: give 1 or more, or "
+                f"compile again with placement.{role}.gpus = 0"
+            )
+
+
 def check_store(uri: str, run: str, record: Mapping[str, Any]) -> Store:
     """Opens the store, writes the run's record there and reads it back.
 
@@ -105,9 +120,11 @@ def preflight(
     store: str,
     run: str,
     base: Path,
+    gpus: Sequence[str] = (),
 ) -> list[str]:
     """All checks, cheapest first; returns a line per thing that is fine."""
     bound()  # a size of the cache that is none
+    check_gpus(gpus)
     cfg = assemble(settings, sections, given_sources)
     check_graph(cfg, compiled)
     steps = graph(cfg)

@@ -11,11 +11,11 @@ def curate(
     config: str,
     change: str,
     label: str,
-    candidates: dsl.Input[dsl.Artifact],
-    manifest: dsl.Output[dsl.Artifact],
+    candidates: dsl.Input[dsl.Dataset],
+    manifest: dsl.Output[dsl.Dataset],
     metrics: dsl.Output[dsl.Metrics],
     summary: dsl.Output[dsl.Markdown],
-    evaluation: dsl.Input[dsl.Artifact] = None,
+    evaluation: dsl.Input[dsl.Dataset] = None,
 ) -> dsl.ContainerSpec:
     """Filters the written prompts: form, duplicates, those of the examination."""
     return stage("curate", locals(), inputs=["candidates"], optional=["evaluation"])

@@ -11,12 +11,12 @@ def finetune(
     config: str,
     change: str,
     label: str,
-    model: dsl.Input[dsl.Artifact],
-    rows: dsl.Input[dsl.Artifact],
-    manifest: dsl.Output[dsl.Artifact],
+    model: dsl.Input[dsl.Model],
+    rows: dsl.Input[dsl.Dataset],
+    manifest: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
     summary: dsl.Output[dsl.Markdown],
-    replay: dsl.Input[dsl.Artifact] = None,
+    replay: dsl.Input[dsl.Dataset] = None,
     gpus: int = 0,
 ) -> dsl.ContainerSpec:
     """Trains a model: SFT, DPO or the judge's loss."""

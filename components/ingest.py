@@ -16,7 +16,7 @@ def ingest(
     summary: dsl.Output[dsl.Markdown],
     source: str,
     base_folder: str,
-    model: dsl.Input[dsl.Artifact] = None,
+    model: dsl.Input[dsl.Model] = None,
 ) -> dsl.ContainerSpec:
     """Takes in a source: rows that people wrote, or the base model."""
     return stage("ingest", locals(), optional=["model"], extra=["--source", source, "--base", base_folder])

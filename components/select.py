@@ -11,11 +11,11 @@ def select(
     config: str,
     change: str,
     label: str,
-    judgements: dsl.Input[dsl.Artifact],
-    manifest: dsl.Output[dsl.Artifact],
+    judgements: dsl.Input[dsl.Dataset],
+    manifest: dsl.Output[dsl.Dataset],
     metrics: dsl.Output[dsl.Metrics],
     summary: dsl.Output[dsl.Markdown],
-    previous: dsl.Input[dsl.Artifact] = None,
+    previous: dsl.Input[dsl.Dataset] = None,
 ) -> dsl.ContainerSpec:
     """The best response of each prompt, or preference pairs; joined to the rounds before."""
     return stage("select", locals(), inputs=["judgements"], optional=["previous"])

@@ -83,13 +83,15 @@ class Tasks:
         uses = [use for use, section in given.items() if isinstance(section, Ingest)]
         texts = {use: self.parameters[section_parameter(use, section)] for use, section in given.items()}
         lie = {f"{use}_source": self.parameters[source_parameter(use)] for use in uses}
-        task = preflight_of(list(given), uses)(
+        gpus = [name for name in self.parameters if name.endswith("_gpus")]
+        task = preflight_of(list(given), uses, gpus)(
             store=self.parameters["store"],
             base_folder=self.parameters["base_folder"],
             settings=_json(fixed_settings(self.cfg)),
             graph=_json(shape(steps)),
             **texts,
             **lie,
+            **{name: self.parameters[name] for name in gpus},
         )
         # What it finds wrong stays wrong, so it is not tried again.
         once = self.placement.changed(retries=0)

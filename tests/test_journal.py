@@ -20,6 +20,7 @@ from alma.artifact import Ref
 from alma.errors import ConfigError, DataError, StageError, Stopped, TransientError
 from alma.finish import final_state, finish
 from alma.journal import Journal, Place, kept
+from alma.preflight import check_gpus
 from alma.share import Share
 from alma.store import is_name, open_store
 
@@ -154,6 +155,12 @@ def test_shares_are_disjoint_and_hold_every_part(index: int, count: int, parts: 
 def test_what_is_no_share_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="shard"):
         Share.parse(text)
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "one", ""])
+def test_a_number_of_gpus_that_is_none_is_said_first(count: str) -> None:
+    with pytest.raises(ConfigError, match=r"train_gpus is .*placement\.train\.gpus = 0"):
+        check_gpus(["generate_gpus=8", f"train_gpus={count}"])
 
 
 def test_a_gpu_that_is_not_there_is_said_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import yaml
@@ -13,6 +13,7 @@ from pipeline_here import Done, compiled, run_here
 from test_recipe import RUN_FILE, SMALL, Ran, settings
 
 from alma import journal
+from alma.artifact import Model, Page, Rows
 from alma.config import Alma, load
 from alma.errors import ConfigError
 from alma.recipes.graph import differences, graph, shape
@@ -49,11 +50,19 @@ def tasks_of(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def test_every_stage_has_a_component_with_its_ports() -> None:
     assert list(CATALOG) == list(STAGES)
+    types = {Rows: "system.Dataset", Model: "system.Model", Page: "system.Artifact"}
+    kinds = {"rows": Rows, "model": Model}
     for name, component in CATALOG.items():
-        artifacts = {p: s for p, s in component.component_spec.inputs.items() if s.type.startswith("system.Artifact")}
-        assert {port: not spec.optional for port, spec in artifacts.items()} == dict(load_stage(name).ports), name
+        stage = load_stage(name)
+        artifacts = {p: s for p, s in component.component_spec.inputs.items() if s.type.startswith("system.")}
+        assert {port: not spec.optional for port, spec in artifacts.items()} == dict(stage.ports), name
+        hints = get_type_hints(stage.module.run)
+        for port, spec in artifacts.items():
+            given = {kind for kind in types if kind in (hints[port], *get_args(hints[port]))}
+            assert [types[kind] for kind in given] == [spec.type.partition("@")[0]], (name, port)
         outputs = component.component_spec.outputs
         assert {"manifest", "metrics", "summary"} <= set(outputs)
+        assert outputs["manifest"].type.partition("@")[0] == types[kinds.get(str(STAGES[name][1]), Page)]
         assert outputs["metrics"].type.startswith("system.Metrics")
         assert outputs["summary"].type.startswith("system.Markdown")
 
