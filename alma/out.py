@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from alma import __version__
 from alma.artifact import File, Manifest, Metrics, Ref, row_id
 from alma.cache import cached, sha256_file
+from alma.checkpoint_store import Checkpoints
 from alma.errors import Stopped, TransientError
 from alma.parallel import FILES, in_order
 from alma.progress import Emit, Progress, silent
@@ -68,6 +69,7 @@ class Out:
         self.stopping = stopping
         self._emit = emit
         self._schema: str | None = None
+        self._checkpoints: Checkpoints | None = None
         self._start = self._part_start = time.monotonic()
         self._seconds_in_parts = 0.0
 
@@ -207,6 +209,11 @@ class Out:
         """Forgets what an earlier attempt left in ``folder``."""
         shutil.rmtree(self.scratch / "folder", ignore_errors=True)
 
+    def checkpoints(self) -> Checkpoints:
+        """Where the checkpoints of a training outlive this machine, until the artifact is sealed."""
+        self._checkpoints = Checkpoints(self.store, self.ref, self.note)
+        return self._checkpoints
+
     # The end
 
     def seal(
@@ -255,6 +262,8 @@ class Out:
             libraries=libraries(),
         )
         self.store.write(f"{self.ref}/manifest.json", manifest.to_bytes())
+        if self._checkpoints:
+            self._checkpoints.clear()
         shutil.rmtree(self.scratch, ignore_errors=True)
         return manifest
 

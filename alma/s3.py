@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,8 +43,9 @@ NO_LOGIN = (
 )  # fmt: skip
 REMEDY = (
     "check AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN), AWS_REGION and "
-    "AWS_ENDPOINT_URL; alma needs s3:ListBucket, s3:GetObject, s3:PutObject and s3:AbortMultipartUpload, and to go on "
-    "with broken uploads s3:ListBucketMultipartUploads and s3:ListMultipartUploadParts"
+    "AWS_ENDPOINT_URL; alma needs s3:ListBucket, s3:GetObject, s3:PutObject and s3:AbortMultipartUpload, for a "
+    "training's checkpoints s3:DeleteObject, and to go on with broken uploads s3:ListBucketMultipartUploads and "
+    "s3:ListMultipartUploadParts"
 )
 
 
@@ -127,6 +128,11 @@ class S3Store:
         with self._asking(name):
             found = self.client.head_object(Bucket=self.bucket, Key=self._key(name))
         return found["ETag"], found["ContentLength"]
+
+    def remove(self, name: str) -> None:
+        """Removes an object, if it is there; a bucket that keeps versions keeps this one."""
+        with suppress(FileNotFoundError), self._asking(name):
+            self.client.delete_object(Bucket=self.bucket, Key=self._key(name))
 
     def list(self, prefix: str) -> dict[str, int]:
         """Names below ``prefix`` and their sizes in bytes."""

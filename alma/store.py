@@ -11,7 +11,7 @@ import shutil
 import stat
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
 from urllib.parse import unquote
@@ -58,6 +58,9 @@ class Store(Protocol):
 
         Unfinished uploads do not show, nor do objects of others whose key is no name of ours.
         """
+
+    def remove(self, name: str) -> None:
+        """Removes an object, if it is there. For what no manifest states only: nothing sealed is ever removed."""
 
     def local(self, name: str) -> Path | None:
         """The object's path where the store is a folder of this machine, there or not, else ``None``."""
@@ -221,6 +224,18 @@ class FolderStore:
             state = os.fstat(file.fileno())
         return str(state.st_mtime_ns), state.st_size
 
+    def remove(self, name: str) -> None:
+        """Removes an object, and the folders that are empty then: a folder is no object, as on S3."""
+        path = self.local(name)
+        with file_errors(path):
+            try:
+                path.unlink()
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                return
+            with suppress(OSError):  # somebody else's objects lie there, or have just come
+                for folder in path.relative_to(self.root).parents[:-1]:
+                    (self.root / folder).rmdir()
+
     def list(self, prefix: str) -> dict[str, int]:
         """Names below ``prefix`` and their sizes in bytes."""
         top = self.local(prefix) if prefix else self.root
@@ -228,12 +243,16 @@ class FolderStore:
             return dict(sorted(self._walk(top))) if stat.S_ISDIR(mode(top)) else {}
 
     def _walk(self, folder: Path) -> Iterator[tuple[str, int]]:
-        with os.scandir(folder) as entries:
+        with suppress(FileNotFoundError), os.scandir(folder) as entries:  # somebody may remove it while we look
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     yield from self._walk(Path(entry))
                 elif is_name(name := Path(entry).relative_to(self.root).as_posix()) and entry.is_file():
-                    yield name, entry.stat().st_size
+                    try:
+                        size = entry.stat().st_size
+                    except FileNotFoundError:
+                        continue
+                    yield name, size
 
     def _open(self, name: str) -> BinaryIO:
         path = self.local(name)

@@ -138,8 +138,7 @@ class Placement(Section):
     """Secret for pulling the images; ``None`` = the service account's. [run-time if set]"""
 
     cache_pvc: Name | None = None
-    """Claim mounted at /cache: fetched models, and checkpoints of unfinished training; ``None`` = an emptyDir per pod.
-    [run-time if set]"""
+    """Claim mounted at /cache: fetched models and scratch files; ``None`` = an emptyDir per pod. [run-time if set]"""
 
     cache_size: Quantity = "200Gi"
     """What fetched files may grow to in /cache; those least recently used go first. [compile-time]"""

@@ -10,7 +10,7 @@ from kfp import dsl, kubernetes
 from components.placement import Placement, Role
 
 CACHE = "/cache"
-"""Where the images expect fetched models, and checkpoints of unfinished training."""
+"""Where the images expect fetched models and scratch files."""
 
 S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 S3_SETTINGS = ("AWS_ENDPOINT_URL", "AWS_REGION")

@@ -26,7 +26,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from alma.engines import Training, load_trainer
 from alma.engines.chat import encode, load_tokenizer, render_prompt
-from alma.engines.checkpoints import NEEDED, newest_whole
+from alma.engines.checkpoints import NEEDED, NOWHERE, newest_whole
 from alma.engines.rating import RatingTokens
 from alma.engines.trl_judge import rating_loss
 from alma.errors import DataError, StageError, Stopped
@@ -281,9 +281,9 @@ def test_a_checkpoint_that_is_not_whole_is_removed(tmp_path: Path, missing: str)
         for name in (*NEEDED, "model.safetensors"):
             (folder / name).touch()
     (tmp_path / "writing" / "checkpoint-11").mkdir(parents=True)
-    assert newest_whole(tmp_path) == tmp_path / "checkpoint-10"
+    assert newest_whole(tmp_path, NOWHERE) == tmp_path / "checkpoint-10"
     (tmp_path / "checkpoint-10" / missing).unlink()
-    assert newest_whole(tmp_path) == tmp_path / "checkpoint-9"
+    assert newest_whole(tmp_path, NOWHERE) == tmp_path / "checkpoint-9"
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-9"]
 
 

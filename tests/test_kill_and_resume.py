@@ -6,6 +6,7 @@ Real processes and real signals: ``killed.py`` runs the command line and SIGKILL
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -114,11 +115,13 @@ def test_a_killed_run_ends_like_an_undisturbed_one(
 
 
 def test_real_engines_killed_in_generation_and_in_training(tmp_path: Path) -> None:
-    """Three kills on one store: in the sampling of responses, in training, and after a checkpoint."""
+    """Four kills on one store: in the sampling, twice in training, once with the machine lost, and in the responses."""
     whole, store = tmp_path / "whole", tmp_path / "killed"
     run(whole, REAL)
     killed(store, REAL, "after", r"^synthesize/.*\.parquet$", 2)
     killed(store, REAL, "step", "steps", 6)  # the first training: 13 steps, a checkpoint at the 4th
+    killed(store, REAL, "after", r"^finetune/.*/checkpoints/00000008\.json$", 1)
+    shutil.rmtree(store / ".scratch")
     killed(store, REAL, "after", r"^respond/.*parts/.*\.json$", 3)
     before = parts(store, "respond")
     assert len(before) == 3

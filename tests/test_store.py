@@ -95,6 +95,22 @@ def test_a_missing_object(store_uri: str, tmp_path: Path) -> None:
     assert not list((tmp_path / "got").glob("*")), "a failed download left something"
 
 
+def test_removing_takes_the_object_and_nothing_else(store_uri: str, tmp_path: Path) -> None:
+    store = open_store(store_uri)
+    names = ["a/b/1", "a/b/c/2", "a/bc", "z"]
+    for name in names:
+        store.write(name, b"1")
+    for nothing in ["none", "none/below"]:
+        store.remove(nothing)
+    assert list(store.list("")) == names
+    store.remove("a/b/c/2")
+    assert list(store.list("")) == ["a/b/1", "a/bc", "z"]
+    assert not store.exists("a/b/c/2")
+    store.remove("a/b/c/2")
+    store.write("a/b/c/2", b"again")
+    assert store.read("a/b/c/2") == b"again"
+
+
 def test_uploading_a_file_that_is_not_there(store_uri: str, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no-model"):
         open_store(store_uri).upload(tmp_path / "no-model", "model")
@@ -173,6 +189,7 @@ def test_what_is_no_name_is_refused_everywhere(store_uri: str, tmp_path: Path, n
         lambda: store.upload(tmp_path / "file", name),
         lambda: store.download(name, tmp_path / "got"),
         lambda: store.local(name),
+        lambda: store.remove(name),
     ]
     for call in calls + ([lambda: store.list(name)] if name else []):
         with pytest.raises(ValueError, match="is no object name"):

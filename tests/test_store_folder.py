@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -82,6 +83,41 @@ def test_a_folder_store_imports_no_boto(tmp_path: Path) -> None:
 # --- a folder --------------------------------------------------------------------------------------------------------
 
 
+def test_what_is_removed_while_a_folder_is_listed_does_not_list(tmp_path: Path) -> None:
+    store, over = FolderStore(tmp_path / "store"), threading.Event()
+    store.write("stays", b"1")
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            for i in range(20):
+                store.write(f"a/b/{i}", b"1")
+            for i in range(20):
+                store.remove(f"a/b/{i}")
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        found = [store.list("") for _ in range(300)]
+    finally:
+        over.set()
+        thread.join()
+    assert all("stays" in names for names in found)
+    assert len({len(names) for names in found}) > 1, "nothing came or went: no test"
+
+
+def test_removing_leaves_no_empty_folder_and_no_neighbour_without_one(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    for name in ("a/b/c/1", "a/b/2"):
+        store.write(name, b"1")
+    for nothing in ("a/b", "a/b/2/below"):
+        store.remove(nothing)
+    assert list(store.list("")) == ["a/b/2", "a/b/c/1"]
+    store.remove("a/b/c/1")
+    assert [path.name for path in (tmp_path / "store" / "a" / "b").iterdir()] == ["2"]
+    store.remove("a/b/2")
+    assert list((tmp_path / "store").iterdir()) == []
+
+
 def test_unfinished_files_do_not_list_and_links_to_folders_are_not_followed(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "store"))
     store.write("a/b", b"1")
@@ -144,6 +180,7 @@ except Exception as error:
         "store.read('closed/a')",
         "store.exists('closed/a')",
         "store.list('')",
+        "store.remove('closed/a')",
         "store.upload(Path(sys.argv[1], 'open'), 'closed/b')",
         "store.upload(Path(sys.argv[1], 'closed', 'a'), 'b')",
         "store.download('open', Path(sys.argv[1]) / 'closed' / 'got')",

@@ -88,6 +88,7 @@ def calls(store: S3Store, tmp_path: Path) -> dict[str, Callable[[], object]]:
         "upload of parts": lambda: store.upload(tmp_path / "large", "a"),
         "download": lambda: store.download("a", tmp_path / "got"),
         "list": lambda: store.list("a"),
+        "remove": lambda: store.remove("a"),
     }
 
 
@@ -173,7 +174,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answers]:
             if self.command != "HEAD":
                 self.wfile.write(body)
 
-        do_GET = do_PUT = do_HEAD = do_POST = answer
+        do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = answer
 
         def log_message(self, *arguments: object) -> None:
             pass

@@ -26,6 +26,7 @@ from typing import Any, Protocol, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from alma.engines.checkpoints import NOWHERE, Remote
 from alma.errors import ConfigError
 from alma.sections import Finetune, Inference, Sampling, Scoring
 
@@ -137,9 +138,10 @@ class Training:
     ``rows`` has columns by objective: sft ``prompt, response``; dpo ``prompt, chosen, rejected``; judge ``prompt,
     response, target`` where ``target`` is the wanted p(0..10) as a list of 11 floats. ``model`` is the folder to start
     from, ``out`` the folder to write (safetensors, config, tokenizer, chat template), ``scratch`` a folder that is kept
-    between attempts and holds checkpoints. ``on_step(step, total_steps, metrics)`` hears of every optimizer step,
-    ``metrics`` holding at least ``loss``, ``learning_rate``, ``tokens``; ``stopping()`` turns true when the process was
-    asked to stop: write a checkpoint, then raise ``alma.errors.Stopped``.
+    between attempts and holds checkpoints, ``remote`` where they outlive this machine. ``on_step(step, total_steps,
+    metrics)`` hears of every optimizer step, ``metrics`` holding at least ``loss``, ``learning_rate``, ``tokens``;
+    ``stopping()`` turns true when the process was asked to stop: write a checkpoint, then raise
+    ``alma.errors.Stopped``.
     """
 
     model: Path
@@ -148,10 +150,11 @@ class Training:
     scratch: Path
     on_step: Callable[[int, int, dict[str, float]], None] = lambda *_: None
     stopping: Callable[[], bool] = lambda: False
+    remote: Remote = NOWHERE
 
 
 class Trainer(Protocol):
-    """Trains a model from a checkpoint, resuming from ``scratch`` where it holds a whole checkpoint."""
+    """Trains a model from a checkpoint, resuming from ``scratch`` or ``remote`` where one holds a whole checkpoint."""
 
     def train(self, cfg: Finetune, training: Training) -> dict[str, float | int]:
         """Returns metrics: ``num_rows, num_steps, num_tokens, num_too_long, first_loss, last_loss``."""

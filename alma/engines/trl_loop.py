@@ -10,7 +10,7 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState
 
 from alma.engines import Training
-from alma.engines.checkpoints import newest_whole, publish, staging
+from alma.engines.checkpoints import keep_newest, newest_whole, publish, staging
 from alma.errors import ConfigError, StageError, Stopped
 from alma.sections import Finetune
 
@@ -115,6 +115,13 @@ class Listener(TrainerCallback):  # type: ignore[misc]
         elif self.training.stopping():
             control.should_save = control.should_training_stop = True
 
+    def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """A whole checkpoint is on this machine: it goes on its way, and older ones go."""
+        del args, control
+        scratch, remote = self.training.scratch, self.training.remote
+        remote.send(state.global_step, scratch / f"checkpoint-{state.global_step}")
+        keep_newest(scratch, remote.sending)
+
     def on_log(self, args: Any, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any) -> None:
         """Reports the step. Raises ``StageError`` if its loss is not a finite number."""
         del control
@@ -136,13 +143,15 @@ def curve_row(logs: dict[str, float]) -> dict[str, float]:
 def run(trainer: Any, training: Training) -> list[dict[str, float]]:
     """Trains, from the newest whole checkpoint if there is one; returns the rows of the curve, earlier attempts' too.
 
-    Raises ``Stopped``, with a checkpoint written, if ``training`` is asked to stop.
+    Raises ``Stopped``, with a checkpoint written and sent, if ``training`` is asked to stop.
     """
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Listener(training))
-    checkpoint = newest_whole(training.scratch)
+    checkpoint = newest_whole(training.scratch, training.remote)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     step, steps = trainer.state.global_step, trainer.state.max_steps
     if step < steps:
-        raise Stopped(f"stopped as asked at step {step} of {steps}; its checkpoint is in {training.scratch}")
+        missing = training.remote.flush()
+        but = f", and did not reach the store: {missing}" if missing else ""
+        raise Stopped(f"stopped as asked at step {step} of {steps}; its checkpoint is in {training.scratch}{but}")
     return [{"step": logs["step"], **curve_row(logs)} for logs in trainer.state.log_history if "loss" in logs]

@@ -25,11 +25,12 @@ def run(cfg: Finetune, *, model: Model, rows: Rows, replay: Rows | None = None, 
             training.extend(_rows(cfg, given))
     if not training:
         raise StageError(f"{rows.ref} holds no rows to train on")
-    with out.progress(1, "steps") as progress:
+    with out.checkpoints() as checkpoints, out.progress(1, "steps") as progress:
 
         def on_step(step: int, total: int, metrics: dict[str, float]) -> None:
             progress.total = total
             progress.advance(step - progress.done, int(metrics.get("tokens", 0)))
+            checkpoints.tell()
 
         metrics = load_trainer(cfg.trainer).train(
             cfg,
@@ -40,6 +41,7 @@ def run(cfg: Finetune, *, model: Model, rows: Rows, replay: Rows | None = None, 
                 scratch=out.scratch / "checkpoints",
                 on_step=on_step,
                 stopping=out.stopping,
+                remote=checkpoints,
             ),
         )
     return dict(metrics)
