@@ -45,7 +45,7 @@ def parse_section(stage: Stage, values: Mapping[str, Any]) -> Section:
 
 def name_work(stage: Stage, cfg: Section, inputs: Inputs, base: Path) -> tuple[Ref, dict[str, Any], dict[str, str]]:
     """The artifact that this work leaves, its section as it is keyed, and what its source holds now."""
-    section = cfg.model_dump(mode="json", exclude=SOURCE_FIELDS)
+    section = {name: value for name, value in cfg.keyed().items() if name not in SOURCE_FIELDS}
     identify: Callable[[Section, Path], dict[str, str]] | None = getattr(stage.module, "identify", None)
     identity = identify(cfg, base) if identify else {}
     given = {port: str(ref) for port, ref in inputs.items() if ref is not None}

@@ -3,9 +3,9 @@
 =========  =============================  ==========================================
 protocol   does                           implemented by
 =========  =============================  ==========================================
-Generator  text → sampled continuations   ``hf``, ``echo``
-Scorer     rating prompts → p(0..10)      ``hf``, ``echo``
-Embedder   text → vectors                 ``hf``, ``echo``
+Generator  text → sampled continuations   ``vllm``, ``hf``, ``echo``
+Scorer     rating prompts → p(0..10)      ``vllm``, ``hf``, ``echo``
+Embedder   text → vectors                 ``vllm``, ``hf``, ``echo``
 Trainer    rows → a new model             ``trl``, ``echo``
 =========  =============================  ==========================================
 
@@ -21,13 +21,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from alma.engines.checkpoints import NOWHERE, Remote
 from alma.errors import ConfigError
+from alma.records import RATINGS
 from alma.sections import Finetune, Inference, Sampling, Scoring
 
 Floats = npt.NDArray[np.float64]
@@ -99,6 +100,51 @@ class Generator(Loaded, Protocol):
         """
 
 
+@runtime_checkable
+class Swapping(Generator, Protocol):
+    """A generator that takes another checkpoint's weights in place."""
+
+    def swap(self, model: Path) -> None:
+        """Goes on with the model in folder ``model``; of another architecture or tokenizer: ``DataError``."""
+
+
+class Pool:
+    """The generators of several checkpoints, asked in turn.
+
+    An engine that swaps weights in place has one checkpoint in memory; the others have all that were asked for.
+    """
+
+    def __init__(self, cfg: Inference, folders: Sequence[Callable[[], Path]], stack: ExitStack) -> None:
+        self._cfg, self._folders, self._stack = cfg, folders, stack
+        self._order = list(range(len(folders)))
+        self._loaded: dict[int, Generator] = {}
+
+    def turn(self) -> Iterator[tuple[int, Generator]]:
+        """Every checkpoint once, by its place: the one in memory first, so that a turn needs one swap less."""
+        for place in self._order:
+            yield place, self._generator(place)
+        if len(self._loaded) < len(self._order):
+            self._order.reverse()
+
+    def _generator(self, place: int) -> Generator:
+        if place not in self._loaded:
+            held = next(iter(self._loaded.values()), None)
+            if isinstance(held, Swapping):
+                held.swap(self._folders[place]())
+                self._loaded = {place: held}
+            else:
+                loaded = load_generator(self._cfg, self._folders[place]())
+                self._loaded[place] = self._stack.enter_context(loaded)
+        return self._loaded[place]
+
+
+@contextmanager
+def generator_pool(cfg: Inference, folders: Sequence[Callable[[], Path]]) -> Iterator[Pool]:
+    """Yields the pool of the models whose folders these callables give; nothing is fetched before it is asked for."""
+    with ExitStack() as stack:
+        yield Pool(cfg, folders, stack)
+
+
 @dataclass(frozen=True, slots=True)
 class Rating:
     """What the judge says of one response: ``probs_R`` sums to 1; ``mass`` is what the scale had before that.
@@ -108,6 +154,10 @@ class Rating:
 
     probs_R: tuple[float, ...]
     mass: float
+
+
+UNREADABLE = Rating(probs_R=(1 / len(RATINGS),) * len(RATINGS), mass=0.0)
+"""Of a rating prompt that is too long to read."""
 
 
 class Scorer(Loaded, Protocol):
@@ -154,15 +204,27 @@ class Training:
 
 
 class Trainer(Protocol):
-    """Trains a model from a checkpoint, resuming from ``scratch`` or ``remote`` where one holds a whole checkpoint."""
+    """Trains a model from a checkpoint, resuming from ``scratch`` where it holds a whole checkpoint."""
 
     def train(self, cfg: Finetune, training: Training) -> dict[str, float | int]:
         """Returns metrics: ``num_rows, num_steps, num_tokens, num_too_long, first_loss, last_loss``."""
 
 
-_GENERATORS = {"hf": "alma.engines.hf:HfGenerator", "echo": "alma.engines.echo:EchoGenerator"}
-_SCORERS = {"hf": "alma.engines.hf_score:HfScorer", "echo": "alma.engines.echo:EchoScorer"}
-_EMBEDDERS = {"hf": "alma.engines.hf_embed:HfEmbedder", "echo": "alma.engines.echo:EchoEmbedder"}
+_GENERATORS = {
+    "vllm": "alma.engines.vllm:VllmGenerator",
+    "hf": "alma.engines.hf:HfGenerator",
+    "echo": "alma.engines.echo:EchoGenerator",
+}
+_SCORERS = {
+    "vllm": "alma.engines.vllm_score:VllmScorer",
+    "hf": "alma.engines.hf_score:HfScorer",
+    "echo": "alma.engines.echo:EchoScorer",
+}
+_EMBEDDERS = {
+    "vllm": "alma.engines.vllm_embed:VllmEmbedder",
+    "hf": "alma.engines.hf_embed:HfEmbedder",
+    "echo": "alma.engines.echo:EchoEmbedder",
+}
 _TRAINERS = {"trl": "alma.engines.trl:TrlTrainer", "echo": "alma.engines.echo:EchoTrainer"}
 
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from alma.errors import DataError
+from alma.errors import ConfigError, DataError
 
 _PROBES = (("Hello.", "Yes."), ("1 + 1?", "2"), ("A question\nof two lines", "An answer\n\nof two parts"))
 
@@ -64,6 +64,37 @@ def encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     head = _head(tokenizer)
     plain = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
     return [ids if ids[: len(head)] == head else head + ids for ids in plain]
+
+
+def encode_known(tokenizer: Any, texts: Sequence[str], num_ids: int, model: Path) -> list[list[int]]:
+    """As ``encode``; a text without tokens or with one that the model does not know raises ``DataError``.
+
+    ``num_ids`` is the number of tokens that the model in folder ``model`` knows.
+    """
+    ids_PT = encode(tokenizer, texts)
+    for place, ids in enumerate(ids_PT):
+        if not ids:
+            raise DataError(f"text {place} ({texts[place]!r}) has no tokens; the model of {model} needs one")
+        if max(ids) >= num_ids:
+            raise DataError(
+                f"the tokenizer of {model} writes token {max(ids)} and the model knows {num_ids} tokens; "
+                "resize the model's embeddings or bring the tokenizer that it was trained with"
+            )
+    return ids_PT
+
+
+def check_generate(
+    texts: Sequence[str], ids_PT: Sequence[Sequence[int]], context: int | None, stop: Sequence[str], model: Path
+) -> None:
+    """Raises ``DataError`` for a text that leaves no room in the context, ``ConfigError`` for an empty stop text."""
+    for place, ids in enumerate(ids_PT):
+        if context is not None and len(ids) >= context:
+            raise DataError(
+                f"text {place} ({texts[place][:80]!r}…) has {len(ids)} tokens; the model of {model} has a context of "
+                f"{context} and needs one of them to answer"
+            )
+    if "" in stop:
+        raise ConfigError("stop holds an empty text, which would end every continuation at once; remove it")
 
 
 def prompt_text(tokenizer: Any, prompt: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -11,11 +10,10 @@ import numpy as np
 import torch
 
 from alma.engines import Completion
-from alma.engines.chat import prompt_text, stop_ids
+from alma.engines.chat import check_generate, prompt_text, stop_ids
 from alma.engines.hf_decode import Rows, decode
 from alma.engines.hf_model import HfModel
-from alma.engines.hf_text import EXACT, StopTexts
-from alma.errors import ConfigError, DataError
+from alma.engines.hf_text import EXACT, StopTexts, plain, special_texts
 from alma.sections import Inference, Sampling
 
 
@@ -41,10 +39,9 @@ class HfGenerator(HfModel):
         return texts_V + [""] * (self.num_ids - known)
 
     @cached_property
-    def special_texts(self) -> frozenset[str]:
-        """Every special token as text: the named ones (end, padding) and the markers that were added as special."""
-        added = self.tokenizer.added_tokens_decoder.values()
-        return frozenset([*self.tokenizer.all_special_tokens, *(token.content for token in added if token.special)])
+    def special(self) -> frozenset[str]:
+        """``special_texts`` of the tokenizer."""
+        return special_texts(self.tokenizer)
 
     def chat(self, prompt: str) -> str:
         """See ``alma.engines.Generator``. A model without a (working) chat template raises ``DataError``."""
@@ -62,14 +59,7 @@ class HfGenerator(HfModel):
     ) -> list[list[Completion]]:
         """See ``alma.engines.Generator``."""
         ids_PT = self.encode(texts_P)
-        for place, ids in enumerate(ids_PT):
-            if self.context is not None and len(ids) >= self.context:
-                raise DataError(
-                    f"text {place} ({texts_P[place][:80]!r}…) has {len(ids)} tokens; the model of {self.path} has a "
-                    f"context of {self.context} and needs one of them to answer"
-                )
-        if "" in stop:
-            raise ConfigError("stop holds an empty text, which would end every continuation at once; remove it")
+        check_generate(texts_P, ids_PT, self.context, stop, self.path)
         stops = StopTexts(self.tokenizer, self.texts_V if stop else (), stop, self.device)
         completions: dict[tuple[int, int], Completion] = {}
         for batch in self._batches(ids_PT, seeds_PN):
@@ -83,7 +73,7 @@ class HfGenerator(HfModel):
             )
             with torch.inference_mode():
                 done = decode(self, [ids_PT[each] for each in rank], rows, sampling, stops, self.end_ids, on_tokens)
-            completions.update(zip(batch, map(self._plain, done), strict=True))
+            completions.update(zip(batch, (plain(each, self.special) for each in done), strict=True))
         return [[completions[place, sample] for sample in range(len(seeds))] for place, seeds in enumerate(seeds_PN)]
 
     def _batches(
@@ -97,14 +87,6 @@ class HfGenerator(HfModel):
         samples = [(place, sample) for place in order for sample in range(len(seeds_PN[place]))]
         for start in range(0, len(samples), self.cfg.batch_rows):
             yield samples[start : start + self.cfg.batch_rows]
-
-    def _plain(self, completion: Completion) -> Completion:
-        """The text up to the first special token or its spelling, after which nothing is an answer any more.
-
-        Model text is put into later prompts: there, a spelled-out marker would be read as one ("…<rating>10").
-        """
-        found = [at for at in map(completion.text.find, self.special_texts) if at >= 0]
-        return replace(completion, text=completion.text[: min(found)], ended=False) if found else completion
 
     def _limit(self, num_tokens: int, max_new_tokens: int) -> int:
         return max_new_tokens if self.context is None else min(max_new_tokens, self.context - num_tokens)

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, DynamicCache
 from transformers.utils import logging
 
-from alma.engines.chat import encode, load_tokenizer
+from alma.engines.chat import encode_known, load_tokenizer
 from alma.errors import ConfigError, DataError
 from alma.sections import Inference
 
@@ -57,17 +57,8 @@ class HfModel:
             ) from error
 
     def encode(self, texts_P: Sequence[str]) -> list[list[int]]:
-        """``alma.engines.chat.encode``; a text without tokens or with one unknown to the model raises ``DataError``."""
-        ids_PT = encode(self.tokenizer, texts_P)
-        for place, ids in enumerate(ids_PT):
-            if not ids:
-                raise DataError(f"text {place} ({texts_P[place]!r}) has no tokens; the model of {self.path} needs one")
-            if max(ids) >= self.num_ids:
-                raise DataError(
-                    f"the tokenizer of {self.path} writes token {max(ids)} and the model knows {self.num_ids} tokens; "
-                    "resize the model's embeddings or bring the tokenizer that it was trained with"
-                )
-        return ids_PT
+        """See ``alma.engines.chat.encode_known``."""
+        return encode_known(self.tokenizer, texts_P, self.num_ids, self.path)
 
     def cache(self) -> DynamicCache:
         """An empty key-value cache of the kind that the model's layers need."""

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import DynamicCache
 
-from alma.engines import Rating
+from alma.engines import UNREADABLE, Rating
 from alma.engines.hf_model import HfModel, positions_of
 from alma.engines.rating import RatingTokens
-from alma.records import RATINGS
 from alma.sections import Scoring
 
 if TYPE_CHECKING:
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 _SMALL = 32
 """Batches of fewer rows are not split for padding's sake: a forward pass has its own cost."""
-
-_UNREADABLE = Rating(probs_R=(1 / len(RATINGS),) * len(RATINGS), mass=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,7 @@ class HfScorer(HfModel):
             with torch.inference_mode():
                 ratings |= self._score(group, on_tokens)
         return [
-            [ratings.get((place, suffix), _UNREADABLE) for suffix in suffixes]
+            [ratings.get((place, suffix), UNREADABLE) for suffix in suffixes]
             for place, suffixes in enumerate(suffixes_PN)
         ]
 

@@ -1,11 +1,14 @@
-"""From tokens back to text, exactly; and where a stop text ends it. Axes: B rows, T tokens, V vocabulary."""
+"""From tokens back to text, exactly, and where it ends; also for ``vllm``. Axes: B rows, T tokens, V vocabulary."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
+
+from alma.engines import Completion
 
 # Special tokens stay visible: what the model wrote is shown as it is, and filters downstream can see it.
 EXACT = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
@@ -36,8 +39,28 @@ class StopTexts:
     def cut(self, before_B: Sequence[int], ids_BT: Sequence[list[int]]) -> list[str | None]:
         """Each text up to its first stop text, ``None`` where there is none; ``before_B`` as in ``continuations``."""
         texts_B = continuations(self.tokenizer, before_B, ids_BT) if ids_BT else []
-        found = [[place for place in map(text.find, self.stop) if place >= 0] for text in texts_B]
-        return [text[: min(places)] if places else None for text, places in zip(texts_B, found, strict=True)]
+        return [before_first(text, self.stop) for text in texts_B]
+
+
+def before_first(text: str, ends: Collection[str]) -> str | None:
+    """The text before the first of ``ends`` in it; ``None`` where there is none."""
+    places = [place for place in map(text.find, ends) if place >= 0]
+    return text[: min(places)] if places else None
+
+
+def special_texts(tokenizer: Any) -> frozenset[str]:
+    """Every special token as text: the named ones (end, padding) and the markers that were added as special."""
+    added = tokenizer.added_tokens_decoder.values()
+    return frozenset([*tokenizer.all_special_tokens, *(token.content for token in added if token.special)])
+
+
+def plain(completion: Completion, special: Collection[str]) -> Completion:
+    """The text up to the first special token or its spelling, after which nothing is an answer any more.
+
+    Model text is put into later prompts: there, a spelled-out marker would be read as one ("…<rating>10").
+    """
+    text = before_first(completion.text, special)
+    return completion if text is None else replace(completion, text=text, ended=False)
 
 
 def continuations(tokenizer: Any, before_B: Sequence[int], ids_BT: Sequence[list[int]]) -> list[str]:

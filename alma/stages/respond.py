@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from alma.artifact import Metrics, Model, Rows
-from alma.engines import Completion, Generator, load_generator, when_asked
+from alma.engines import Completion, generator_pool
 from alma.errors import ConfigError
 from alma.out import Out
 from alma.sections import Respond
@@ -44,17 +44,16 @@ def run(
     samples = cfg.num_samples
     # A part holds whole prompts, so that a part of judgements needs one part of responses.
     part_rows = max(1, cfg.part_rows // samples) * samples
-    with ExitStack() as stack:
-        generators = [stack.enter_context(when_asked(partial(_load, cfg, model))) for model in models]
+    with generator_pool(cfg, [partial(_folder, model) for model in models]) as pool:
         for part, progress in out.each(num_prompts * samples, part_rows, "responses"):
             low = cfg.first_prompt + part.start // samples
             asked = prompts.table(["id", "prompt"], low, cfg.first_prompt + part.stop // samples).to_pylist()
             answers: list[list[tuple[int, Completion]]] = [[] for _ in asked]
-            for place, generator in enumerate(generators):
+            for place, generator in pool.turn():
                 mine = range(place, samples, len(models))
-                texts = [generator().chat(row["prompt"]) for row in asked]
+                texts = [generator.chat(row["prompt"]) for row in asked]
                 seeds_PN = [[_seed(cfg, row, models[place], i) for i in mine] for row in asked]
-                completions_PN = generator().generate(
+                completions_PN = generator.generate(
                     texts, seeds_PN, cfg.sampling, max_new_tokens=cfg.sampling.max_new_tokens
                 )
                 for answer, completions in zip(answers, completions_PN, strict=True):
@@ -84,8 +83,8 @@ def run(
     return {"num_prompts": num_prompts, "num_samples": samples, "num_checkpoints": len(models)}
 
 
-def _load(cfg: Respond, model: Model) -> Generator:
-    return load_generator(cfg, model.folder)
+def _folder(model: Model) -> Path:
+    return model.folder
 
 
 def _seed(cfg: Respond, row: dict[str, str], model: Model, sample_index: int) -> int:

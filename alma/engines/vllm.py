@@ -1,0 +1,97 @@
+"""Generation with vLLM: ``VllmGenerator``. Scoring is in ``vllm_score``, embedding in ``vllm_embed``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from alma.engines import Completion
+from alma.engines.chat import check_generate, prompt_text, stop_ids
+from alma.engines.hf_text import before_first, continuations, plain, special_texts
+from alma.engines.vllm_model import VllmModel
+from alma.sections import Inference, Sampling
+
+_SEED_BITS = 2**63 - 1
+"""vLLM's seeds are signed and -1 is none at all; ours are 64 bits."""
+
+
+class VllmGenerator(VllmModel):
+    """``alma.engines.Generator`` over vLLM, and ``Swapping``.
+
+    Every sample is a request with its own seed; what the samples of a prompt share is computed once by prefix caching.
+    The tokens drawn are not those of ``hf`` (greedy ones are). A row ends as with ``hf``.
+    """
+
+    def __init__(self, cfg: Inference, model: Path) -> None:
+        super().__init__(cfg, model, enable_prefix_caching=cfg.vllm.prefix_caching)
+
+    def chat(self, prompt: str) -> str:
+        """See ``alma.engines.Generator``. A model without a (working) chat template raises ``DataError``."""
+        return prompt_text(self.tokenizer, prompt)
+
+    def generate(
+        self,
+        texts_P: Sequence[str],
+        seeds_PN: Sequence[Sequence[int]],
+        sampling: Sampling | None,
+        *,
+        max_new_tokens: int,
+        stop: Sequence[str] = (),
+        on_tokens: Callable[[int], None] = lambda _: None,
+    ) -> list[list[Completion]]:
+        """See ``alma.engines.Generator``. ``on_tokens`` hears of a sample's tokens when it ends."""
+        ids_PT = self.encode(texts_P)
+        check_generate(texts_P, ids_PT, self.context, stop, self.path)
+        ends = sorted(stop_ids(self.path, self.tokenizer))
+        samples = [(place, at) for place, seeds in enumerate(seeds_PN) for at in range(len(seeds))]
+        requests = (
+            (
+                ids_PT[place],
+                self._params(
+                    sampling,
+                    seeds_PN[place][at],
+                    stop,
+                    ends,
+                    min(max_new_tokens, self.context - len(ids_PT[place])),
+                ),
+            )
+            for place, at in samples
+        )
+        tokens: dict[tuple[int, int], list[int]] = {}
+        for number, output in self.finished(requests):
+            tokens[samples[number]] = list(output.outputs[0].token_ids)
+            on_tokens(len(tokens[samples[number]]))
+        before = [ids_PT[place][-1] for place, _ in samples]
+        found = iter(self._completions(before, [tokens[each] for each in samples], set(ends), stop))
+        return [[next(found) for _ in seeds] for seeds in seeds_PN]
+
+    def _params(self, sampling: Sampling | None, seed: int, stop: Sequence[str], ends: list[int], limit: int) -> Any:
+        drawn = (
+            {"temperature": 0.0}
+            if sampling is None
+            else {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": seed & _SEED_BITS}
+        )
+        return self.vllm.SamplingParams(
+            **drawn,
+            max_tokens=limit,
+            stop=list(stop),
+            stop_token_ids=ends,
+            detokenize=bool(stop),  # only to find stop texts: the text itself is decoded as hf does it
+            skip_special_tokens=False,
+            spaces_between_special_tokens=False,
+            output_kind=self.vllm.sampling_params.RequestOutputKind.FINAL_ONLY,
+        )
+
+    def _completions(
+        self, before_B: Sequence[int], tokens_BT: Sequence[list[int]], ends: set[int], stop: Sequence[str]
+    ) -> list[Completion]:
+        ended_B = [ids[-1] in ends for ids in tokens_BT]
+        kept_BT = [ids[:-1] if ended else ids for ids, ended in zip(tokens_BT, ended_B, strict=True)]
+        special = special_texts(self.tokenizer)
+        completions = []
+        for text, ids, ended in zip(continuations(self.tokenizer, before_B, kept_BT), tokens_BT, ended_B, strict=True):
+            cut = before_first(text, stop)
+            whole = Completion(text if cut is None else cut, len(ids), ended or cut is not None)
+            completions.append(plain(whole, special))
+        return completions

@@ -1,0 +1,57 @@
+"""Embedding with vLLM's pooling runner: ``VllmEmbedder``. Axes: P texts, T tokens, D hidden units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from alma.engines.chat import encode
+from alma.engines.vllm_model import VllmModel, library
+from alma.errors import DataError
+from alma.sections import Inference
+
+if TYPE_CHECKING:
+    from alma.engines import Floats
+
+
+class VllmEmbedder(VllmModel):
+    """``alma.engines.Embedder`` over vLLM, with the mean that ``hf`` takes.
+
+    vLLM's mean is over all tokens. A BOS that the tokenizer adds is not counted by us, and its vector is the same
+    before every text, so it is computed once and taken out of each mean.
+    """
+
+    def __init__(self, cfg: Inference, model: Path) -> None:
+        library()
+        super().__init__(
+            cfg,
+            model,
+            runner="pooling",
+            convert="embed",
+            pooler_config=import_module("vllm.config").PoolerConfig(seq_pooling_type="MEAN", use_activation=False),
+            enable_prefix_caching=False,  # the mean needs every token's vector
+        )
+
+    def embed(self, texts_P: Sequence[str], *, max_tokens: int) -> Floats:
+        """See ``alma.engines.Embedder``. Longer texts are cut off on the right; one without tokens: ``DataError``."""
+        head = encode(self.tokenizer, [""])[0]
+        room = min(max_tokens, self.context - len(head))
+        ids_PT = [ids[: len(head) + room] for ids in self.encode(texts_P)]
+        for place, ids in enumerate(ids_PT):
+            if len(ids) <= len(head):
+                raise DataError(f"text {place} ({texts_P[place]!r}) has no tokens of its own to embed")
+        means = self._means([*ids_PT, head] if head else ids_PT)
+        if not head:
+            return means
+        skip, lengths_P1 = len(head), np.array([[len(ids)] for ids in ids_PT])
+        taken_PD: Floats = (means[:-1] * lengths_P1 - means[-1] * skip) / (lengths_P1 - skip)
+        return taken_PD
+
+    def _means(self, ids_PT: Sequence[list[int]]) -> Floats:
+        params = self.vllm.PoolingParams(task="embed", use_activation=False)
+        vectors = {place: output.outputs.data for place, output in self.finished((ids, params) for ids in ids_PT)}
+        return np.stack([vectors[place].double().cpu().numpy() for place in range(len(ids_PT))])

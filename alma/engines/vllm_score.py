@@ -1,0 +1,78 @@
+"""Reading ratings with vLLM: ``VllmScorer``.
+
+Axes: P prompts, N responses of one prompt, R ratings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alma.engines import UNREADABLE, Rating
+from alma.engines.rating import RatingTokens
+from alma.engines.vllm_model import VllmModel
+from alma.sections import Scoring
+
+
+class VllmScorer(VllmModel):
+    """``alma.engines.Scorer`` over vLLM: one generated token per distinct response, two where "10" is two tokens.
+
+    Only the rating tokens' log-probabilities are asked for. What the responses of a prompt begin with is computed once
+    by prefix caching, in whole blocks (16 tokens on a GPU, 128 on a CPU). A rating prompt needs room for the generated
+    tokens in the context: one token less than ``hf`` reads.
+    """
+
+    def __init__(self, cfg: Scoring, model: Path) -> None:
+        super().__init__(cfg, model, enable_prefix_caching=cfg.vllm.prefix_caching)
+        self.ratings = RatingTokens.of(self.tokenizer, cfg.template)
+        self.num_positions = 1 if self.ratings.ten is None else 2
+
+    def score(
+        self,
+        prefixes_P: Sequence[str],
+        suffixes_PN: Sequence[Sequence[str]],
+        *,
+        max_tokens: int,
+        on_tokens: Callable[[int], None] = lambda _: None,
+    ) -> list[list[Rating]]:
+        """See ``alma.engines.Scorer``. ``on_tokens`` hears of the tokens computed: cached ones not again."""
+        pairs = [(place, each) for place, suffixes in enumerate(suffixes_PN) for each in dict.fromkeys(suffixes)]
+        # Whole texts: prefix and suffix apart would give other tokens wherever a token crosses their border.
+        ids_BT = self.encode([prefixes_P[place] + suffix for place, suffix in pairs])
+        room = min(max_tokens, self.context - self.num_positions)
+        readable = [(pair, ids) for pair, ids in zip(pairs, ids_BT, strict=True) if len(ids) <= room]
+        params = self._params()
+        ratings: dict[tuple[int, str], Rating] = {}
+        for number, output in self.finished((ids, params) for _, ids in readable):
+            pair, ids = readable[number]
+            on_tokens(len(ids) + self.num_positions - 1 - (output.num_cached_tokens or 0))
+            ratings[pair] = self._rating(output.outputs[0].logprobs)
+        return [
+            [ratings.get((place, suffix), UNREADABLE) for suffix in suffixes]
+            for place, suffixes in enumerate(suffixes_PN)
+        ]
+
+    def _params(self) -> Any:
+        """One token after "1", where "10" is "1" and "0", is read by allowing nothing else before it.
+
+        What is allowed decides the token and not the log-probabilities, which are of the whole vocabulary.
+        """
+        ten = self.ratings.ten
+        return self.vllm.SamplingParams(
+            temperature=0.0,
+            max_tokens=self.num_positions,
+            ignore_eos=True,
+            logprob_token_ids=sorted({*self.ratings.first_ids, *(ten or ())}),
+            allowed_token_ids=None if ten is None else [ten[0]],
+            detokenize=False,
+            output_kind=self.vllm.sampling_params.RequestOutputKind.FINAL_ONLY,
+        )
+
+    def _rating(self, logprobs: Sequence[dict[int, Any]]) -> Rating:
+        first_R = np.array([logprobs[0][each].logprob for each in self.ratings.first_ids])
+        ten = self.ratings.ten
+        probs_R, mass = self.ratings.probs(first_R, None if ten is None else np.array(logprobs[1][ten[1]].logprob))
+        return Rating(probs_R=tuple(probs_R.tolist()), mass=float(mass))
