@@ -252,12 +252,13 @@ def _preflight(options: argparse.Namespace) -> None:
 def _finish(options: argparse.Namespace) -> None:
     from alma.dashboard import write_executor_output
     from alma.finish import finish
+    from alma.show import plain
 
     unfinished = finish(
         options.store, options.run, state=options.state, out_html=options.html, out_markdown=options.markdown
     )
     for entry in unfinished:
-        print(f"{entry.label}: {entry.state} {entry.message or ''}".rstrip())  # noqa: T201
+        print(f"{entry.label}: {entry.state} {plain(entry.message or '')}".rstrip())  # noqa: T201
     if options.executor_input:
         write_executor_output(options.executor_input, {}, {"run": options.run, "store": options.store})
 
