@@ -114,6 +114,15 @@ class Journal:
         self.entry = self.entry.model_copy(update=changes)
         self._write()
 
+    def found_sealed(self, ref: Ref) -> None:
+        """The step had nothing to do. What it said when it sealed ``ref`` stays."""
+        try:
+            before = Entry.model_validate_json(self._store.read(self._name))
+        except (FileNotFoundError, ValidationError, StoreUnavailableError):
+            before = None
+        if before is None or (before.state, before.ref) != ("sealed", str(ref)):
+            self.end("sealed", ref)
+
     def _write(self) -> None:
         self._written = time.monotonic()
         self.entry = self.entry.model_copy(update={"time": time.time()})

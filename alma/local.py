@@ -79,7 +79,7 @@ class Local:
                 raise StageError(f"ended without a manifest for {ref}; its source changed while it ran")
             self._show(label, {"event": "end", "stage": stage, "key": ref.key, "metrics": manifest.metrics})
         elif journal:
-            journal.end("sealed", ref)
+            journal.found_sealed(ref)
         self.done[label] = manifest
         return ref
 

@@ -66,6 +66,16 @@ def test_the_journal_says_how_a_step_ended(tmp_path: Path) -> None:
     done.hear({"event": "progress", "done": 3, "total": 9, "unit": "responses", "tokens": 5, "per_second": 1.5,
                "left_seconds": 4.0})  # fmt: skip
     done.end("published", REF)
+    written = Path(tmp_path, Place("run", "round 02 · respond", "0-of-2").name).read_bytes()
+    Journal(store, Place("run", "round 02 · respond", "0-of-2"), "respond").found_sealed(Ref("respond", "f" * 20))
+    assert journal.read(store, "run")[-1].ref == f"respond/{'f' * 20}", "it is of another artifact now"
+    sealed = Journal(store, Place("run", "x"), "respond")
+    sealed.end("sealed", REF)
+    kept_as_it_was = Path(tmp_path, Place("run", "x").name).read_bytes()
+    Journal(store, Place("run", "x"), "respond").found_sealed(REF)
+    assert Path(tmp_path, Place("run", "x").name).read_bytes() == kept_as_it_was
+    Path(tmp_path, Place("run", "x").name).unlink()
+    Path(tmp_path, Place("run", "round 02 · respond", "0-of-2").name).write_bytes(written)
     entry = journal.read(store, "run")[-1]
     assert (entry.state, entry.done, entry.total, entry.ref, entry.shard) == ("published", 3, 9, str(REF), "0-of-2")
 
