@@ -10,7 +10,7 @@ import pytest
 
 from alma.config import load
 from alma.recipes.alma import alma
-from pipelines.compile import COMPILED, write_golden
+from pipelines.compile import COMPILED, GOLDEN, count, write_golden
 
 ROOT = Path(__file__).parents[1]
 HERE = Path(__file__).parent / "golden"
@@ -61,6 +61,14 @@ def test_the_compiled_pipelines(request: pytest.FixtureRequest, tmp_path: Path) 
     assert written == sorted(path.name for path in COMPILED.iterdir())
     for name in written:
         check(request, COMPILED / name, (tmp_path / name).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", [name for name, _, _ in GOLDEN])
+def test_the_docs_tell_the_size_of_the_compiled_pipelines(name: str) -> None:
+    path = COMPILED / f"{name}.yaml"
+    tasks, pods = count(path)
+    (row,) = (line for line in (ROOT / "docs" / "kubernetes.md").read_text().splitlines() if f"| `{name}`" in line)
+    assert f"| {path.stat().st_size / 1000:.0f} kB | {tasks} | {pods} |" in row
 
 
 def test_a_changed_page_is_noticed(request: pytest.FixtureRequest, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -156,7 +157,7 @@ def test_every_gpu_task_has_shared_memory_and_every_task_its_credentials(tmp_pat
 def test_settings_that_need_another_pipeline_are_noticed(change: str, said: str) -> None:
     compiled_shape = json.loads(json.dumps(shape(graph(settings()))))
     assert differences(compiled_shape, graph(settings())) == []
-    assert any(__import__("re").search(said, line) for line in differences(compiled_shape, graph(settings(change))))
+    assert any(re.search(said, line) for line in differences(compiled_shape, graph(settings(change))))
 
 
 @pytest.fixture(scope="module")
