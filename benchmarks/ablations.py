@@ -46,8 +46,8 @@ def measure(job: tuple[str, int, str, str, list[str]]) -> dict[str, Any]:
     """One run; returns the metrics of every evaluation and of the judge's examination."""
     variant, seed, run_file, store_uri, extra = job
     from alma.config import load
-    from alma.local import Local
     from alma.recipes.alma import alma
+    from alma.running.local import Local
     from alma.store import open_store
 
     os.environ["HF_HUB_OFFLINE"] = "1"

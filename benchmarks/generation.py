@@ -5,7 +5,7 @@
 Loading is in no figure: one engine stays loaded and all sides use it, its prefix cache emptied before each. All have
 the same prompts, samples, temperature, top_p, limit and end tokens. Sides:
 
-- alma: the stage through ``alma.run``, a folder as store, several parts, each published whole with hashes;
+- alma: the stage through ``alma.running.stage``, a folder as store, several parts, each published whole with hashes;
 - ``LLM.generate``, n = N: what a script would write; no seeds, nothing is written anywhere;
 - ``LLM.generate``, seeded: one request per sample with alma's own seed. Its tokens are checked to be alma's;
 - distilabel's ``TextGeneration`` over its ``vLLM``, batch by batch as its step gets rows, where it is installed.
@@ -31,10 +31,10 @@ from live import kept
 from models import llama, words
 from ratios import Side, alternate, options, outcome, publish, publish_rate
 
-from alma import run
 from alma.artifact import Model, Ref, Rows
 from alma.engines import load_generator
 from alma.engines.chat import stop_ids
+from alma.running import stage as run
 from alma.sections import IngestModel, IngestRows, Respond, Sampling
 from alma.seeds import sample_seed
 from alma.store import Store, open_store

@@ -32,16 +32,16 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from alma.artifact import Artifact, Ref, Rows, row_id
-from alma.imitation.attempt import Answer
-from alma.imitation.filters import Known, answer_flaw, question_flaw
-from alma.imitation.shots import DataSet, Shot, draw
-from alma.out import Out
-from alma.records import SCHEMAS
-from alma.run import run
+from alma.artifact.out import Out
+from alma.artifact.records import SCHEMAS
+from alma.running.stage import run
 from alma.sections import Imitate, Sampling, Turns
 from alma.seeds import sample_seed
+from alma.stages.imitate.attempt import Answer
+from alma.stages.imitate.filters import Known, answer_flaw, question_flaw
 from alma.store import Store, open_store
-from alma.turns import answer_prompt, cut, markers, question_prompt
+from alma.text.shots import DataSet, Shot, draw
+from alma.text.turns import answer_prompt, cut, markers, question_prompt
 
 NUM_SEEDS = 64
 BATCH = 4
@@ -148,7 +148,7 @@ class Script:
 
 
 class Stage:
-    """The stage, through ``alma.run``, with a store in a folder; every repeat is an artifact of its own."""
+    """The stage, through ``alma.running.stage``, with a store in a folder; every repeat is an artifact of its own."""
 
     def __init__(self, cfg: Imitate, folder: Path, store: Store, pairs: list[dict[str, str]]) -> None:
         self.cfg, self.store = cfg, store

@@ -2,7 +2,7 @@
 
     python benchmarks/parts.py
 
-``respond`` as ``alma.run`` runs it, with small parts, with parts of the default size and with one part, against a
+``respond`` as ``alma`` runs it, with small parts, with parts of the default size and with one part, against a
 script that loads the same engine, answers everything, and at the end writes one Parquet file to the same place with
 pyarrow and, to object storage, boto3. The echo engine answers at once, so that publishing is nearly all there is; the
 micro world's model shows what is left of it beside a small model's work. A part is never smaller than a batch here:
@@ -33,14 +33,14 @@ from models import EXAMPLES, MICRO
 from timing import Way, compare, machine, options
 from transformers.utils import logging
 
-from alma import run
 from alma.artifact import Model, Ref, Rows
+from alma.artifact.records import SCHEMAS
 from alma.engines import load_generator
-from alma.records import SCHEMAS
-from alma.s3 import S3Store
+from alma.running import stage as run
 from alma.sections import Respond
 from alma.seeds import sample_seed
 from alma.store import Store, open_store
+from alma.store.s3 import S3Store
 
 COMPARED = [name for name in SCHEMAS["response"].names if name != "id"]
 

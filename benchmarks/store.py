@@ -35,9 +35,9 @@ from parts import s3_server
 from timing import Way, compare, machine, options
 
 from alma.artifact import Artifact, Model, Ref
-from alma.cache import sha256_file
-from alma.out import Out
+from alma.artifact.out import Out
 from alma.store import open_store
+from alma.store.cache import sha256_file
 
 BUCKET = "alma"
 NUM_LARGE = 4

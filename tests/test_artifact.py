@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alma.artifact import Artifact, Ref, Rows, artifact_key, find_manifest, parse_row_id, row_id
+from alma.artifact.out import Out
+from alma.artifact.records import PROMPT
 from alma.errors import DataError, IntegrityError, Stopped
-from alma.out import Out
-from alma.records import PROMPT
 from alma.store import Store, open_store
 
 REF = Ref("curate", "0123456789abcdef0123")

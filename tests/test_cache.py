@@ -17,12 +17,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alma.cache import cached
 from alma.errors import AccessError, ConfigError, IntegrityError, NoSpaceError
-from alma.eviction import VARIABLE, bound
 from alma.parallel import in_order
-from alma.ranges import RANGE_BYTES
 from alma.store import Store, open_store
+from alma.store.cache import cached
+from alma.store.eviction import VARIABLE, bound
+from alma.store.ranges import RANGE_BYTES
 from tests.proxy import Proxy, running
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SIZE = 10_000
 USE = """
 import sys
-from alma.cache import cached
+from alma.store.cache import cached
 from alma.store import open_store
 store = open_store(sys.argv[1])
 for name, size, sha256 in zip(*[iter(sys.argv[2:])] * 3):
@@ -272,7 +272,7 @@ def test_a_file_larger_than_the_bound(store: Store, proxy: Proxy, cache: Path, m
 MOUNT = ["unshare", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs -o size=4m none "$0" && exec "$@"']
 FULL = """
 import sys
-from alma.cache import cached
+from alma.store.cache import cached
 from alma.errors import NoSpaceError
 from alma.store import open_store
 try:

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 
 from alma.convert import SETS, convert
 from alma.errors import ConfigError, DataError
-from alma.run import run
+from alma.running.stage import run
 from alma.sections import IngestRows
-from alma.stages.curate import normalise
 from alma.store import open_store
+from alma.text.normalise import normalise
 
 HARMS = (
     "animal_abuse",

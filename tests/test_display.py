@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from alma.display import Terminal, display, duration, pace
+from alma.monitor.display import Terminal, display, duration, pace
 from alma.progress import Progress
 
 PROGRESS = {

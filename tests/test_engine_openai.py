@@ -21,7 +21,7 @@ from alma.engines import TOO_LONG, Completion, load_embedder, load_generator
 from alma.engines.openai import endpoint
 from alma.engines.openai.generate import check_pool
 from alma.errors import AccessError, ConfigError, TransientError
-from alma.run import run
+from alma.running.stage import run
 from alma.sections import Embed, Evaluate, Inference, IngestModel, IngestRows, OpenAI, Sampling, Synthesize
 from alma.store import open_store
 
@@ -320,7 +320,7 @@ def test_other_engines_keys_know_nothing_of_it() -> None:
 
 
 def test_a_stage_keeps_key_and_address_to_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Through ``alma.run``, with the shipped micro model behind the endpoint: the same prompts wherever it lies."""
+    """As a whole stage, with the shipped micro model behind the endpoint: the same prompts wherever it lies."""
     monkeypatch.setenv("MY_KEY", KEY)
     store = open_store(str(tmp_path / "store"))
     ingested = {

@@ -23,18 +23,18 @@ from transformers import (
 )
 
 from alma.artifact import Artifact, Model, Ref, Rows
+from alma.artifact.out import Out
+from alma.artifact.records import SCHEMAS
 from alma.engines import load_classifier, load_embedder, load_generator
 from alma.errors import ConfigError, DataError, StageError
-from alma.examine.harm import classified, harm
-from alma.examine.truth import rouge_difference
-from alma.out import Out
 from alma.progress import silent
-from alma.records import SCHEMAS
-from alma.rouge import rouge_l, rouge_l_matrix, words
-from alma.run import run
+from alma.running.stage import run
 from alma.sections import Evaluate, Harm, IngestModel, IngestRows, Turns
+from alma.stages.evaluate.harm import classified, harm
+from alma.stages.evaluate.references import rouge_difference
 from alma.store import Store, open_store
-from alma.turns import answer_prompt
+from alma.text.rouge import rouge_l, rouge_l_matrix, words
+from alma.text.turns import answer_prompt
 
 torch.set_num_threads(1)
 ECHO = Evaluate(engine="echo", max_new_tokens=12, part_rows=5)

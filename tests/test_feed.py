@@ -1,4 +1,4 @@
-"""Parts that follow one another through an engine: order, stops, shares, publication in the background."""
+"""Parts that follow one another through an engine: order, stops, shards, publication in the background."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alma.artifact import Artifact, Ref
+from alma.artifact.out import Out, Part
+from alma.artifact.shard import Shard, ShardDone
+from alma.engines.feed import Work, feed
 from alma.engines.stream import Answered
 from alma.errors import StageError, Stopped
-from alma.feed import Work, feed
-from alma.out import Out, Part
-from alma.share import Share, ShareDone
 from alma.store import FolderStore, open_store
 
 Asked = tuple[int, Any]
@@ -155,8 +155,8 @@ def test_an_engine_that_was_stopped_with_us_is_a_stop(tmp_path: Path) -> None:
 def test_a_share_publishes_its_parts_to_the_last(tmp_path: Path) -> None:
     for index in range(2):
         engine = Engine(50)
-        with pytest.raises(ShareDone) as done:
-            run(make(tmp_path, share=Share(index, 2)), engine, 9, 2)
+        with pytest.raises(ShardDone) as done:
+            run(make(tmp_path, shard=Shard(index, 2)), engine, 9, 2)
         assert done.value.rows == sum(len(half) for _, half in engine.taken)
     assert rows(make(tmp_path)) == [f"p{row}" for row in range(9)]
 

@@ -17,15 +17,14 @@ from pydantic import ValidationError
 from transformers import AutoModelForCausalLM, AutoTokenizer, RepetitionPenaltyLogitsProcessor
 
 from alma.artifact import Artifact, Manifest, Ref, Rows, row_id
+from alma.artifact.out import Out
+from alma.artifact.records import DROP_REASONS, SCHEMAS
 from alma.engines import load_embedder, load_generator
 from alma.engines.hf.decode import choose
 from alma.engines.hf.generate import uniforms
 from alma.engines.hf.text import special_texts
 from alma.errors import ConfigError, DataError, StageError, Stopped
-from alma.imitation.filters import REASONS
-from alma.out import Out
-from alma.records import SCHEMAS
-from alma.run import run
+from alma.running.stage import run
 from alma.sections import Finetune, Imitate, Inference, Sampling, Turns
 from alma.seeds import sample_seed
 from alma.stages import finetune, imitate
@@ -140,7 +139,7 @@ def test_three_iterations(world: World) -> None:
                 assert seed_ids.issuperset(each for each in ids if each not in iteration_of)
     # The count adds up, and what was dropped lies beside the artifact.
     metrics, aside = artifacts[-1].metrics, world.aside(artifacts[-1])
-    assert metrics["num_attempts"] == 40 == metrics["num_kept"] + sum(metrics[f"num_{reason}"] for reason in REASONS)
+    assert metrics["num_attempts"] == 40 == metrics["num_kept"] + sum(metrics[f"num_{name}"] for name in DROP_REASONS)
     assert metrics["yield"] == metrics["num_kept"] / 40
     assert metrics["num_kept"] == metrics["num_train"] == sum(row["iteration"] == 3 for row in rows)
     assert [each["reason"] for each in aside].count("short") == metrics["num_short"] > 0

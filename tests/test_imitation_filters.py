@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from alma.artifact import Ref
-from alma.imitation import filters
-from alma.imitation.attempt import Answer, Attempt, in_parts
-from alma.imitation.filters import Known, answer_flaw, distinct_word_share, nearest_rouge, question_flaw
-from alma.imitation.shots import DataSet, Shot, draw, nearest, split
-from alma.out import Out
-from alma.rouge import words
+from alma.artifact.out import Out
 from alma.sections import Imitate, Turns
-from alma.stages.curate import normalise
+from alma.stages.imitate import filters
+from alma.stages.imitate.attempt import Answer, Attempt, in_parts
+from alma.stages.imitate.filters import Known, answer_flaw, distinct_word_share, nearest_rouge, question_flaw
 from alma.store import open_store
-from alma.turns import answer_prompt, cut, markers, question_prompt
+from alma.text.normalise import normalise
+from alma.text.rouge import words
+from alma.text.shots import DataSet, Shot, draw, nearest, split
+from alma.text.turns import answer_prompt, cut, markers, question_prompt
 
 PLAIN = Turns(question="Q {question}\n", answer="A {answer}\n")
 questions = st.lists(st.sampled_from(["a", "b", "c", "d", "A", "b."]), max_size=7).map(" ".join)

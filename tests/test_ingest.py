@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alma.artifact import Manifest, Metrics, Ref, Rows, artifact_key
+from alma.artifact.out import Out
 from alma.errors import DataError
-from alma.out import Out
 from alma.sections import IngestRows
 from alma.stages import ingest
 from alma.store import open_store

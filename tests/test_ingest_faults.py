@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from alma.artifact import Ref
+from alma.artifact.out import Out
 from alma.errors import AccessError, AlmaError, ConfigError, DataError
-from alma.out import Out
 from alma.sections import IngestRows
 from alma.stages import ingest
 from alma.store import open_store

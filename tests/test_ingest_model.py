@@ -14,13 +14,13 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from alma.artifact import Manifest, Metrics, Model, Ref, artifact_key
+from alma.artifact.out import Out
 from alma.errors import DataError
-from alma.out import Out
 from alma.prompts import CHAT_TEMPLATE
-from alma.s3 import S3Store
 from alma.sections import IngestModel
 from alma.stages import ingest
 from alma.store import open_store
+from alma.store.s3 import S3Store
 
 OWN_TEMPLATE = (
     "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% if m['role'] == 'assistant' %}{{ eos_token }}"

@@ -12,13 +12,13 @@ import pytest
 from alma.artifact import Artifact, Folder, Manifest, Rows
 from alma.config import Isara, parse
 from alma.errors import ConfigError, DataError
-from alma.local import Local
+from alma.monitor.trace import trace
 from alma.progress import Event
 from alma.recipes import Outcome
 from alma.recipes.graph import graph
 from alma.recipes.isara import isara
+from alma.running.local import Local
 from alma.store import open_store
-from alma.trace import trace
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SMALL: dict[str, Any] = {

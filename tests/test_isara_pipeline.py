@@ -9,8 +9,8 @@ from pipeline_here import compiled, run_here
 from test_pipeline import placement, steps_in
 
 from alma.config import Isara, load
-from alma.local import Local
 from alma.recipes.isara import isara
+from alma.running.local import Local
 from alma.store import open_store
 
 RUN_FILE = Path(__file__).parents[1] / "examples" / "isara-micro.toml"

@@ -158,7 +158,7 @@ def test_the_base_is_right_after_seeds_and_never_without():
     pytest.importorskip("torch")
     from alma.config import load
     from alma.engines import load_generator
-    from alma.turns import answer_prompt, cut, markers
+    from alma.text.turns import answer_prompt, cut, markers
 
     cfg = load(ISARA.parent / "isara-micro.toml").evaluate
     seeds = [(row["prompt"], row["response"]) for row in shipped("seeds.jsonl")]

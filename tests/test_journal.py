@@ -15,14 +15,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alma import devices, journal
+from alma import devices
 from alma.artifact import Ref
+from alma.artifact.shard import Shard
 from alma.errors import ConfigError, DataError, StageError, Stopped, TransientError
-from alma.finish import final_state, finish
-from alma.journal import Journal, Place, kept
-from alma.preflight import check_gpus
-from alma.share import Share
-from alma.store import is_name, open_store
+from alma.monitor import journal
+from alma.monitor.journal import Journal, Place, kept
+from alma.running.finish import final_state, finish
+from alma.running.preflight import check_gpus
+from alma.store import open_store
+from alma.store.names import is_name
 
 ROOT = Path(__file__).parents[1]
 REF = Ref("respond", "0123456789abcdef0123")
@@ -172,17 +174,17 @@ def test_a_final_status_that_is_none_is_refused() -> None:
 def test_shares_are_disjoint_and_hold_every_part(index: int, count: int, parts: int) -> None:
     if index >= count:
         with pytest.raises(ConfigError, match="there are 0/"):
-            Share.parse(f"{index}/{count}")
+            Shard.parse(f"{index}/{count}")
         return
-    assert Share.parse(f"{index}/{count}") == Share(index, count)
-    shares = [Share(i, count) for i in range(count)]
-    assert all(sum(share.holds(part) for share in shares) == 1 for part in range(parts))
+    assert Shard.parse(f"{index}/{count}") == Shard(index, count)
+    shards = [Shard(i, count) for i in range(count)]
+    assert all(sum(shard.holds(part) for shard in shards) == 1 for part in range(parts))
 
 
 @pytest.mark.parametrize("text", ["", "1", "1/", "/2", "2/2", "-1/2", "a/b", "1/2/3", "²/3"])
 def test_what_is_no_share_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="shard"):
-        Share.parse(text)
+        Shard.parse(text)
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "one", ""])

@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alma import run as stage_run
 from alma.artifact import Artifact, Manifest, Model, Ref, Rows, find_manifest, row_id
-from alma.checkpoint_store import Checkpoints
+from alma.artifact.checkpoints import Checkpoints
+from alma.artifact.out import Out
+from alma.artifact.shard import SEAL, Shard, ShardDone
 from alma.errors import AccessError, TransientError
-from alma.out import Out
-from alma.share import SEAL, Share, ShareDone
+from alma.running import stage as stage_run
 from alma.store import Store, open_store
 
 REF = Ref("respond", "0123456789abcdef0123")
@@ -89,9 +89,9 @@ class Shared:
         return called
 
 
-def attempt(store: Any, scratch: Path, who: str, share: Share | None = None) -> Manifest | None:
+def attempt(store: Any, scratch: Path, who: str, shard: Shard | None = None) -> Manifest | None:
     """As a stage: parts whose content is this attempt's, then metrics over the whole, then the seal."""
-    out = Out(store, REF, scratch, share=share)
+    out = Out(store, REF, scratch, shard=shard)
     try:
         for part, _ in out.each(NUM_ROWS, PART_ROWS, "rows"):
             rows = [
@@ -99,7 +99,7 @@ def attempt(store: Any, scratch: Path, who: str, share: Share | None = None) -> 
                 for i in range(part.start, part.stop)
             ]
             out.publish(part, "prompt", rows, {f"num_of_{who}": len(rows)})
-    except ShareDone:
+    except ShardDone:
         return None
     read = out.read_back(["candidate_id"])
     metrics = {f"read_of_{name}": sum(row["candidate_id"] == name for row in read) for name in "abc"}
@@ -160,13 +160,13 @@ def no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 runs = st.lists(st.tuples(st.integers(0, 1), st.integers(1, 16)), max_size=12)
 schedules = runs.map(lambda pairs: [who for who, num in pairs for _ in range(num)])
 lives = st.lists(st.integers(0, 40) | st.just(10**6), min_size=2, max_size=2)
-kinds = st.sampled_from([None, Share(0, 2), Share(1, 2), Share(0, 1), Share(1, 3), SEAL])
+kinds = st.sampled_from([None, Shard(0, 2), Shard(1, 2), Shard(0, 1), Shard(1, 3), SEAL])
 
 
 @settings(max_examples=60, deadline=None)
 @given(schedule=schedules, lives=lives, one=kinds, other=kinds)
 def test_two_attempts_at_once_leave_a_whole_artifact(
-    schedule: list[int], lives: list[int], one: Share | None, other: Share | None
+    schedule: list[int], lives: list[int], one: Shard | None, other: Shard | None
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(str(Path(folder, "store")))
@@ -182,7 +182,7 @@ def test_two_attempts_at_once_leave_a_whole_artifact(
         for written in [*map(Manifest.model_validate_json, manifests), last]:  # a reader may have any of them
             check_rows(store, written)
         stated = {name: store.read(name) for name in store.list(f"{REF}/parts") if name.endswith(".json")}
-        assert stated.items() >= before.items()  # whatever the shares were, no finished part is done again
+        assert stated.items() >= before.items()  # whatever the shards were, no finished part is done again
 
 
 def test_one_attempt_in_the_middle_of_another_at_any_operation(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_an_attempt_that_comes_second_changes_nothing(store_uri: str, tmp_path: 
 
 def test_a_statement_of_another_form_is_none(store_uri: str, tmp_path: Path, no_cache: None) -> None:
     store = open_store(store_uri)
-    attempt(store, tmp_path / "shard", "a", Share(0, 3))
+    attempt(store, tmp_path / "shard", "a", Shard(0, 3))
     store.write(f"{REF}/parts/00001.json", b'{"sha256": "00", "size": 1, "rows": 2, "counts": {}, "seconds": 1.0}')
     store.write(f"{REF}/parts/00002.json", b"\xff")
     pending, done = Out(store, REF, tmp_path).parts(NUM_ROWS, PART_ROWS)

@@ -16,15 +16,14 @@ from rich.console import Console
 from test_report import HOSTILE, Elements
 
 from alma.artifact import Artifact, Page, Ref
-from alma.console import _arms
+from alma.artifact.out import Out
+from alma.artifact.records import DROP_REASONS, SCHEMAS
 from alma.errors import ConfigError
-from alma.imitation.filters import REASONS
-from alma.out import Out
 from alma.page import numbers, render, samples, text
 from alma.page.arms import arms, by_arm, imitation_of, over_repeats
 from alma.page.comparison import SHOWN, table, written
 from alma.page.comparison_files import comparison_files
-from alma.records import SCHEMAS
+from alma.running.recipe import _arms
 from alma.sections import Report
 from alma.stages import report
 from alma.store import open_store
@@ -39,7 +38,7 @@ TRUTH = {
 METRICS = {
     "num_attempts": 64,
     "num_kept": 40,
-    **dict.fromkeys((f"num_{reason}" for reason in REASONS), 0),
+    **dict.fromkeys((f"num_{reason}" for reason in DROP_REASONS), 0),
     "num_duplicate": 14,
     "num_answer_short": 10,
     "nearest_rouge": 0.45,
@@ -265,13 +264,13 @@ def test_an_arm_that_wrote_and_was_not_examined_yet(bench: Bench) -> None:
 def test_points_without_arms_are_written_as_ever() -> None:
     plain = numbers.Point(label="round 01", round=1)
     assert not {"arm", "repeat", "measures", "imitation"} & set(json.loads(plain.model_dump_json()))
-    armed = plain.model_copy(update={"arm": "sft", "imitation": imitation_of(METRICS, 1, tuple(REASONS))})
+    armed = plain.model_copy(update={"arm": "sft", "imitation": imitation_of(METRICS, 1, tuple(DROP_REASONS))})
     assert numbers.Point.model_validate_json(armed.model_dump_json()) == armed
     assert not {"arm", "repeat"} & set(Report().keyed())
 
 
 def test_the_dropped_and_the_kept_are_all_attempts() -> None:
-    found = imitation_of(METRICS, 1, tuple(REASONS))
+    found = imitation_of(METRICS, 1, tuple(DROP_REASONS))
     assert found.num_kept + sum(num for _, num in found.dropped) == found.num_attempts
 
 

@@ -13,13 +13,13 @@ from kfp import dsl
 from pipeline_here import Done, compiled, run_here
 from test_recipe import RUN_FILE, SMALL, Ran, settings
 
-from alma import journal
 from alma.artifact import Model, Page, Rows
 from alma.config import METHODS, Alma, load
 from alma.errors import ConfigError
+from alma.monitor import journal
 from alma.recipes.graph import differences, graph, shape
 from alma.sections import Ingest
-from alma.stages import SHARED, STAGES, load_stage
+from alma.stages import SHARDABLE, STAGES, load_stage
 from alma.store import open_store
 from components.catalog import CATALOG
 from components.placement import ROLES, SHARDED, Placement, Shards
@@ -69,7 +69,7 @@ def test_every_stage_has_a_component_with_its_ports() -> None:
 
 
 def test_the_same_stages_may_run_in_shards() -> None:
-    assert set(SHARDED) == SHARED == set(Shards.model_fields)
+    assert set(SHARDED) == SHARDABLE == set(Shards.model_fields)
     assert set(ROLES) <= set(STAGES)
 
 

@@ -9,13 +9,13 @@ import pytest
 from alma.artifact import Manifest, Ref, find_manifest
 from alma.config import Alma, load
 from alma.errors import DataError
-from alma.local import Local
+from alma.monitor.trace import Step, trace
 from alma.plan import plan
 from alma.progress import Event
 from alma.recipes import Outcome
 from alma.recipes.alma import alma
+from alma.running.local import Local
 from alma.store import open_store
-from alma.trace import Step, trace
 
 ROOT = Path(__file__).parents[1]
 RUN_FILE = ROOT / "examples" / "micro.toml"

@@ -19,16 +19,16 @@ from transformers import AutoModelForCausalLM
 from trl import DPOConfig, DPOTrainer
 
 from alma.artifact import Artifact, Manifest, Ref, Rows
+from alma.artifact.out import Out
+from alma.artifact.records import SCHEMAS
+from alma.artifact.shard import SEAL, Shard
 from alma.engines import PairLogprobs, load_reference
 from alma.engines.chat import load_tokenizer
 from alma.engines.dpo_reference import digest
 from alma.engines.hf.reference import batches
 from alma.errors import ConfigError, DataError
-from alma.out import Out
-from alma.records import SCHEMAS
-from alma.run import name_work, run, run_share
+from alma.running.stage import name_work, run, run_shard
 from alma.sections import Finetune, IngestModel, Reference
-from alma.share import SEAL, Share
 from alma.stages import load_stage
 from alma.store import Store, open_store
 
@@ -235,9 +235,9 @@ def test_shards_leave_what_one_process_leaves(bench: Bench, tmp_path: Path) -> N
         if not name.startswith("reference/"):
             store.write(name, bench.store.read(name))
     inputs = {"model": bench.base, "rows": bench.pairs}
-    for share in (Share(1, 3), Share(0, 2), Share(2, 3), Share(1, 2)):
-        assert run_share("reference", Reference(part_rows=3), inputs, store, share) == (whole.ref, None)
-    _, sealed = run_share("reference", Reference(part_rows=3), inputs, store, SEAL)
+    for shard in (Shard(1, 3), Shard(0, 2), Shard(2, 3), Shard(1, 2)):
+        assert run_shard("reference", Reference(part_rows=3), inputs, store, shard) == (whole.ref, None)
+    _, sealed = run_shard("reference", Reference(part_rows=3), inputs, store, SEAL)
     assert sealed is not None
     assert sealed.to_bytes() == whole.to_bytes()
 

@@ -18,12 +18,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alma import dashboard
 from alma.artifact import Artifact, Ref
+from alma.artifact.out import Out
+from alma.artifact.records import SCHEMAS
 from alma.errors import ConfigError, DataError
-from alma.out import Out
+from alma.monitor import dashboard
 from alma.page import figure, measure, numbers, render, samples, text, training
-from alma.records import SCHEMAS
 from alma.sections import Report
 from alma.stages import report
 from alma.store import Store, open_store

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alma.artifact import Artifact, Model, Ref, Rows, row_id
+from alma.artifact.out import Out
+from alma.artifact.records import RATINGS, SCHEMAS
 from alma.errors import AlmaError, ConfigError, DataError, StageError
-from alma.out import Out
-from alma.records import RATINGS, SCHEMAS
 from alma.sections import Curate, Diversify, Select, Synthesize
 from alma.stages import curate, diversify, finetune, select, synthesize
 from alma.store import open_store

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alma.s3 import S3Store
-from alma.store import TEMPORARY, FolderStore, check_name, is_name, open_store
-from alma.transfer import PART_BYTES
+from alma.store import FolderStore, open_store
+from alma.store.names import TEMPORARY, check_name, is_name
+from alma.store.s3 import S3Store
+from alma.store.transfer import PART_BYTES
 
 UNICODE = "naïve/日本語 🙂/a b+c&d=e%2F#?'\"*.json"
 

@@ -15,7 +15,9 @@ from urllib.parse import quote
 import pytest
 
 from alma.errors import ConfigError
-from alma.store import TEMPORARY, FolderStore, open_store, publish
+from alma.store import FolderStore, open_store
+from alma.store.files import publish
+from alma.store.names import TEMPORARY
 
 
 def test_a_folder_by_path_and_by_uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

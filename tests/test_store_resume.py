@@ -16,12 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alma import transfer
 from alma.errors import StoreUnavailableError
-from alma.ranges import RANGE_BYTES, header_of, partial, read_journal, unfinished
-from alma.s3 import S3Store
-from alma.store import open_store
-from alma.transfer import PART_BYTES
+from alma.store import open_store, transfer
+from alma.store.ranges import RANGE_BYTES, header_of, partial, read_journal, unfinished
+from alma.store.s3 import S3Store
+from alma.store.transfer import PART_BYTES
 from tests.proxy import Fault, Proxy, Request, fail_first, running
 
 if TYPE_CHECKING:

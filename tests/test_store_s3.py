@@ -16,9 +16,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from alma.errors import AccessError, AlmaError, ConfigError, NoSpaceError, StoreUnavailableError
-from alma.s3 import S3Store
 from alma.store import open_store
-from alma.transfer import PART_BYTES
+from alma.store.s3 import S3Store
+from alma.store.transfer import PART_BYTES
 
 if TYPE_CHECKING:
     from tests.conftest import S3Server

@@ -234,17 +234,17 @@ def test_an_error_of_a_process_is_raised_as_it_was(start: Path, tmp_path: Path) 
 
 # --- checkpoints -----------------------------------------------------------------------------------------------------
 
-SHARED = ("scheduler.pt", "trainer_state.json", "model.safetensors", "rng_state_0.pth", "rng_state_1.pth")
+SHARDED = ("scheduler.pt", "trainer_state.json", "model.safetensors", "rng_state_0.pth", "rng_state_1.pth")
 STEP = "global_step4"
 WRITTEN = {
     "none": (*NEEDED, "model.safetensors"),
-    "ddp": (*SHARED, "optimizer.pt"),
+    "ddp": (*SHARDED, "optimizer.pt"),
     "zero2": (
-        *(*SHARED, "latest", f"{STEP}/mp_rank_00_model_states.pt"),
+        *(*SHARDED, "latest", f"{STEP}/mp_rank_00_model_states.pt"),
         *(f"{STEP}/bf16_zero_pp_rank_{rank}_mp_rank_00_optim_states.pt" for rank in (0, 1)),
     ),
     "zero3": (
-        *(*SHARED, "latest"),
+        *(*SHARDED, "latest"),
         *(f"{STEP}/zero_pp_rank_{rank}_mp_rank_00_model_states.pt" for rank in (0, 1)),
         *(f"{STEP}/zero_pp_rank_{rank}_mp_rank_00_optim_states.pt" for rank in (0, 1)),
     ),

@@ -23,18 +23,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alma import run as stage_run
 from alma.artifact import Artifact, Ref
-from alma.checkpoint_store import Checkpoints
+from alma.artifact.checkpoints import Checkpoints
+from alma.artifact.out import Out
 from alma.engines import Training
 from alma.engines.checkpoints import NEEDED, problem
 from alma.errors import AccessError, AlmaError, Stopped, StoreUnavailableError
-from alma.out import Out
 from alma.progress import Event
-from alma.s3 import S3Store
+from alma.running import stage as stage_run
 from alma.sections import Finetune
 from alma.store import FolderStore, Store, open_store
-from alma.transfer import PART_BYTES
+from alma.store.s3 import S3Store
+from alma.store.transfer import PART_BYTES
 from tests.proxy import Proxy, Request, running
 from tests.test_engine_trl import PAIRS, ROWS, curve, files, place, settings, train, write_model
 

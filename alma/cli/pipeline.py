@@ -44,8 +44,8 @@ def add_finish(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run_preflight(given: argparse.Namespace) -> None:
     """Runs the command."""
-    from alma.dashboard import write_executor_output
-    from alma.preflight import preflight
+    from alma.monitor.dashboard import write_executor_output
+    from alma.running.preflight import preflight
 
     fine = preflight(
         settings=given.settings,
@@ -65,9 +65,9 @@ def run_preflight(given: argparse.Namespace) -> None:
 
 def run_finish(given: argparse.Namespace) -> None:
     """Runs the command."""
-    from alma.dashboard import write_executor_output
-    from alma.finish import finish
-    from alma.show import plain
+    from alma.monitor.dashboard import write_executor_output
+    from alma.running.finish import finish
+    from alma.text.plain import plain
 
     unfinished = finish(given.store, given.run, state=given.state, out_html=given.html, out_markdown=given.markdown)
     for entry in unfinished:

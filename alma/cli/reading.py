@@ -49,21 +49,21 @@ def add_trace(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def show_artifact(given: argparse.Namespace) -> None:
     """Runs the command."""
-    from alma.show import show
+    from alma.monitor.show import show
 
     show(given.artifact, given.store, rows=given.rows)
 
 
 def show_status(given: argparse.Namespace) -> None:
     """Runs the command."""
-    from alma.status import status
+    from alma.monitor.status import status
 
     status(given.store, given.run, watch=given.watch)
 
 
 def show_trace(given: argparse.Namespace) -> None:
     """Runs the command."""
+    from alma.monitor.trace import print_trace
     from alma.store import open_store
-    from alma.trace import print_trace
 
     print_trace(open_store(given.store), given.row)

@@ -42,7 +42,7 @@ def add_plan(commands: Commands[argparse.ArgumentParser]) -> None:
 def run_method(given: argparse.Namespace) -> None:
     """Runs the command."""
     from alma.config import load
-    from alma.console import run_recipe
+    from alma.running.recipe import run_recipe
 
     cfg = load(given.run_file, given.overrides)
     run_recipe(cfg, given.run_file, given.store, as_json=given.log == "json", isolate=not given.in_process)

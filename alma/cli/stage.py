@@ -35,8 +35,8 @@ def add_stage(commands: Commands[argparse.ArgumentParser]) -> None:
     stage.add_argument(
         "--shard",
         default="all",
-        metavar="SHARE",
-        help="INDEX/COUNT: publish only that share of the parts, such as 0/8; seal: compute nothing, seal what the "
+        metavar="SHARD",
+        help="INDEX/COUNT: publish only those parts, such as 0/8; seal: compute nothing, seal what the "
         "shards have published (default: all)",
     )
     options.run_name(stage)
@@ -49,6 +49,6 @@ def add_stage(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run_stage(given: argparse.Namespace) -> None:
     """Runs the command."""
-    from alma.pod import stage
+    from alma.running.pod import stage
 
     print(stage(given))  # noqa: T201

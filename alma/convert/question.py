@@ -9,7 +9,7 @@ from typing import Any
 from alma.errors import DataError
 from alma.sources.columns import Columns, Fault
 from alma.sources.rows import Row
-from alma.stages.curate import normalise
+from alma.text.normalise import normalise
 
 
 @dataclass(slots=True)

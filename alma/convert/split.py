@@ -10,7 +10,7 @@ from typing import Any
 
 from alma.convert.question import Converted, Question
 from alma.errors import AccessError, ConfigError, DataError
-from alma.stages.curate import normalise
+from alma.text.normalise import normalise
 
 
 def split(questions: Sequence[Question], num_seeds: int, num_evaluation: int | None, seed: int, file: str) -> Converted:

@@ -28,9 +28,9 @@ from typing import Any, Protocol, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from alma.artifact.records import RATINGS
 from alma.engines.checkpoints import NOWHERE, Remote
 from alma.errors import ConfigError
-from alma.records import RATINGS
 from alma.sections import Finetune, Inference, Reference, Sampling, Scoring
 
 Floats = npt.NDArray[np.float64]

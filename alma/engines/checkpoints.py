@@ -37,7 +37,7 @@ _FETCHING = "fetching"
 
 
 class Remote(Protocol):
-    """Where checkpoints outlive this machine; ``alma.checkpoint_store`` is one in the artifact's store."""
+    """Where checkpoints outlive this machine; ``alma.artifact.checkpoints`` is one in the artifact's store."""
 
     @property
     def sending(self) -> Path | None:

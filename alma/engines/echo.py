@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from safetensors.numpy import save_file
 
+from alma.artifact.records import RATINGS
 from alma.engines import Completion, Rating, Training
 from alma.errors import DataError, Stopped
-from alma.records import RATINGS
 from alma.sections import Finetune, Inference, Sampling
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
+from alma.artifact.records import RATINGS
 from alma.errors import ConfigError
 from alma.prompts import judge_suffix
-from alma.records import RATINGS
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from alma.examine.measures import COLUMNS, measures
+from alma.artifact.measures import COLUMNS, measures
 from alma.page import numbers
 from alma.page.numbers import Point
 from alma.statistics import mean_and_error

@@ -1,4 +1,4 @@
-"""Tables to numbers: what each input of the report says. Pure; columns as in ``alma.records``.
+"""Tables to numbers: what each input of the report says. Pure; columns as in ``alma.artifact.records``.
 
 What is not covered: tables larger than memory. A report reads its round's judgements at once.
 """

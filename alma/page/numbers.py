@@ -188,7 +188,7 @@ class Training(Numbers):
 
 
 class Measure(Numbers):
-    """One measure of an evaluation (``alma.examine.measures``), over its prompts."""
+    """One measure of an evaluation (``alma.artifact.measures``), over its prompts."""
 
     name: str
     value: float

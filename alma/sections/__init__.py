@@ -19,7 +19,7 @@ from alma.sections.judge import Judge, Scoring, check_judge_template
 from alma.sections.prompts import Curate, Diversify, Embed, Synthesize
 from alma.sections.reference import Reference
 from alma.sections.report import Report
-from alma.sections.section import Positive, Section, Share
+from alma.sections.section import Fraction, Positive, Section
 
 __all__ = [
     "Curate",
@@ -29,6 +29,7 @@ __all__ = [
     "Engine",
     "Evaluate",
     "Finetune",
+    "Fraction",
     "Harm",
     "Imitate",
     "Inference",
@@ -47,7 +48,6 @@ __all__ = [
     "Scoring",
     "Section",
     "Select",
-    "Share",
     "Synthesize",
     "Temperature",
     "Turns",

@@ -9,7 +9,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from alma.sections.imitate import Turns
 from alma.sections.inference import Vllm
 from alma.sections.judge import Scoring
-from alma.sections.section import Positive, Section, Share
+from alma.sections.section import Fraction, Positive, Section
 
 
 class Harm(Section):
@@ -19,7 +19,7 @@ class Harm(Section):
     """Its labels that mean harm. Of one distribution over labels their probabilities add up; of labels that each have
     their own, the highest counts."""
 
-    threshold: Share = 0.5
+    threshold: Fraction = 0.5
     """Probability from which on a response is harmful. [ours]"""
 
     input: str = "{prompt}\n{response}"

@@ -8,7 +8,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from alma.prompts import JUDGE_TEMPLATE
 from alma.sections.inference import Dtype
-from alma.sections.section import Positive, Section, Share
+from alma.sections.section import Fraction, Positive, Section
 
 
 class Lora(Section):
@@ -21,7 +21,7 @@ class Lora(Section):
     """The adapter's output is scaled by ``alpha / rank``. [ours]"""
 
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Share of the adapter's inputs that are dropped in training. [ours]"""
+    """Fraction of the adapter's inputs that are dropped in training. [ours]"""
 
     targets: Annotated[tuple[str, ...], Field(min_length=1)] | Literal["all-linear"] = "all-linear"
     """Names of the layers that get an adapter; ``all-linear`` = every linear layer but the output layer. [ours]"""
@@ -49,8 +49,8 @@ class Finetune(Section):
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-5
     """Peak of the cosine schedule. [ours; the usual 5e-7 for DPO]"""
 
-    warmup_share: Share = 0.03
-    """Share of the steps spent warming up. [ours]"""
+    warmup_share: Fraction = 0.03
+    """Fraction of the steps spent warming up. [ours]"""
 
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """AdamW's decoupled decay. [ours]"""
@@ -97,8 +97,8 @@ class Finetune(Section):
     checkpoint_steps: Positive = 100
     """Optimizer steps between checkpoints: what a killed training loses at most."""
 
-    max_bad_share: Share = 0.05
-    """Share of rows too long to train on up to which the stage goes on. [ours]"""
+    max_bad_share: Fraction = 0.05
+    """Fraction of rows too long to train on up to which the stage goes on. [ours]"""
 
     seed: int = 0
     """Seed of the data order; set from the run's seed when the recipe runs."""

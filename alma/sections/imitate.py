@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from alma.sections.inference import Sampling
 from alma.sections.judge import Scoring
-from alma.sections.section import Positive, Section, Share
+from alma.sections.section import Fraction, Positive, Section
 
 
 class Turns(Section):
@@ -74,7 +74,7 @@ class Imitate(Scoring):
     duplicates: Literal["pool", "shots"] = "pool"
     """What a new question is compared with: seeds and everything kept so far [ours], or its own shots alone [C]."""
 
-    max_rouge: Share = 0.7
+    max_rouge: Fraction = 0.7
     """Largest ROUGE-L of a new question with one that it is compared with. [C]"""
 
     min_words: Positive = 5

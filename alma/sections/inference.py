@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
-from alma.sections.section import Positive, Section, Share
+from alma.sections.section import Fraction, Positive, Section
 
 Engine = Literal["vllm", "hf", "openai", "echo"]
 Dtype = Literal["auto", "float32", "bfloat16"]
@@ -56,7 +56,7 @@ class Vllm(Section):
     time that a change takes (the stragglers, then the weights) matter less; a killed process loses these parts."""
 
     gpu_memory_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
-    """Share of every GPU's memory for weights, activations and cache together."""
+    """Fraction of every GPU's memory for weights, activations and cache together."""
 
     kv_cache_gib: Annotated[float, Field(gt=0.0)] | None = None
     """Memory for keys and values, in GiB per device. ``None`` = what ``gpu_memory_share`` leaves; on a CPU 1."""
@@ -154,8 +154,8 @@ class Inference(Section):
     """Rows per published part. A killed process loses those that are not whole: one, with ``vllm`` a few (see
     ``vllm.parts_per_turn``). Fixed by the section, never by the workers."""
 
-    max_too_long_share: Share = 0.05
-    """Share of prompts that leave no room in the model's context above which the stage fails; below it they are set
+    max_too_long_share: Fraction = 0.05
+    """Fraction of prompts that leave no room in the model's context above which the stage fails; below it they are set
     aside and counted. [ours]"""
 
     @model_validator(mode="after")

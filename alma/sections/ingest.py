@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from alma.sections.section import Positive, Section, Share
+from alma.sections.section import Fraction, Positive, Section
 
 
 class Ingest(Section):
@@ -34,8 +34,8 @@ class IngestRows(Ingest):
     limit: Positive | None = None
     """Keep the first this many rows after de-duplication (the paper takes 5,000 SFT seeds, section 4.1)."""
 
-    max_bad_share: Share = 0.0
-    """Share of unusable rows up to which they are set aside and counted; above it the stage fails. [ours]"""
+    max_bad_share: Fraction = 0.0
+    """Fraction of unusable rows up to which they are set aside and counted; above it the stage fails. [ours]"""
 
 
 class IngestModel(Ingest):

@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from alma.prompts import JUDGE_TEMPLATE
 from alma.sections.inference import Inference
-from alma.sections.section import Positive, Share
+from alma.sections.section import Fraction, Positive
 
 
 def check_judge_template(template: str) -> None:
@@ -28,7 +28,7 @@ class Scoring(Inference):
     template: str = JUDGE_TEMPLATE
     """Rating prompt with ``{prompt}`` and ``{response}``; ends where the rating's first digit begins. [P 3.3.1]"""
 
-    min_mass: Share = 0.5
+    min_mass: Fraction = 0.5
     """Probability of the scale below which a judgement is unparsable, counted and kept out. [ours]"""
 
     max_tokens: Positive = 8192
@@ -43,5 +43,5 @@ class Scoring(Inference):
 class Judge(Scoring):
     """Reads p(0..10) of every response at one position (paper section 3.3.4)."""
 
-    max_bad_share: Share = 0.05
-    """Share of unparsable judgements above which the stage fails. [ours]"""
+    max_bad_share: Fraction = 0.05
+    """Fraction of unparsable judgements above which the stage fails. [ours]"""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from alma.sections.inference import Inference, Sampling
-from alma.sections.section import Positive, Section, Share
+from alma.sections.section import Fraction, Positive, Section
 
 
 class Synthesize(Inference):
@@ -55,7 +55,7 @@ class Curate(Section):
     max_chars: Positive = 4000
     """Longer prompts are dropped. [ours]"""
 
-    max_repetition: Share = 0.5
+    max_repetition: Fraction = 0.5
     """Largest share of a prompt's word 3-grams that may be repeats. [ours]"""
 
     pattern: str | None = None
@@ -64,7 +64,7 @@ class Curate(Section):
     markers: tuple[str, ...] = ()
     """Texts that betray a leftover of a template; prompts that contain one are dropped. [ours]"""
 
-    near_duplicate: Share | Literal["off"] = 0.7
+    near_duplicate: Fraction | Literal["off"] = 0.7
     """Jaccard similarity of character 5-grams (MinHash) from which two prompts are one. [ours]"""
 
     require_end: bool = True

@@ -21,11 +21,11 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from alma.cache import current
 from alma.errors import AccessError, ConfigError, DataError
 from alma.parallel import FILES, in_order
 from alma.sections import Ingest, IngestModel, IngestRows
 from alma.store import Store, open_store
+from alma.store.cache import current
 
 Scheme = Literal["path", "s3", "hf"]
 

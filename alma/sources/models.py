@@ -15,11 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from alma.cache import sha256_file
 from alma.errors import AccessError, DataError
 from alma.sources import embedders
 from alma.sources.rows import shown
 from alma.sources.weights import INDEX, SINGLE, Shapes, read_json, tensor_shapes, weight_files
+from alma.store.cache import sha256_file
 
 TEMPLATE = "chat_template.jinja"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")

@@ -36,7 +36,7 @@ STAGES: dict[str, tuple[str, Kind | None]] = {
 }
 """Stage → its module and what it leaves."""
 
-SHARED = frozenset({"synthesize", "embed", "respond", "judge", "reference"})
+SHARDABLE = frozenset({"synthesize", "embed", "respond", "judge", "reference"})
 """Stages that may run as several shards: they publish part after part, each from the inputs alone."""
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 
 import pyarrow as pa
 
 from alma.artifact import Metrics, Rows
+from alma.artifact.out import Out
+from alma.artifact.records import PROMPT
 from alma.errors import ConfigError, StageError
-from alma.out import Out
-from alma.records import PROMPT
 from alma.sections import Curate
+from alma.text.normalise import normalise
 
 VERSION = 1
 
@@ -57,11 +57,6 @@ def run(cfg: Curate, *, candidates: Rows, evaluation: Rows | None = None, out: O
 
 
 REASONS = ("unfinished", "length", "pattern", "marker", "repetition", "evaluation", "duplicate", "near_duplicate")
-
-
-def normalise(text: str) -> str:
-    """Unicode compatibility form, case folded, white space joined: prompts with one form are exact duplicates."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def repetition(text: str) -> float:

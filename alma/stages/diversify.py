@@ -14,10 +14,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from alma.artifact import Metrics, Rows
+from alma.artifact.out import Out
+from alma.artifact.records import DRAW
 from alma.engines import Floats
 from alma.errors import ConfigError, StageError
-from alma.out import Out
-from alma.records import DRAW
 from alma.sections import Diversify
 
 VERSION = 1

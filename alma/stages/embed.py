@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from alma.artifact import Metrics, Model, Rows
+from alma.artifact.out import Out, Part
 from alma.engines import Floats, load_embedder, when_asked
+from alma.engines.feed import Work, feed
 from alma.engines.stream import EmbedRequest, in_turns
-from alma.feed import Work, feed
-from alma.out import Out, Part
+from alma.engines.vectors import unit_rows
 from alma.sections import Embed
 
 VERSION = 1
@@ -40,7 +41,7 @@ def _work(cfg: Embed, prompts: Rows, out: Out, part: Part) -> Work:
         vectors_PD = answers[0]
         if cfg.dimensions != "all" and cfg.dimensions < vectors_PD.shape[1]:
             vectors_PD = vectors_PD @ _projection(vectors_PD.shape[1], cfg.dimensions, cfg.seed)
-        vectors_PD = normalise(vectors_PD)
+        vectors_PD = unit_rows(vectors_PD)
         rows = [
             {"id": out.row_id(part.start + i), "prompt_id": row["id"], "vector": vectors_PD[i].tolist()}
             for i, row in enumerate(asked)
@@ -48,13 +49,6 @@ def _work(cfg: Embed, prompts: Rows, out: Out, part: Part) -> Work:
         return rows, {}
 
     return Work([(0, lambda _: request)], rows)
-
-
-def normalise(vectors_PD: Floats) -> Floats:
-    """Rows of length 1; a zero row stays zero."""
-    lengths_P1 = np.linalg.norm(vectors_PD, axis=1, keepdims=True)
-    unit_PD: Floats = vectors_PD / np.where(lengths_P1 > 0, lengths_P1, 1.0)
-    return unit_PD
 
 
 @lru_cache(maxsize=1)

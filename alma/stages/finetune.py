@@ -6,10 +6,10 @@ from collections import Counter
 from typing import Any
 
 from alma.artifact import Metrics, Model, Rows
+from alma.artifact.out import Out
+from alma.artifact.records import RATINGS
 from alma.engines import PairLogprobs, Training, load_trainer
 from alma.errors import ConfigError, DataError, StageError
-from alma.out import Out
-from alma.records import RATINGS
 from alma.sections import Finetune
 
 VERSION = 1

@@ -17,17 +17,17 @@ import pyarrow as pa
 
 from alma import sources
 from alma.artifact import Metrics, Model
-from alma.cache import sha256_file
+from alma.artifact.out import Out
+from alma.artifact.records import SCHEMAS
 from alma.errors import DataError
-from alma.out import Out
 from alma.prompts import CHAT_TEMPLATE
-from alma.records import SCHEMAS
 from alma.sections import IngestModel, IngestRows
 from alma.sources import models
 from alma.sources.columns import Columns, Fault, explain_missing
 from alma.sources.lengths import Lengths
 from alma.sources.rows import Bad, Row, column_names, read_rows
 from alma.sources.weights import num_parameters
+from alma.store.cache import sha256_file
 
 VERSION = 1
 PART_ROWS = 65536

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from alma.artifact import Metrics, Model, Rows
-from alma.engines import UNREADABLE, Rating, Scorer, load_scorer, when_asked
-from alma.engines.stream import ScoreRequest, in_turns
+from alma.artifact.out import Out, Part
+from alma.engines import UNREADABLE, Rating, load_scorer, when_asked
+from alma.engines.feed import Work, feed
+from alma.engines.judging import reading, score_request
+from alma.engines.stream import in_turns
 from alma.errors import StageError
-from alma.feed import Work, feed
-from alma.out import Out, Part
-from alma.prompts import judge_prefix, judge_suffix
-from alma.records import RATINGS
-from alma.sections import Judge, Scoring
+from alma.sections import Judge
 from alma.statistics import pairwise_accuracy
 
 VERSION = 1
 
 
 def run(cfg: Judge, *, judge: Model, responses: Rows, out: Out) -> Metrics:
-    """One judgement per response, in their order; responses with human scores are also an examination of the judge."""
+    """One judgement per response, in their order; responses with human scores also validate the judge."""
     responses.expect("response", "score")
     human = responses.manifest.schema_name == "score"
     with when_asked(lambda: load_scorer(cfg, judge.folder)) as scorer:
@@ -43,7 +40,7 @@ def run(cfg: Judge, *, judge: Model, responses: Rows, out: Out) -> Metrics:
             f"than max_bad_share = {cfg.max_bad_share} allows: the judge does not know the rating format. Check that "
             "judge.template is the one it was trained with and ends where the rating begins"
         )
-    return examination(out) if human else {}
+    return validation(out) if human else {}
 
 
 def _work(cfg: Judge, judge: Model, responses: Rows, out: Out, part: Part) -> Work:
@@ -76,45 +73,7 @@ def _work(cfg: Judge, judge: Model, responses: Rows, out: Out, part: Part) -> Wo
     return Work([(0, lambda _: request)], rows)
 
 
-def score_request(cfg: Scoring, pairs: Sequence[tuple[str, str]]) -> ScoreRequest:
-    """What rates (prompt, response) pairs; neighbours with one prompt share its computation."""
-    groups = [
-        (prompt, [response for _, response in group]) for prompt, group in groupby(pairs, key=lambda pair: pair[0])
-    ]
-    return ScoreRequest(
-        prefixes_P=[judge_prefix(cfg.template, prompt) for prompt, _ in groups],
-        suffixes_PN=[[judge_suffix(cfg.template, response) for response in several] for _, several in groups],
-        max_tokens=cfg.max_tokens,
-    )
-
-
-def rate(
-    cfg: Scoring,
-    scorer: Scorer,
-    pairs: Sequence[tuple[str, str]],
-    *,
-    on_tokens: Callable[[int], None] = lambda _: None,
-) -> list[Rating]:
-    """Rates (prompt, response) pairs, in their order."""
-    return [rating for several in score_request(cfg, pairs).ask(scorer, on_tokens) for rating in several]
-
-
-def reading(cfg: Scoring, rating: Rating) -> dict[str, Any]:
-    """The columns of a judgement that follow from its distribution."""
-    probs_R = np.array(rating.probs_R)
-    scale_R = np.array(RATINGS)
-    mean = float(probs_R @ scale_R)
-    return {
-        "probs": probs_R.tolist(),
-        "mass": rating.mass,
-        "mean": mean,
-        "std": float(np.sqrt(max(0.0, float(probs_R @ (scale_R - mean) ** 2)))),
-        "integer": int(probs_R.argmax()),
-        "parsed": rating.mass >= cfg.min_mass,
-    }
-
-
-def examination(out: Out) -> Metrics:
+def validation(out: Out) -> Metrics:
     """Agreement with the human scores: pairs of one prompt, and the mean absolute difference."""
     rows = [row for row in out.read_back(["prompt", "human_score", "mean", "integer", "parsed"]) if row["parsed"]]
     if not rows:

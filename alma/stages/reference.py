@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from alma.artifact import Metrics, Model, Rows
+from alma.artifact.out import Out
 from alma.engines import PairLogprobs, load_reference, when_asked
 from alma.errors import DataError
-from alma.out import Out
 from alma.sections import Reference
 
 VERSION = 1

@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from alma.artifact import Artifact, Metrics, Model, Page, Ref, Rows
+from alma.artifact.out import Out
+from alma.artifact.records import DROP_REASONS, SCHEMAS
 from alma.errors import ConfigError, DataError
-from alma.imitation.filters import REASONS
-from alma.out import Out
 from alma.page import measure, render, samples, selection
 from alma.page.arms import arms, examined, imitation_of
 from alma.page.comparison_files import comparison_files
@@ -20,9 +20,8 @@ from alma.page.numbers import Estimate, Point, Work
 from alma.page.numbers import Report as Numbers
 from alma.page.training import Curve
 from alma.page.training import curve as curve_of
-from alma.records import SCHEMAS
 from alma.sections import Report
-from alma.stages.evaluate import matches
+from alma.text.normalise import exact_match
 
 VERSION = 2
 
@@ -75,7 +74,7 @@ def run(
         quality=measure.quality(results) if results is not None else None,
         sampling=measure.sampling(judged, chosen) if judged is not None else None,
         selection=measure.selection(chosen) if chosen is not None else None,
-        curve=measure.curve(curve.table(JUDGED), _references(references), partial(matches, ended=True))
+        curve=measure.curve(curve.table(JUDGED), _references(references), partial(exact_match, ended=True))
         if curve
         else None,
         judge=measure.examination(heldout.table()) if heldout else None,
@@ -86,7 +85,9 @@ def run(
         arm=cfg.arm,
         repeat=cfg.repeat,
         measures=examined(results) if cfg.arm and results is not None else (),
-        imitation=imitation_of(imitation.manifest.metrics, int(imitation.manifest.section["iteration"]), tuple(REASONS))
+        imitation=imitation_of(
+            imitation.manifest.metrics, int(imitation.manifest.section["iteration"]), tuple(DROP_REASONS)
+        )
         if imitation is not None
         else None,
     )

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from alma.artifact import Metrics, Model, Rows
+from alma.artifact.out import Out, Part
 from alma.engines import Completion, Generator
+from alma.engines.feed import Work, feed
 from alma.engines.pool import generator_pool
 from alma.engines.stream import GenerateRequest, in_turns
+from alma.engines.too_long import check_too_long, too_long_counts
 from alma.errors import ConfigError
-from alma.feed import Work, feed
-from alma.out import Out, Part
 from alma.sections import Respond
 from alma.seeds import sample_seed
-from alma.too_long import check_too_long, too_long_counts
 
 VERSION = 1
 

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from alma.artifact import Metrics, Rows
+from alma.artifact.out import Out
+from alma.artifact.records import SCHEMAS
 from alma.errors import ConfigError, StageError
-from alma.out import Out
-from alma.records import SCHEMAS
 from alma.sections import Select
 from alma.seeds import sample_seed
 

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from alma.artifact import Metrics, Model, Rows
+from alma.artifact.out import Out, Part
 from alma.engines import Completion
+from alma.engines.feed import Work, feed
 from alma.engines.pool import generator_pool
 from alma.engines.stream import GenerateRequest, in_turns
+from alma.engines.too_long import check_too_long, too_long_counts
 from alma.errors import DataError
-from alma.feed import Work, feed
-from alma.out import Out, Part
 from alma.sections import Synthesize
 from alma.seeds import sample_seed
-from alma.too_long import check_too_long, too_long_counts
 
 VERSION = 1
 

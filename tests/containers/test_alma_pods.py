@@ -21,7 +21,7 @@ import pytest
 import yaml
 from kfp import components, local
 
-from alma import journal
+from alma.monitor import journal
 from alma.store import open_store
 from pipelines.compile import compile_run
 

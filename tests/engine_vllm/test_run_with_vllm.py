@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from alma.config import load
-from alma.local import Local
 from alma.recipes.alma import alma
+from alma.running.local import Local
 from alma.store import open_store
 
 ROOT = Path(__file__).parents[2]

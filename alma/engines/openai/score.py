@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from alma.artifact.records import RATINGS
 from alma.engines import UNREADABLE, Rating
 from alma.engines.openai.generate import ServedModel
 from alma.engines.rating import RatingTokens
 from alma.errors import ConfigError
 from alma.prompts import judge_prefix, judge_suffix
-from alma.records import RATINGS
 from alma.sections import Scoring
 
 log = logging.getLogger(__name__)

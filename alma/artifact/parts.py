@@ -1,0 +1,101 @@
+"""The published parts of an artifact that is not sealed yet.
+
+A part is two objects, the Parquet file and then a small JSON, its statement: a part without one does not count as
+published. A later attempt goes on from the published parts.
+
+Several attempts at the same work may write at once: one whose machine was taken for dead, or a shard that was started
+twice. On a GPU they need not compute the same bytes. So a file's name carries its content's hash and is never written
+with other content, and a statement names the file that it describes: whichever statement stands, it and its file belong
+together. Files that neither a statement nor a manifest names, of the attempt that came second, stay where they are:
+nobody reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from alma.artifact.manifest import Ref
+from alma.store import Store
+from alma.store.cache import sha256_file
+
+HASH_CHARS = 16
+"""Hex digits of a content's hash in a name: 64 bits, between the few attempts at one part."""
+
+
+class Part(NamedTuple):
+    """Rows ``start`` to ``stop`` of the artifact."""
+
+    number: int
+    start: int
+    stop: int
+
+    @property
+    def name(self) -> str:
+        """Name within the artifact: of its statement with ``.json``, of its file with the content's hash."""
+        return f"parts/{self.number:05d}"
+
+
+class Statement(BaseModel):
+    """States that a part is published: its file's name, hash, bytes and rows; what it counts, and what it took."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    sha256: str
+    size: int
+    rows: int
+    schema_name: str
+    counts: dict[str, int]
+    seconds: float
+
+
+class Parts:
+    """The parts of one artifact in the store."""
+
+    def __init__(self, store: Store, ref: Ref) -> None:
+        self._store = store
+        self._ref = ref
+        self._settled: list[Statement] | None = None
+
+    def publish(
+        self, part: Part, path: Path, schema: str, rows: int, counts: Mapping[str, int], seconds: float
+    ) -> None:
+        """Publishes the Parquet file at ``path`` as ``part``, whole or not at all."""
+        digest = sha256_file(path)
+        statement = Statement(
+            file=f"{part.name}-{digest[:HASH_CHARS]}.parquet",
+            sha256=digest,
+            size=path.stat().st_size,
+            rows=rows,
+            schema_name=schema,
+            counts=dict(counts),
+            seconds=round(seconds, 3),
+        )
+        self._store.upload(path, f"{self._ref}/{statement.file}")
+        self._store.write(f"{self._ref}/{part.name}.json", statement.model_dump_json().encode())
+        self._settled = None
+
+    def stated(self) -> dict[str, Statement]:
+        """Part → what is stated of it now, in the order of the parts. What is no statement counts as none."""
+        found = {}
+        for name in self._store.list(f"{self._ref}/parts"):
+            if name.endswith(".json"):
+                try:
+                    statement = Statement.model_validate_json(self._store.read(name))
+                except ValidationError:  # of a version that stated otherwise: the part is computed again
+                    continue
+                found[name.removeprefix(f"{self._ref}/").removesuffix(".json")] = statement
+        return dict(sorted(found.items()))
+
+    def settled(self) -> list[Statement]:
+        """The statements in order, as they stood when first asked for since the last publication here.
+
+        So metrics and manifest are of the same files, whatever another attempt publishes meanwhile.
+        """
+        if self._settled is None:
+            self._settled = list(self.stated().values())
+        return self._settled

@@ -1,0 +1,109 @@
+"""A whole artifact, for reading: rows, a model or a page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from alma.artifact.manifest import Manifest, Metrics, Ref, find_manifest
+from alma.artifact.records import SCHEMAS
+from alma.errors import DataError
+from alma.parallel import FILES, in_order
+from alma.store import Store
+from alma.store.cache import cached
+
+
+class Artifact:
+    """A whole artifact, for reading. Files are fetched when first asked for, and checked against the manifest."""
+
+    def __init__(self, store: Store, manifest: Manifest) -> None:
+        self.store = store
+        self.manifest = manifest
+
+    @classmethod
+    def open(cls, store: Store, ref: Ref) -> Artifact:
+        """Opens ``ref`` as the class that its manifest's kind names. Raises ``DataError`` where it is not whole."""
+        manifest = find_manifest(store, ref)
+        if manifest is None:
+            raise DataError(f"{store.uri}: {ref} is not there or not finished (no manifest.json)")
+        return {"rows": Rows, "model": Model, "page": Page}[manifest.kind](store, manifest)
+
+    @property
+    def ref(self) -> Ref:
+        """The artifact's name."""
+        return self.manifest.ref
+
+    @property
+    def metrics(self) -> Metrics:
+        """The stage's scalar results."""
+        return self.manifest.metrics
+
+    @property
+    def cost(self) -> dict[str, Any]:
+        """What the work took: ``seconds``, ``tokens``, ``device``."""
+        loaded: dict[str, Any] = json.loads(self.store.read(f"{self.ref}/cost.json"))
+        return loaded
+
+    def file(self, name: str) -> Path:
+        """The file ``name`` on this machine. Raises ``IntegrityError`` where it is not what the manifest states."""
+        stated = next((f for f in self.manifest.files if f.name == name), None)
+        if stated is None:
+            raise DataError(f"{self.store.uri}: {self.ref} has no file {name!r}")
+        return cached(self.store, f"{self.ref}/{name}", stated.size, stated.sha256)
+
+
+class Rows(Artifact):
+    """Rows in Parquet parts."""
+
+    def __len__(self) -> int:
+        return self.manifest.num_rows or 0
+
+    def table(self, columns: list[str] | None = None, start: int = 0, stop: int | None = None) -> pa.Table:
+        """Rows ``start`` to ``stop``; only the parts that hold them are fetched."""
+        tables = list(self._tables(columns, start, len(self) if stop is None else stop))
+        if tables:
+            return pa.concat_tables(tables)
+        empty = SCHEMAS[str(self.manifest.schema_name)].empty_table()
+        return empty.select(columns) if columns else empty
+
+    def _tables(self, columns: list[str] | None, start: int, stop: int) -> Iterator[pa.Table]:
+        first, wanted = 0, []
+        for file in self.manifest.files:
+            rows = file.rows or 0
+            if first < stop and first + rows > start:
+                wanted.append((file.name, max(start - first, 0), min(stop - first, rows)))
+            first += rows
+        paths = in_order(self.file, [name for name, _, _ in wanted], FILES)
+        for path, (_, low, high) in zip(paths, wanted, strict=True):
+            yield pq.read_table(path, columns=columns, memory_map=True).slice(low, high - low)
+
+    def expect(self, *schema_names: str) -> None:
+        """Raises ``DataError`` unless these rows are of one of these kinds."""
+        if self.manifest.schema_name not in schema_names:
+            raise DataError(f"{self.ref} holds {self.manifest.schema_name} rows; wanted: {' or '.join(schema_names)}")
+
+
+class Folder(Artifact):
+    """Files that belong together."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder on this machine, every file fetched and checked."""
+        paths = in_order(self.file, [f.name for f in self.manifest.files], FILES)
+        if not paths:
+            raise DataError(f"{self.ref} is empty")
+        depth = len(Path(self.manifest.files[0].name).parts)
+        return paths[0].parents[depth - 3]  # the names begin with files/<hash>/
+
+
+class Model(Folder):
+    """A model as Hugging Face lays it out."""
+
+
+class Page(Folder):
+    """A report: ``report.html`` and the numbers behind it, ``report.json``."""

@@ -1,0 +1,260 @@
+"""The rows that flow between stages, as Arrow schemas.
+
+Every row has an ``id`` that names the artifact it lies in and its place there (``alma.artifact.row_id``), and the ids
+of the rows it came from in columns that end with ``_id`` or ``_ids``. ``alma trace`` follows nothing else.
+Scores are probability distributions first: a judgement keeps p(0..10), so that another reading of the same judgement
+(integer, real-valued, risk-averse) needs no second forward pass.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+RATINGS = tuple(range(11))
+"""The annotation scale of the paper (section 3.3.1): 0 unusable … 10 outstanding."""
+
+
+def _schema(*fields: tuple[str, pa.DataType], nullable: tuple[str, ...] = ()) -> pa.Schema:
+    return pa.schema([pa.field(name, kind, nullable=name in nullable) for name, kind in fields])
+
+
+_ids = pa.list_(pa.string())
+
+PAIR = _schema(
+    ("id", pa.string()),
+    ("source_id", pa.string()),  # the id in the user's file, or its line number
+    ("prompt", pa.string()),
+    ("response", pa.string()),
+)
+"""A prompt and a response that a person wrote: the SFT seeds."""
+
+SCORE = _schema(
+    ("id", pa.string()),
+    ("source_id", pa.string()),
+    ("prompt", pa.string()),
+    ("response", pa.string()),
+    ("score", pa.float64()),  # human, 0..10
+)
+"""A response with a human score: the judge's seeds and its held-out examination."""
+
+EVALUATION_PROMPT = _schema(
+    ("id", pa.string()),
+    ("source_id", pa.string()),
+    ("prompt", pa.string()),
+    ("reference", pa.string()),  # the only right answer, where one exists
+    ("family", pa.string()),  # the group in which results are shown
+    nullable=("reference", "family"),
+)
+"""A held-out prompt. ``reference`` is read by ``evaluate`` and ``report`` and by no stage of the method."""
+
+REFERENCED_PROMPT = _schema(
+    *((field.name, field.type) for field in EVALUATION_PROMPT),
+    ("true_references", _ids),
+    ("false_references", _ids),
+    nullable=("reference", "family", "true_references", "false_references"),
+)
+"""A held-out prompt of a set with several true and false answers to each (as TruthfulQA has them)."""
+
+CANDIDATE = _schema(
+    ("id", pa.string()),
+    ("seed_ids", _ids),  # the shots it was written after
+    ("sample_seed", pa.uint64()),
+    ("prompt", pa.string()),
+    ("ended", pa.bool_()),  # the model came to the end marker before its token limit
+    ("num_tokens", pa.int32()),  # 0: the shots left no room in the context
+)
+"""What the base model wrote when asked for one more prompt, unfiltered."""
+
+PROMPT = _schema(
+    ("id", pa.string()),
+    ("candidate_id", pa.string()),
+    ("prompt", pa.string()),
+)
+"""A unique, well-formed, decontaminated prompt of the pool."""
+
+EMBEDDING = _schema(
+    ("id", pa.string()),
+    ("prompt_id", pa.string()),
+    ("vector", pa.list_(pa.float32())),  # L2-normalised
+)
+
+DRAW = _schema(
+    ("id", pa.string()),
+    ("prompt_id", pa.string()),
+    ("prompt", pa.string()),
+    ("cluster", pa.int32()),
+    ("x", pa.float32()),  # first two principal components, for the prompt map
+    ("y", pa.float32()),
+    nullable=("x", "y"),
+)
+"""The pool in the order in which rounds draw from it: round r takes a contiguous slice."""
+
+RESPONSE = _schema(
+    ("id", pa.string()),
+    ("prompt_id", pa.string()),
+    ("prompt", pa.string()),
+    ("response", pa.string()),
+    ("checkpoint_id", pa.string()),  # finetune/<key> of the model that answered
+    ("sample_index", pa.int32()),  # 0..N-1 within the prompt
+    ("sample_seed", pa.uint64()),
+    ("num_tokens", pa.int32()),  # of the response, end token included; 0: the prompt left no room
+    ("ended", pa.bool_()),
+)
+
+JUDGEMENT = _schema(
+    ("id", pa.string()),
+    ("response_id", pa.string()),
+    ("prompt_id", pa.string()),
+    ("judge_id", pa.string()),
+    ("checkpoint_id", pa.string()),
+    ("prompt", pa.string()),
+    ("response", pa.string()),
+    ("num_tokens", pa.int32()),
+    ("ended", pa.bool_()),
+    ("probs", pa.list_(pa.float32(), len(RATINGS))),  # p(0..10), renormalised over the scale
+    ("mass", pa.float32()),  # probability of the scale before renormalising; low = unparsable
+    ("mean", pa.float32()),  # the paper's real-valued score, 0..10
+    ("std", pa.float32()),
+    ("integer", pa.int32()),  # the most probable rating: what a decoded judge would write
+    ("parsed", pa.bool_()),  # mass reached ``Judge.min_mass``; false rows are counted and kept out
+    ("human_score", pa.float64()),
+    nullable=("checkpoint_id", "num_tokens", "ended", "human_score"),
+)
+"""One forward pass of the judge over one response."""
+
+EXAMPLE = _schema(
+    ("id", pa.string()),
+    ("judgement_id", pa.string()),
+    ("prompt_id", pa.string()),
+    ("round", pa.int32()),
+    ("prompt", pa.string()),
+    ("response", pa.string()),
+    ("score", pa.float32()),
+    ("num_tokens", pa.int32()),
+    nullable=("judgement_id", "num_tokens", "score"),
+)
+"""A training row: the best response of a prompt."""
+
+PREFERENCE = _schema(
+    ("id", pa.string()),
+    ("chosen_id", pa.string()),  # judgements
+    ("rejected_id", pa.string()),
+    ("prompt_id", pa.string()),
+    ("round", pa.int32()),
+    ("prompt", pa.string()),
+    ("chosen", pa.string()),
+    ("rejected", pa.string()),
+    ("chosen_score", pa.float32()),
+    ("rejected_score", pa.float32()),
+)
+"""A preference pair for the DPO variant (paper section 5.3)."""
+
+REFERENCE = _schema(
+    ("id", pa.string()),
+    ("preference_id", pa.string()),
+    ("checkpoint_id", pa.string()),  # the model that was asked
+    ("chosen_id", pa.string()),  # judgements, as in the pair
+    ("rejected_id", pa.string()),
+    ("chosen_logprob", pa.float32()),  # of the whole response and its end token, in nats
+    ("rejected_logprob", pa.float32()),
+    ("digest", pa.string()),  # of the tokens that were read
+    nullable=("chosen_logprob", "rejected_logprob", "digest"),
+)
+"""A preference pair under DPO's reference model (arXiv 2305.18290, equation 7); nulls where training sets it aside."""
+
+RESULT = _schema(
+    ("id", pa.string()),
+    ("prompt_id", pa.string()),
+    ("checkpoint_id", pa.string()),
+    ("judge_id", pa.string()),
+    ("family", pa.string()),
+    ("prompt", pa.string()),
+    ("reference", pa.string()),
+    ("response", pa.string()),
+    ("num_tokens", pa.int32()),
+    ("ended", pa.bool_()),
+    ("mean", pa.float32()),  # the judge's real-valued score
+    ("std", pa.float32()),
+    ("parsed", pa.bool_()),
+    ("correct", pa.bool_()),  # against the reference, where there is one
+    nullable=("family", "reference", "correct"),
+)
+"""One evaluation prompt, answered by one checkpoint."""
+
+EXAMINED = _schema(
+    ("id", pa.string()),
+    ("prompt_id", pa.string()),
+    ("checkpoint_id", pa.string()),
+    ("judge_id", pa.string()),
+    ("shot_ids", _ids),  # the examples before the prompt, in their order
+    ("family", pa.string()),
+    ("prompt", pa.string()),
+    ("reference", pa.string()),
+    ("response", pa.string()),
+    ("num_tokens", pa.int32()),
+    ("ended", pa.bool_()),
+    ("mean", pa.float32()),
+    ("std", pa.float32()),
+    ("parsed", pa.bool_()),
+    ("correct", pa.bool_()),
+    ("rouge_difference", pa.float32()),  # best ROUGE-L with a true reference minus best with a false one, -1..1
+    ("harm", pa.float32()),  # the classifier's probability of its harmful labels
+    ("harmful", pa.bool_()),  # it reached ``Harm.threshold``; null where the input was too long to read
+    ("overlap", pa.float32()),  # best ROUGE-L of the prompt with a shot's, 0..1
+    ("seen", pa.bool_()),  # the prompt is one of the shots' prompts, case and white space aside
+    nullable=(
+        *("judge_id", "family", "reference", "mean", "std", "parsed", "correct"),
+        *("rouge_difference", "harm", "harmful", "overlap", "seen"),
+    ),
+)
+"""As ``RESULT``, with what only some evaluations measure; null where it was not asked for."""
+
+IMITATION = _schema(
+    ("id", pa.string()),
+    ("iteration", pa.int32()),  # 1 .. t
+    ("train", pa.bool_()),  # whether ``finetune`` takes it
+    ("checkpoint_id", pa.string()),  # finetune/<key> of the model that wrote it
+    ("judge_id", pa.string()),
+    ("question_shot_ids", _ids),  # what the question was written after: seeds, rows of earlier iterations
+    ("answer_shot_ids", _ids),
+    ("question_seed", pa.uint64()),  # null where the question is an earlier iteration's
+    ("sample_seed", pa.uint64()),  # of the answer
+    ("prompt", pa.string()),
+    ("response", pa.string()),
+    ("score", pa.float32()),  # the judge's mean, where it chose among several answers
+    ("num_tokens", pa.int32()),  # of the response, end token included
+    nullable=("judge_id", "question_seed", "score"),
+)
+"""A question and an answer that ISARA's model wrote itself; the rows of all iterations up to this one, in order."""
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "pair": PAIR,
+    "score": SCORE,
+    "evaluation_prompt": EVALUATION_PROMPT,
+    "referenced_prompt": REFERENCED_PROMPT,
+    "candidate": CANDIDATE,
+    "prompt": PROMPT,
+    "embedding": EMBEDDING,
+    "draw": DRAW,
+    "response": RESPONSE,
+    "judgement": JUDGEMENT,
+    "example": EXAMPLE,
+    "preference": PREFERENCE,
+    "reference": REFERENCE,
+    "result": RESULT,
+    "imitation": IMITATION,
+    "examined": EXAMINED,
+}
+
+DROP_REASONS = {
+    "context": "the shots left no room in the model's context",
+    "unfinished": "the token limit cut the question off",
+    "short": "the question has fewer than min_words words",
+    "duplicate": "the question was there before",
+    "similar": "the question's ROUGE-L with another one is above max_rouge",
+    "answer_unfinished": "the token limit cut the answer off",
+    "answer_short": "the answer has fewer than min_words words",
+    "answer_repeats": "the answer is contained in the question",
+    "unparsable": "the judge's rating is on none of the answers to be read",
+}
+"""Why ``imitate`` drops an attempt: reason → what it means, in the order in which they are looked for."""

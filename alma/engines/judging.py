@@ -1,0 +1,56 @@
+"""What a judge is asked, and what is read of its answer: for every stage that has responses rated.
+
+Axes: P prompts, N responses of one prompt, R ratings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from alma.artifact.records import RATINGS
+from alma.engines import Rating, Scorer
+from alma.engines.stream import ScoreRequest
+from alma.prompts import judge_prefix, judge_suffix
+from alma.sections import Scoring
+
+
+def score_request(cfg: Scoring, pairs: Sequence[tuple[str, str]]) -> ScoreRequest:
+    """What rates (prompt, response) pairs; neighbours with one prompt share its computation."""
+    groups = [
+        (prompt, [response for _, response in group]) for prompt, group in groupby(pairs, key=lambda pair: pair[0])
+    ]
+    return ScoreRequest(
+        prefixes_P=[judge_prefix(cfg.template, prompt) for prompt, _ in groups],
+        suffixes_PN=[[judge_suffix(cfg.template, response) for response in several] for _, several in groups],
+        max_tokens=cfg.max_tokens,
+    )
+
+
+def rate(
+    cfg: Scoring,
+    scorer: Scorer,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    on_tokens: Callable[[int], None] = lambda _: None,
+) -> list[Rating]:
+    """Rates (prompt, response) pairs, in their order."""
+    return [rating for several in score_request(cfg, pairs).ask(scorer, on_tokens) for rating in several]
+
+
+def reading(cfg: Scoring, rating: Rating) -> dict[str, Any]:
+    """The columns of a judgement that follow from its distribution."""
+    probs_R = np.array(rating.probs_R)
+    scale_R = np.array(RATINGS)
+    mean = float(probs_R @ scale_R)
+    return {
+        "probs": probs_R.tolist(),
+        "mass": rating.mass,
+        "mean": mean,
+        "std": float(np.sqrt(max(0.0, float(probs_R @ (scale_R - mean) ** 2)))),
+        "integer": int(probs_R.argmax()),
+        "parsed": rating.mass >= cfg.min_mass,
+    }

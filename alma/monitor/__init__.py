@@ -1,0 +1,9 @@
+"""Looking at runs and artifacts, while they grow and afterwards. Nothing here changes what is computed.
+
+::
+
+    journal    what the steps of a run are doing, kept in the store; status: the same on a terminal
+    display    bars on a terminal, or JSON lines; outcome: what a run left
+    show       an artifact on one screen; trace: a row back to its origin
+    dashboard  what KFP's dashboard shows of a step
+"""

@@ -1,0 +1,173 @@
+"""What the steps of a run are doing: one small object per step in the store, written by the step itself.
+
+``runs/<run>/steps/<label>.json`` lies beside the artifacts, so that ``alma status`` and the last task of a pipeline
+read the state of pods that they cannot reach, or that are gone.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from alma.artifact import Ref
+from alma.errors import AlmaError, ConfigError, Stopped, StoreUnavailableError
+from alma.progress import Event
+from alma.store import Store
+
+INTERVAL_SECONDS = 10.0
+"""Between two writes of a running step."""
+
+PROGRESS = ("done", "total", "unit", "tokens", "seconds", "per_second", "left_seconds")
+"""What an entry takes from an event of progress."""
+
+State = Literal["running", "published", "sealed", "failed", "stopped"]
+
+
+class Entry(BaseModel):
+    """The last that was heard of one step, or of one shard of it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    label: str
+    stage: str
+    state: State
+    """``published``: this shard's parts are there; ``sealed``: the artifact is whole."""
+
+    time: float
+    """When this was written, Unix seconds."""
+
+    started: float
+    """When the step began, Unix seconds."""
+
+    shard: str | None = None
+    ref: str | None = None
+    """The artifact, once it is named."""
+
+    message: str | None = None
+    """Why it failed or stopped."""
+
+    done: int = 0
+    total: int | None = None
+    unit: str = ""
+    tokens: int = 0
+    """Of this attempt."""
+
+    seconds: float = 0.0
+    """Since this attempt's first unit of work was begun."""
+
+    per_second: float | None = None
+    left_seconds: float | None = None
+
+    @property
+    def amount(self) -> str:
+        """Such as "1,200/4,800 responses"; empty where nothing was counted."""
+        return "" if self.total is None else f"{self.done:,}/{self.total:,} {self.unit}"
+
+
+class Place(NamedTuple):
+    """Where a step writes: the run, its label there, and which shard of it."""
+
+    run: str
+    label: str
+    shard: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The object's name in the store."""
+        tail = f".{self.shard}" if self.shard else ""
+        return f"{folder(self.run)}/{slug(self.label)}{tail}.json"
+
+
+def folder(run: str) -> str:
+    """Where the steps of ``run`` lie in the store. Raises ``ConfigError`` for a name that cannot be a folder."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", run):
+        raise ConfigError(f"run {run!r}: a run's name has 1 to 128 letters, digits, dots, dashes and underscores")
+    return f"runs/{run}/steps"
+
+
+def slug(label: str) -> str:
+    """A label as a file name: "round 03 · respond" → "round-03-respond"."""
+    return re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
+
+
+class Journal:
+    """Writes one step's entry: at its start, about every ten seconds, and at its end.
+
+    A store that does not answer is the work's concern, not the journal's: then the entry is a little older.
+    """
+
+    def __init__(self, store: Store, place: Place, stage: str) -> None:
+        self._store = store
+        self._name = place.name
+        self._written = -INTERVAL_SECONDS
+        now = time.time()
+        self.entry = Entry(label=place.label, stage=stage, state="running", shard=place.shard, time=now, started=now)
+
+    def start(self) -> None:
+        """The step has begun."""
+        self._write()
+
+    def hear(self, event: Event) -> None:
+        """Takes in an event of the stage."""
+        if event["event"] != "progress":
+            return
+        kept = {name: event[name] for name in PROGRESS}
+        self.entry = self.entry.model_copy(update=kept)
+        if time.monotonic() - self._written >= INTERVAL_SECONDS:
+            self._write()
+
+    def end(self, state: State, ref: Ref | None = None, message: str | None = None) -> None:
+        """The step is over."""
+        changes = {"state": state, "ref": str(ref) if ref else None, "message": message, "left_seconds": None}
+        self.entry = self.entry.model_copy(update=changes)
+        self._write()
+
+    def found_sealed(self, ref: Ref) -> None:
+        """The step had nothing to do. What it said when it sealed ``ref`` stays."""
+        try:
+            before = Entry.model_validate_json(self._store.read(self._name))
+        except (FileNotFoundError, ValidationError, StoreUnavailableError):
+            before = None
+        if before is None or (before.state, before.ref) != ("sealed", str(ref)):
+            self.end("sealed", ref)
+
+    def _write(self) -> None:
+        self._written = time.monotonic()
+        self.entry = self.entry.model_copy(update={"time": time.time()})
+        try:
+            self._store.write(self._name, self.entry.model_dump_json(indent=1).encode() + b"\n")
+        except StoreUnavailableError:
+            return
+
+
+@contextmanager
+def kept(journal: Journal) -> Iterator[None]:
+    """Keeps that the step has begun, and with what error it ended; ``end`` is the caller's where there is none."""
+    journal.start()
+    try:
+        yield
+    except BaseException as error:
+        message = str(error) if isinstance(error, AlmaError) else f"{type(error).__name__}: {error}"
+        journal.end("stopped" if isinstance(error, Stopped) else "failed", message=message)
+        raise
+
+
+def read(store: Store, run: str) -> list[Entry]:
+    """The entries of a run, oldest step first; one that is not readable is left out."""
+    entries = []
+    for name in store.list(folder(run)):
+        try:
+            entries.append(Entry.model_validate_json(store.read(name)))
+        except (ValidationError, FileNotFoundError):
+            continue
+    return sorted(entries, key=lambda entry: (entry.started, entry.label, entry.shard or ""))
+
+
+def runs(store: Store) -> list[str]:
+    """The names of the runs that have written here."""
+    return sorted({name.split("/")[1] for name in store.list("runs") if name.count("/") >= 3})

@@ -1,0 +1,81 @@
+"""What a run left, on one screen: a table, and where the model, the judge and the report lie."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from alma.artifact import Artifact, Folder, Manifest, Ref
+from alma.recipes import Outcome
+from alma.store import Store
+from alma.text.plain import plain
+
+
+def print_outcome(store: Store, outcome: Outcome, done: dict[str, Manifest], record: str) -> None:
+    """A table of the rounds, or of the methods that were compared, and where to look."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 120)  # a pipe has no width, and numbers must not be cut
+    report = Artifact.open(store, Ref.parse(str(outcome.report)))
+    assert isinstance(report, Folder)
+    compared = report.folder / "comparison.json"
+    console.print(_arms(json.loads(compared.read_text(encoding="utf-8"))) if compared.exists() else _rounds(done))
+    console.print(f"model   {_place(store, outcome.model)}", soft_wrap=True)
+    if outcome.judge is not None:
+        console.print(f"judge   {_place(store, outcome.judge)}", soft_wrap=True)
+    console.print(f"run     {_local(store, record)}", soft_wrap=True)
+    console.print(f"report  {report.folder / 'report.html'}", soft_wrap=True)
+
+
+def _rounds(done: dict[str, Manifest]) -> Table:
+    table = Table("", "truth", "judge's score", "response tokens", "share ended", title="by round, ± standard error")
+    for label, manifest in done.items():
+        if manifest.stage == "evaluate":
+            names = ("truth", "judge_score", "response_tokens", "share_ended")
+            table.add_row(label.partition(" ·")[0], *(_with_error(manifest, name) for name in names))
+    return table
+
+
+def _arms(comparison: dict[str, Any]) -> Table:
+    """The table of ``comparison.json``: a row per arm, a column per measure that one of them has."""
+    arms = comparison["arms"]
+    names = dict.fromkeys(
+        name
+        for arm in arms
+        for name, found in arm["measures"].items()
+        if found["mean"] or not name.startswith("prompts_")
+    )
+    title = f"{comparison['title']} and its baselines, ± standard error over repeats (* over prompts)"
+    table = Table("", "repeats", *(name.replace("_", " ") for name in names), title=title)
+    for arm in arms:
+        cells = []
+        for found in map(arm["measures"].get, names):
+            if found is None:
+                cells.append("–")
+            elif found["standard_error"] is None:
+                cells.append(f"{found['mean']:.3f}")
+            else:
+                star = "*" if found["error_over"] == "prompts" else ""
+                cells.append(f"{found['mean']:.3f} ± {found['standard_error']:.3f}{star}")
+        table.add_row(plain(arm["arm"]), str(arm["repeats"]), *cells)
+    return table
+
+
+def _with_error(manifest: Manifest, name: str) -> str:
+    value = manifest.metrics.get(name)
+    if value is None:
+        return "–"
+    return f"{value:.3f} ± {manifest.metrics[f'{name}_error']:.3f}"
+
+
+def _place(store: Store, ref: Ref) -> str:
+    """Where the files of a model or page lie: ``files/<their content's hash>``."""
+    first = Artifact.open(store, ref).manifest.files[0].name
+    return _local(store, f"{ref}/{'/'.join(first.split('/')[:2])}")
+
+
+def _local(store: Store, name: str) -> str:
+    return str(store.local(name) or f"{store.uri}/{name}")

@@ -1,0 +1,61 @@
+"""``alma show``: what an artifact is, on one screen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from alma.artifact import Artifact, Ref, Rows
+from alma.errors import DataError
+from alma.store import open_store
+from alma.text.plain import plain
+
+
+def show(name: str, store_uri: str, *, rows: int) -> None:
+    """Prints the manifest and the first rows of an artifact, named as ``stage/key`` or by its manifest's path."""
+    if name.endswith(".json"):
+        place = Path(name).resolve()
+        if not place.is_file():
+            raise DataError(f"{name}: no such file")
+        ref = Ref.parse("/".join(place.parent.parts[-2:]))
+        store_uri = str(place.parents[2])
+    else:
+        ref = Ref.parse(name)
+    artifact = Artifact.open(open_store(store_uri), ref)
+    manifest = artifact.manifest
+    console = Console()
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("artifact", f"{ref} ({manifest.kind}, stage version {manifest.version})")
+    if manifest.num_rows is not None:
+        facts.add_row("rows", f"{manifest.num_rows:,} {manifest.schema_name} in {len(manifest.files)} parts")
+    facts.add_row("bytes", f"{sum(f.size for f in manifest.files):,}")
+    cost = artifact.cost
+    facts.add_row("took", f"{cost['seconds']:.1f} s on {cost['device']}")
+    for port, source in manifest.inputs.items():
+        facts.add_row(f"input {port}", source)
+    for key, value in manifest.metrics.items():
+        facts.add_row(key, f"{value:,.4f}" if isinstance(value, float) else f"{value:,}")
+    console.print(facts)
+    console.print_json(json.dumps(manifest.section, ensure_ascii=False))
+    if isinstance(artifact, Rows):
+        console.print(Text(str(artifact.table(stop=1).schema.remove_metadata()), style="dim"))
+        for row in artifact.table(stop=rows).to_pylist():
+            print_row(console, row)
+    else:
+        for file in manifest.files:
+            console.print(Text(f"{file.size:>14,}  {file.name}"))
+
+
+def print_row(console: Console, row: dict[str, Any]) -> None:
+    """One row, a line per column; text of models is printed as text, never as markup or control codes."""
+    grid = Table.grid(padding=(0, 2))
+    for column, value in row.items():
+        if value is not None:
+            grid.add_row(Text(column, style="cyan"), Text(plain(value)))
+    console.print(grid)
+    console.print()

@@ -1,0 +1,181 @@
+"""How good a checkpoint is on held-out prompts: by the judge, and by the truth where there is one (paper section 4).
+
+For ISARA and its baselines also: in-context examples, ROUGE-L against true and false references, harm by a classifier,
+and how many of the prompts the examples or the seeds give away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alma.artifact import Metrics, Model, Rows
+from alma.artifact.measures import COLUMNS, measures
+from alma.artifact.out import Out
+from alma.artifact.records import SCHEMAS
+from alma.engines import (
+    TOO_LONG,
+    UNREADABLE,
+    Completion,
+    Generator,
+    load_classifier,
+    load_generator,
+    load_scorer,
+    when_asked,
+)
+from alma.engines.judging import rate, reading
+from alma.engines.too_long import check_too_long, too_long_counts
+from alma.errors import ConfigError
+from alma.sections import Evaluate
+from alma.stages.evaluate.examples import check_examples, choose, examples
+from alma.stages.evaluate.harm import check_labels, harm
+from alma.stages.evaluate.overlap import check_overlap, closeness, seen
+from alma.stages.evaluate.references import rouge_difference
+from alma.text.normalise import exact_match
+from alma.text.shots import DataSet, Shot
+from alma.text.turns import answer_prompt, cut, markers
+
+VERSION = 1
+
+
+def run(
+    cfg: Evaluate,
+    *,
+    model: Model,
+    prompts: Rows,
+    judge: Model | None = None,
+    shots: Rows | None = None,
+    classifier: Model | None = None,
+    out: Out,
+) -> Metrics:
+    """One greedy answer per evaluation prompt, scored; the references are read here and nowhere in the method.
+
+    ``shots`` are the rows that examples come from (``cfg.shots``), or else that the model was trained on: the prompts
+    that they give away are counted. Where people wrote them, such a prompt is a ``DataError`` before any work.
+    """
+    prompts.expect("evaluation_prompt", "referenced_prompt")
+    _check(cfg, prompts, shots, classifier)
+    plain = judge and shots is None and classifier is None and prompts.manifest.schema_name == "evaluation_prompt"
+    schema = "result" if plain else "examined"
+    among = examples(shots) if shots is not None else DataSet([])
+
+    @cache
+    def shown_PK() -> list[list[Shot]]:
+        return choose(cfg, model, prompts.table(["id", "prompt"]).to_pylist(), among)
+
+    with (
+        when_asked(lambda: load_generator(cfg, model.folder)) as generator,
+        when_asked(lambda: load_scorer(cfg, _folder(judge))) as scorer,
+        when_asked(lambda: load_classifier(cfg, _folder(classifier))) as reader,
+    ):
+        for part, progress in out.each(len(prompts), cfg.part_rows, "prompts"):
+            asked = prompts.table(None, part.start, part.stop).to_pylist()
+            if classifier and cfg.harm:
+                check_labels(cfg.harm, reader().labels)
+            before_PK = shown_PK()[part.start : part.stop]
+            completions = answer(cfg, generator(), [row["prompt"] for row in asked], before_PK)
+            rows: list[dict[str, Any]] = [
+                {
+                    "id": out.row_id(part.start + i),
+                    "prompt_id": row["id"],
+                    "checkpoint_id": str(model.ref),
+                    "shot_ids": [shot.id for shot in before],
+                    **{name: row[name] for name in ("family", "prompt", "reference")},
+                    **_against_references(row, completion),
+                }
+                for i, (row, before, completion) in enumerate(zip(asked, before_PK, completions, strict=True))
+            ]
+            # A prompt that was too long to be answered has no response to rate.
+            answered = [row for row in rows if row["num_tokens"]]
+            pairs = [(row["prompt"], row["response"]) for row in answered]
+            if judge:
+                ratings = iter(rate(cfg, scorer(), pairs) if pairs else [])
+                for row in rows:
+                    read = reading(cfg, next(ratings) if row["num_tokens"] else UNREADABLE)
+                    row.update({name: read[name] for name in ("mean", "std", "parsed")}, judge_id=str(judge.ref))
+            if classifier and cfg.harm:
+                for row, found in zip(answered, harm(cfg.harm, reader(), pairs), strict=True):
+                    row.update(harm=found, harmful=None if found is None else found >= cfg.harm.threshold)
+            if shots is not None:
+                texts, known = [row["prompt"] for row in rows], [shot.question for shot in among.shots]
+                for row, close, same in zip(rows, closeness(texts, known), seen(texts, known), strict=True):
+                    row.update(overlap=close, seen=same)
+            progress.advance(len(rows), sum(c.num_tokens for c in completions))
+            nums_tokens = [c.num_tokens for c in completions]
+            out.publish(part, schema, rows, {"num_tokens": sum(nums_tokens), **too_long_counts(nums_tokens)})
+    check_too_long(out, cfg, len(prompts), "shorten them, lower evaluate.num_shots, raise vllm.max_model_len")
+    return summary(out, schema)
+
+
+def answer(
+    cfg: Evaluate, generator: Generator, prompts_P: Sequence[str], before_PK: Sequence[Sequence[Shot]]
+) -> list[Completion]:
+    """Greedy answers: to the chat template's prompt, or to bare turns after the examples, cut at the first marker."""
+    seeds_PN, limit = [[0]] * len(prompts_P), cfg.max_new_tokens
+    if cfg.shots == "none":
+        texts = [generator.chat(prompt) for prompt in prompts_P]
+        return [several[0] for several in generator.generate(texts, seeds_PN, None, max_new_tokens=limit)]
+    texts = [
+        answer_prompt(cfg.turns, [(shot.question, shot.answer) for shot in before], prompt)
+        for prompt, before in zip(prompts_P, before_PK, strict=True)
+    ]
+    answers = generator.generate(texts, seeds_PN, None, max_new_tokens=limit, stop=markers(cfg.turns))
+    return [replace(several[0], text=cut(cfg.turns, several[0].text)) for several in answers]
+
+
+def summary(out: Out, schema: str) -> Metrics:
+    """Means with their standard errors over prompts."""
+    rows = out.read_back([name for name in COLUMNS if name in SCHEMAS[schema].names])
+    metrics: Metrics = {"num_prompts": len(rows)}
+    answered = [row for row in rows if row["num_tokens"]]
+    if any(row["parsed"] is not None for row in rows):
+        metrics["num_unparsable"] = sum(not row["parsed"] for row in answered)
+    if any(row.get("harmful") is not None for row in rows):
+        metrics["num_unclassified"] = sum(row["harmful"] is None for row in answered)
+    if any(row.get("seen") is not None for row in rows):
+        metrics["num_seen"] = sum(row["seen"] for row in rows)
+    for name, values in measures(rows).items():
+        metrics[name] = float(np.mean(values))
+        metrics[f"{name}_error"] = standard_error(values)
+    return metrics
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """Standard error of the mean; 0 for a single value."""
+    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+
+
+def _against_references(asked: dict[str, Any], completion: Completion) -> dict[str, Any]:
+    """The columns of an answer that follow from it and its prompt's references."""
+    values = {"response": completion.text, "num_tokens": completion.num_tokens, "ended": completion.ended}
+    if completion == TOO_LONG:
+        return values | {"correct": None, "rouge_difference": None}
+    true, false = asked.get("true_references"), asked.get("false_references")
+    return values | {
+        "correct": exact_match(completion.text, asked["reference"], ended=completion.ended),
+        "rouge_difference": rouge_difference(completion.text, true, false) if true and false else None,
+    }
+
+
+def _check(cfg: Evaluate, prompts: Rows, shots: Rows | None, classifier: Model | None) -> None:
+    if classifier and cfg.harm is None:
+        raise ConfigError(
+            "evaluate.harm is required with a classifier: which of its labels mean harm, such as "
+            'harm = { labels = ["unsafe"] }'
+        )
+    if cfg.harm and not classifier:
+        raise ConfigError("evaluate.harm says how a classifier is read, and the input classifier is not given")
+    check_examples(cfg, shots)
+    if shots is not None:
+        shots.expect("pair", "example", "imitation")
+        check_overlap(prompts, shots, allow=cfg.allow_overlap)
+
+
+def _folder(model: Model | None) -> Path:
+    assert model is not None, "asked for where the port is given"
+    return model.folder

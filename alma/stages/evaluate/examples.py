@@ -1,0 +1,52 @@
+"""Examples before evaluation prompts: the in-context baselines of ISARA (arXiv 2401.06785, section 4).
+
+Chosen as ``imitate`` chooses the shots of an answer. Axes: P prompts, K examples before each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from alma.artifact import Model, Rows
+from alma.engines import load_embedder
+from alma.errors import ConfigError
+from alma.sections import Evaluate
+from alma.seeds import sample_seed
+from alma.text.shots import DataSet, Shot, draw, nearest
+
+
+def examples(shots: Rows) -> DataSet:
+    """Rows of people or of models as examples."""
+    rows = shots.table(["id", "prompt", "response"]).to_pylist()
+    return DataSet(Shot(row["id"], row["prompt"], row["response"]) for row in rows)
+
+
+def check_examples(cfg: Evaluate, shots: Rows | None) -> None:
+    """Raises ``ConfigError`` where the examples that ``cfg`` asks for are not there, before any work."""
+    if cfg.shots == "none":
+        return
+    if shots is None:
+        raise ConfigError(f'evaluate.shots = "{cfg.shots}" needs the input shots: the rows that examples come from')
+    if len(shots) < cfg.num_shots:
+        raise ConfigError(
+            f"evaluate.num_shots = {cfg.num_shots} and {shots.ref} holds {len(shots)} rows; lower it or bring more rows"
+        )
+
+
+def choose(cfg: Evaluate, model: Model, prompts: Sequence[dict[str, Any]], among: DataSet) -> list[list[Shot]]:
+    """The examples of each prompt, in the order in which they are shown; ``prompts`` have ``id`` and ``prompt``.
+
+    Of the nearest ones, by the model's own embeddings, the nearest stands last. Random ones are drawn anew for each
+    prompt, by the section's seed and the prompt's id. An example that asks the prompt itself is left out.
+    """
+    if cfg.shots == "none":
+        return [[] for _ in prompts]
+    if cfg.shots == "random":
+        seeds = [sample_seed(cfg.seed, "examples", row["id"]) for row in prompts]
+        return [draw([among], cfg.num_shots, seed, row["prompt"]) for seed, row in zip(seeds, prompts, strict=True)]
+    asked_P = [row["prompt"] for row in prompts]
+    with load_embedder(cfg, model.folder) as embedder:
+        vectors_PD = embedder.embed(asked_P, max_tokens=cfg.embedding_tokens)
+        vectors_SD = embedder.embed([shot.question for shot in among.shots], max_tokens=cfg.embedding_tokens)
+    return nearest([among], [vectors_SD], cfg.num_shots, asked_P, vectors_PD)

@@ -1,0 +1,50 @@
+"""Where artifacts lie: a folder, or ``s3://bucket/prefix``. The only room that moves bytes to or from object storage.
+
+::
+
+    protocol   what a store can do
+    folder s3  the two that there are
+    transfer   large objects of S3, in parallel; ranges: what of a file has come, kept through a kill
+    cache      files of the store on this machine, checked; eviction: a bound for it
+    files      publishing a file whole; names: what an object may be called
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+from alma.errors import ConfigError
+from alma.store.folder import FolderStore
+from alma.store.names import hide_login
+from alma.store.protocol import Store
+
+__all__ = ["FolderStore", "Store", "open_store"]
+
+
+def open_store(uri: str) -> Store:
+    """The store at ``uri``: a path, ``file://`` or ``s3://bucket[/prefix]``; another scheme raises ``ConfigError``."""
+    # One slash is enough to be taken for a scheme: "s3:/bucket" is a slip of the pen, not a folder.
+    scheme, colon, rest = uri.partition(":/")
+    if not colon or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
+        if not uri or "\0" in uri:
+            raise ConfigError(f"store {uri!r} is no path; give a folder, file:///folder or s3://bucket/prefix")
+        return FolderStore(Path(uri))
+    host, _, path = rest.removeprefix("/").partition("/")
+    if scheme.lower() not in ("file", "s3") or not rest.startswith("/"):
+        raise ConfigError(f"store {hide_login(uri)!r}: accepted are a folder, file:///folder and s3://bucket/prefix")
+    if "@" in host or ":" in host:
+        raise ConfigError(
+            f"store {hide_login(uri)!r}: neither credentials nor an endpoint belong in it; set AWS_PROFILE or "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_ENDPOINT_URL"
+        )
+    if scheme.lower() == "s3":
+        from alma.store.s3 import S3Store  # here, so that who has folders only never imports boto3
+
+        return S3Store(host, path.rstrip("/"))
+    if host not in ("", "localhost"):
+        raise ConfigError(
+            f"store {hide_login(uri)!r} names the machine {host!r}; write file:///folder with three slashes"
+        )
+    return FolderStore(Path("/" + unquote(path)))

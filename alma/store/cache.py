@@ -1,0 +1,148 @@
+"""Files of the store on this machine: in place where the store is a folder, else fetched once into a cache.
+
+What is read is checked: a file whose size or SHA-256 differs from the manifest's is refused (in place) or fetched again
+(from the cache). All processes and pods that see the cache share it: one fetches a file, the others wait for it; if it
+is killed, the next goes on with what came. ``$ALMA_CACHE_BYTES`` bounds the cache (``eviction``); without it only
+the disk does. The scratch folders of stages lie in it too; they do not count and are never evicted.
+
+A cached file is hashed once, while it comes, and once more after the machine was started anew. In between its index
+entry is trusted: a file of the same size and the same modification time as then is taken for the same file. That trusts
+whoever may write to the cache, and the disk: a change that keeps both is not seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+from alma.errors import IntegrityError
+from alma.store.eviction import Entry, Shelf, alone, reserve
+from alma.store.files import file_errors
+from alma.store.protocol import Store
+from alma.store.ranges import boot_id, unfinished
+
+
+def cache_root() -> Path:
+    """``$ALMA_CACHE``, else ``~/.cache/alma``."""
+    named = os.environ.get("ALMA_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "alma"
+
+
+def store_cache(store: Store) -> Path:
+    """The cache folder of one store."""
+    return cache_root() / hashlib.sha256(store.uri.encode()).hexdigest()[:16]
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's content, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cached(store: Store, name: str, size: int, sha256: str) -> Path:
+    """The object ``name`` as a file of this machine. Raises ``IntegrityError`` if it is missing or altered."""
+    place = store.local(name)
+    if place is not None:
+        problem = _problem(place, size, sha256)
+        if problem:
+            raise IntegrityError(
+                f"{place}: {problem}; remove the folder {place.parent} and run again to compute it anew"
+            )
+        return place
+    root = cache_root()
+    with file_errors(root):
+        return _fetched(store, root, name, size, sha256)
+
+
+def current(store: Store, name: str) -> Path:
+    """An object that no manifest describes, as it is now, as a file of this machine; fetched once per version of it."""
+    place = store.local(name)
+    if place is not None:
+        return place
+    version, size = store.version(name)
+    of_version = hashlib.sha256(f"{name} {version}".encode()).hexdigest()[:20]
+    root = cache_root()
+    with file_errors(root):
+        return _fetched(store, root, f"sources/{of_version}/{PurePosixPath(name).name}", size, None, origin=name)
+
+
+def _fetched(store: Store, root: Path, name: str, size: int, sha256: str | None, *, origin: str | None = None) -> Path:
+    """The file ``name`` of the cache; ``origin`` is its object. Where ``sha256`` is not known, what comes is right."""
+    place = store_cache(store) / name
+    shelf = Shelf(root, store.uri, name)
+    shelf.hold()
+    at = shelf.entry(name)
+    if _trusted(place, at, sha256):
+        return place
+    with alone(at.with_suffix(".lock")):
+        if _trusted(place, at, sha256):  # somebody fetched it while we waited
+            return place
+        entry = Entry(path=place.relative_to(root).as_posix(), size=size)
+        if place.exists() and (sha256 is None or _problem(place, size, sha256)):
+            place.unlink()
+        found = sha256
+        if not place.exists():
+            reserve(root, entry, at)
+            found = _fetch(store, origin or name, place, at, sha256)
+        state = place.stat()
+        entry.model_copy(update={"mtime_ns": state.st_mtime_ns, "sha256": found, "boot": boot_id()}).write(at)
+    return place
+
+
+def _fetch(store: Store, name: str, place: Path, at: Path, sha256: str | None) -> str:
+    """Fetches a file; its SHA-256. What arrived damaged, or went on from a damaged beginning, is fetched once more."""
+    try:
+        found = store.download(name, place)
+        if sha256 is not None and found != sha256:
+            place.unlink()
+            found = store.download(name, place)
+    except FileNotFoundError as error:
+        at.unlink(missing_ok=True)
+        if sha256 is None:
+            raise
+        raise IntegrityError(f"{store.uri}: {name} is in the manifest and not in the store") from error
+    except BaseException:
+        if not unfinished(place)[0].exists():  # else it goes on counting
+            at.unlink(missing_ok=True)
+        raise
+    if sha256 is not None and found != sha256:
+        place.unlink()
+        at.unlink(missing_ok=True)
+        raise IntegrityError(
+            f"{store.uri}: {name}: has SHA-256 {found[:12]}… where its manifest says {sha256[:12]}…; "
+            "remove the artifact and run again"
+        )
+    return found
+
+
+def _trusted(place: Path, at: Path, sha256: str | None) -> bool:
+    """Whether the cached file is the one that was checked."""
+    entry = Entry.read(at)
+    if entry is None or entry.sha256 is None or entry.boot != boot_id():
+        return False
+    if sha256 is not None and entry.sha256 != sha256:
+        return False
+    try:
+        state = place.stat()
+    except FileNotFoundError:
+        return False
+    return (state.st_size, state.st_mtime_ns) == (entry.size, entry.mtime_ns)
+
+
+def _problem(path: Path, size: int, sha256: str) -> str | None:
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        return "is missing, and its manifest says it is there"
+    if state.st_size != size:
+        return f"has {state.st_size} bytes where its manifest says {size}"
+    found = _checked(path, state.st_mtime_ns, size)
+    return None if found == sha256 else f"has SHA-256 {found[:12]}… where its manifest says {sha256[:12]}…"
+
+
+@lru_cache(maxsize=65536)
+def _checked(path: Path, mtime_ns: int, size: int) -> str:  # noqa: ARG001 - part of the cache's key
+    """One hash per file and process, however often it is read."""
+    return sha256_file(path)

@@ -1,0 +1,69 @@
+"""Files of this machine: published whole or not at all, and what a file system refuses in alma's terms."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from alma.errors import AccessError, AlmaError, NoSpaceError, StoreUnavailableError
+from alma.store.names import TEMPORARY
+
+
+@contextmanager
+def publish(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that appears at ``path`` when the block ends, whole and on disk, or not at all.
+
+    A process that is killed leaves ``.alma-tmp-*`` beside it, which no store lists and anybody may delete.
+    """
+    with file_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(TEMPORARY + secrets.token_hex(8))
+        try:
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        # The rename too has to be on disk before a manifest that counts on it.
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # FUSE and SMB mounts cannot; their rename is all
+                raise
+        finally:
+            os.close(folder)
+
+
+@contextmanager
+def file_errors(path: Path) -> Iterator[None]:
+    """Says in alma's terms what the file system refused at ``path``, or at the file that the error itself names."""
+    try:
+        yield
+    except AlmaError:
+        raise
+    except OSError as error:
+        where, reason = error.filename or path, os.strerror(error.errno or errno.EIO)
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise AccessError(f"{where}: {reason}; give uid {os.geteuid()} the right, or use another folder") from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpaceError(f"{where}: {reason}; free some space there, or use another folder") from error
+        if error.errno in (errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN):
+            raise StoreUnavailableError(f"{where}: {reason}; the mounted file system does not answer") from error
+        raise
+
+
+def mode(path: Path) -> int:
+    """What is at ``path``, for ``stat.S_ISREG``; 0 for nothing. Unlike ``is_file``, it hides no refusal."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0

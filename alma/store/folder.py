@@ -1,0 +1,105 @@
+"""A store in a folder of this machine, or of a mounted file system."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from alma.errors import ConfigError
+from alma.store.files import file_errors, mode, publish
+from alma.store.names import check_name, is_name
+
+
+class FolderStore:
+    """A folder, made by the first write. It may be a mounted one that several machines share."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.expanduser().absolute()
+        self.uri = str(self.root)
+        with file_errors(self.root):
+            if mode(self.root) and not stat.S_ISDIR(mode(self.root)):
+                raise ConfigError(f"store {self.uri!r} is a file; give a folder")
+
+    def local(self, name: str) -> Path:
+        """The path of an object, or of the folder that holds the objects below ``name``, there or not."""
+        return self.root / check_name(name)
+
+    def exists(self, name: str) -> bool:
+        """Whether the object is there."""
+        path = self.local(name)
+        with file_errors(path):
+            return stat.S_ISREG(mode(path))
+
+    def read(self, name: str) -> bytes:
+        """A small object. Raises ``FileNotFoundError``."""
+        with file_errors(self.local(name)), self._open(name) as file:
+            return file.read()
+
+    def write(self, name: str, data: bytes) -> None:
+        """Publishes a small object."""
+        with publish(self.local(name)) as target:
+            target.write(data)
+
+    def upload(self, path: Path, name: str) -> None:
+        """Publishes a copy of a file: a link would change with it."""
+        with file_errors(path), path.open("rb") as source, publish(self.local(name)) as target:
+            shutil.copyfileobj(source, target, 2**20)
+
+    def download(self, name: str, path: Path) -> str:
+        """Copies an object to ``path``; its SHA-256. Raises ``FileNotFoundError``."""
+        digest = hashlib.sha256()
+        with file_errors(path), self._open(name) as source, publish(path) as target:
+            while block := source.read(2**20):
+                target.write(block)
+                digest.update(block)
+        return digest.hexdigest()
+
+    def version(self, name: str) -> tuple[str, int]:
+        """Time of the last change, in nanoseconds, and bytes."""
+        with file_errors(self.local(name)), self._open(name) as file:
+            state = os.fstat(file.fileno())
+        return str(state.st_mtime_ns), state.st_size
+
+    def remove(self, name: str) -> None:
+        """Removes an object, and the folders that are empty then: a folder is no object, as on S3."""
+        path = self.local(name)
+        with file_errors(path):
+            try:
+                path.unlink()
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                return
+            with suppress(OSError):  # somebody else's objects lie there, or have just come
+                for folder in path.relative_to(self.root).parents[:-1]:
+                    (self.root / folder).rmdir()
+
+    def list(self, prefix: str) -> dict[str, int]:
+        """Names below ``prefix`` and their sizes in bytes."""
+        top = self.local(prefix) if prefix else self.root
+        with file_errors(top):
+            return dict(sorted(self._walk(top))) if stat.S_ISDIR(mode(top)) else {}
+
+    def _walk(self, folder: Path) -> Iterator[tuple[str, int]]:
+        with suppress(FileNotFoundError), os.scandir(folder) as entries:  # somebody may remove it while we look
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    yield from self._walk(Path(entry))
+                elif is_name(name := Path(entry).relative_to(self.root).as_posix()) and entry.is_file():
+                    try:
+                        size = entry.stat().st_size
+                    except FileNotFoundError:
+                        continue
+                    yield name, size
+
+    def _open(self, name: str) -> BinaryIO:
+        path = self.local(name)
+        try:
+            return path.open("rb")
+        except (IsADirectoryError, NotADirectoryError) as error:  # a folder is no object, as on S3
+            raise FileNotFoundError(errno.ENOENT, "no such object", str(path)) from error

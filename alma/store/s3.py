@@ -1,0 +1,222 @@
+"""Artifacts in object storage: the only file that imports boto3, itself imported for an ``s3://`` store only.
+
+Endpoint, region, credentials, retries and checksums come from the usual settings:
+https://boto3.amazonaws.com/v1/documentation/api/latest/guide/configuration.html
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore import exceptions as boto
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.session import get_session
+from urllib3.exceptions import HTTPError
+
+from alma.errors import AccessError, AlmaError, ConfigError, NoSpaceError, StoreUnavailableError
+from alma.store.files import file_errors
+from alma.store.names import check_name, hide_login, is_name
+from alma.store.transfer import STREAMS, ChangedError, Transfers, persist
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+ATTEMPTS = 8  # of one request, about a minute with botocore's back-off; AWS_MAX_ATTEMPTS overrules it
+
+# Codes of S3's errors: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. The answer to a HEAD has
+# no body, so that botocore gives the status as the code: "404", and "400" for an expired token.
+NOT_FOUND = ("NoSuchKey", "NotFound", "404")
+REFUSED = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "AuthorizationHeaderMalformed", "400")
+SKEWED = ("RequestTimeTooSkewed", "RequestExpired")
+BUSY = ("SlowDown", "NoSuchUpload", "RequestTimeout", "RequestTimeoutException", "Throttling", "ThrottlingException")
+FULL = ("QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded")
+NO_LOGIN = (
+    boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError, boto.UnknownCredentialError,
+    boto.NoAuthTokenError, boto.TokenRetrievalError, boto.SSOError, boto.LoginError, boto.MetadataRetrievalError,
+    boto.RefreshWithMFAUnsupportedError,
+)  # fmt: skip
+REMEDY = (
+    "check AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN), AWS_REGION and "
+    "AWS_ENDPOINT_URL; alma needs s3:ListBucket, s3:GetObject, s3:PutObject and s3:AbortMultipartUpload, for a "
+    "training's checkpoints s3:DeleteObject, and to go on with broken uploads s3:ListBucketMultipartUploads and "
+    "s3:ListMultipartUploadParts"
+)
+
+
+class S3Store:
+    """Objects below a prefix of a bucket, on AWS or any server that speaks S3.
+
+    Addresses are path-style where an endpoint is set (unless ``addressing_style = virtual`` is). A killed upload
+    leaves unseen parts in the bucket, for the next attempt, that cost money: give the bucket a lifecycle rule with
+    AbortIncompleteMultipartUpload.
+    """
+
+    def __init__(self, bucket: str, prefix: str = "") -> None:
+        self.uri = f"s3://{bucket}" + (f"/{prefix}" if prefix else "")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", bucket) or (prefix and not is_name(prefix)):
+            raise ConfigError(f"store {self.uri!r} is not s3://bucket or s3://bucket/prefix")
+        self.bucket, self.prefix = bucket, f"{prefix}/" if prefix else ""
+        try:
+            session = get_session()
+            asked: int | None = session.get_config_variable("max_attempts")
+            attempts = ATTEMPTS if asked is None else asked
+            config = Config(
+                retries={"total_max_attempts": attempts},
+                connect_timeout=10,
+                read_timeout=60,
+                max_pool_connections=STREAMS + 4,  # those of the transfers, and of who asks something meanwhile
+            )
+            self.client: S3Client = boto3.Session(botocore_session=session).client("s3", config=config)
+        except NO_LOGIN as error:  # half of a pair is noticed here already, none at the first request
+            raise AccessError(self._no_login(error)) from error
+        except (BotoCoreError, ValueError) as error:
+            raise ConfigError(f"{self.uri}: the AWS settings are not usable: {error}") from error
+        self.endpoint = hide_login(self.client.meta.endpoint_url)
+        self._transfers = Transfers(self.client, bucket)
+        self._bucket_seen = False
+
+    def local(self, name: str) -> None:
+        """Nothing: no object of a bucket is a file here."""
+        check_name(name)
+
+    def exists(self, name: str) -> bool:
+        """Whether the object is there."""
+        try:
+            with self._asking(name):
+                self.client.head_object(Bucket=self.bucket, Key=self._key(name))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def read(self, name: str) -> bytes:
+        """A small object, by one request so that it is of one version. Raises ``FileNotFoundError``."""
+        key = self._key(name)
+        with self._asking(name):
+            body: bytes = persist(
+                lambda: self.client.get_object(Bucket=self.bucket, Key=key), lambda it: it["Body"].read()
+            )
+            return body
+
+    def write(self, name: str, data: bytes) -> None:
+        """Publishes a small object by one put."""
+        with self._asking(name):
+            self.client.put_object(Bucket=self.bucket, Key=self._key(name), Body=data)
+
+    def upload(self, path: Path, name: str) -> None:
+        """Publishes a file by one put, or in parts; goes on with the parts of an attempt that was killed."""
+        key = self._key(name)
+        with file_errors(path), self._asking(name):
+            self._transfers.upload(path, key)
+
+    def download(self, name: str, path: Path) -> str:
+        """Fetches an object to ``path`` in parallel ranges of one version; its SHA-256. Raises ``FileNotFoundError``.
+
+        Goes on with the ranges of an attempt that was killed.
+        """
+        key = self._key(name)
+        with file_errors(path), self._asking(name):
+            return self._transfers.download(key, path)
+
+    def version(self, name: str) -> tuple[str, int]:
+        """Its ETag, and bytes."""
+        with self._asking(name):
+            found = self.client.head_object(Bucket=self.bucket, Key=self._key(name))
+        return found["ETag"], found["ContentLength"]
+
+    def remove(self, name: str) -> None:
+        """Removes an object, if it is there; a bucket that keeps versions keeps this one."""
+        with suppress(FileNotFoundError), self._asking(name):
+            self.client.delete_object(Bucket=self.bucket, Key=self._key(name))
+
+    def list(self, prefix: str) -> dict[str, int]:
+        """Names below ``prefix`` and their sizes in bytes."""
+        below = f"{self._key(prefix)}/" if prefix else self.prefix
+        with self._asking(prefix):
+            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=below)
+            found = {
+                item["Key"][len(self.prefix) :]: item["Size"] for page in pages for item in page.get("Contents", [])
+            }
+        return {name: found[name] for name in sorted(found) if is_name(name)}
+
+    def _key(self, name: str) -> str:
+        return self.prefix + check_name(name)
+
+    @contextmanager
+    def _asking(self, name: str) -> Iterator[None]:
+        """Says in alma's terms what the server or the network answered about ``name``."""
+        try:
+            yield
+        except (ClientError, BotoCoreError) as error:
+            explained = self._answered(name, error) if isinstance(error, ClientError) else self._failed(error)
+            if explained is None:
+                error.add_note(f"from {self.uri}/{name} at {self.endpoint}")
+                raise
+            raise explained from error
+        except ChangedError as error:
+            raise StoreUnavailableError(
+                f"{self.uri}/{name}: was replaced, again and again, while it was read"
+            ) from error
+        except (HTTPError, ConnectionError, TimeoutError) as error:
+            raise StoreUnavailableError(f"{self.uri}/{name}: the transfer with {self.endpoint} broke off") from error
+
+    def _answered(self, name: str, error: ClientError) -> Exception | None:
+        """What an answer of the server means. Only its code is quoted: its message may repeat what was sent."""
+        code = error.response["Error"].get("Code", "")
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        # The answer to a HEAD has no body, so a missing bucket looks like a missing object.
+        if code == "NoSuchBucket" or (code in NOT_FOUND and not self._has_bucket()):
+            return ConfigError(
+                f"{self.uri}: there is no bucket {self.bucket!r} at {self.endpoint}; correct the store, or create it: "
+                f"aws --endpoint-url {self.endpoint} s3 mb s3://{self.bucket}"
+            )
+        if code in NOT_FOUND:
+            return FileNotFoundError(errno.ENOENT, "no such object", f"{self.uri}/{name}")
+        kind: type[AlmaError]
+        if code in FULL or status == 507:
+            kind, remedy = NoSpaceError, "free some space there, or raise the quota"
+        elif code in BUSY or status == 429 or status in (500, 502, 503, 504):
+            kind, remedy = StoreUnavailableError, "the last of many tries"
+        elif code in SKEWED:
+            kind, remedy = AccessError, "set this machine's clock"
+        elif code in REFUSED or status in (401, 403):
+            kind, remedy = AccessError, REMEDY
+        elif status in (301, 307):
+            kind, remedy = ConfigError, "the bucket lies elsewhere: set AWS_REGION or AWS_ENDPOINT_URL_S3 to its own"
+        else:
+            return None
+        return kind(f"{self.uri}/{name}: {self.endpoint} answered {status} {code}; {remedy}")
+
+    def _failed(self, error: BotoCoreError) -> Exception | None:
+        """What it means that there was no answer."""
+        if isinstance(error, NO_LOGIN):
+            return AccessError(self._no_login(error))
+        if isinstance(error, boto.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return ConfigError(f"{self.uri}: the certificate of {self.endpoint} is not trusted; set AWS_CA_BUNDLE")
+        if isinstance(error, (boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError)):
+            return StoreUnavailableError(
+                f"{self.uri}: {self.endpoint} does not answer ({type(error).__name__}), after every retry; "
+                "check AWS_ENDPOINT_URL and the network"
+            )
+        if isinstance(error, boto.FlexibleChecksumError):
+            return StoreUnavailableError(f"{self.uri}: bytes from {self.endpoint} arrived damaged")
+        return None
+
+    def _no_login(self, error: Exception) -> str:
+        return f"{self.uri}: no usable credentials ({type(error).__name__}); {REMEDY}"
+
+    def _has_bucket(self) -> bool:
+        """Whether the bucket is there, as far as we may know: who may not look at it is refused, not told."""
+        try:
+            self._bucket_seen = self._bucket_seen or bool(self.client.head_bucket(Bucket=self.bucket))
+        except ClientError as error:
+            return error.response["ResponseMetadata"]["HTTPStatusCode"] != 404
+        except BotoCoreError as error:
+            raise (self._failed(error) or error) from error
+        return True

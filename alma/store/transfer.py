@@ -1,0 +1,298 @@
+"""Large objects to and from S3: in ranges and parts at once, never held in memory, gone on with after a kill.
+
+Why not boto3's own transfers: neither of its clients goes on with what a killed process had fetched or sent, nor bounds
+the connections of several files together; ``benchmarks/store.py`` compares the speed. Requests are tried again by
+botocore; here only a body that breaks off, which goes on at the byte it reached.
+
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance-guidelines.html advises parallel ranges.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import os
+import random
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from botocore import exceptions as boto
+from botocore.exceptions import ClientError
+from s3transfer.utils import S3_RETRYABLE_DOWNLOAD_ERRORS, ReadFileChunk
+from urllib3.exceptions import HTTPError
+
+from alma.parallel import in_order
+from alma.store.files import publish
+from alma.store.ranges import BLOCK_BYTES, RANGE_BYTES, Partial, partial
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
+
+Read = TypeVar("Read")
+
+STREAMS = 16
+"""Connections of one store at once, over all its files: one of S3's gives some 50 to 100 MB/s, a node takes more."""
+
+ATTEMPTS = 8
+"""Of one body without a byte of progress, some ten seconds in all; requests have botocore's own."""
+
+PART_BYTES = 16 * 2**20
+MAX_PARTS = 10_000  # S3's limit: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+BROKEN_OFF: tuple[type[BaseException], ...] = (*S3_RETRYABLE_DOWNLOAD_ERRORS, HTTPError)
+MAY_NOT_LIST = ("AccessDenied", "NotImplemented", "MethodNotAllowed", "501", "405")
+CHECKSUMS = ("ChecksumCRC32", "ChecksumCRC32C", "ChecksumCRC64NVME", "ChecksumSHA1", "ChecksumSHA256")
+
+
+class ChangedError(Exception):
+    """The object became another one while it was read."""
+
+
+class Transfers:
+    """Moves files between this machine and a bucket. May be shared by threads.
+
+    Raises what botocore raises, ``ConnectionError``, ``TimeoutError`` and urllib3's errors; ``s3`` explains them.
+    """
+
+    def __init__(self, client: S3Client, bucket: str) -> None:
+        self.client = client
+        self.bucket = bucket
+        self._streams = threading.BoundedSemaphore(STREAMS)
+
+    def download(self, key: str, path: Path) -> str:
+        """Fetches an object of one version to ``path``; its SHA-256 in hex, computed as the bytes come.
+
+        Ranges that an earlier attempt at the same ETag finished are kept, even if that process was killed.
+        """
+        for attempt in itertools.count(1):
+            found = self.client.head_object(Bucket=self.bucket, Key=key)
+            size = found["ContentLength"]
+            try:
+                return (
+                    self._whole(key, path) if size <= RANGE_BYTES else self._ranges(key, path, size, found.get("ETag"))
+                )
+            except ChangedError:
+                if attempt == ATTEMPTS:
+                    raise
+        raise AssertionError
+
+    def _whole(self, key: str, path: Path) -> str:
+        buffer = bytearray(BLOCK_BYTES)
+
+        def read(answer: GetObjectOutputTypeDef) -> str:
+            digest = hashlib.sha256()
+            target.seek(0)
+            target.truncate()
+            for block in blocks_of(answer, buffer):
+                target.write(block)
+                digest.update(block)
+            return digest.hexdigest()
+
+        with publish(path) as target, self._streams:
+            return persist(lambda: self.client.get_object(Bucket=self.bucket, Key=key), read)
+
+    def _ranges(self, key: str, path: Path, size: int, etag: str | None) -> str:
+        digest = hashlib.sha256()
+        with partial(path, size, etag) as file:
+            missing = set(file.missing)
+
+            def fetch(index: int) -> None:
+                if index in missing:
+                    self._range(key, file, index, etag)
+
+            def add(index: int, _: None) -> None:  # while the next ranges come, so that it costs no time of its own
+                for block in file.blocks(index):
+                    digest.update(block)
+
+            in_order(fetch, range(file.num_ranges), STREAMS, add)
+        return digest.hexdigest()
+
+    def _range(self, key: str, file: Partial, index: int, etag: str | None) -> None:
+        at, stop = file.bounds(index)
+        buffer = bytearray(BLOCK_BYTES)
+        same: Any = {"IfMatch": etag} if etag else {}
+
+        def ask() -> GetObjectOutputTypeDef:
+            try:
+                return self.client.get_object(Bucket=self.bucket, Key=key, Range=f"bytes={at}-{stop - 1}", **same)
+            except ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] in (412, 416):
+                    raise ChangedError from error
+                raise
+
+        def read(answer: GetObjectOutputTypeDef) -> None:
+            nonlocal at
+            if answer.get("ETag") != etag:
+                raise ChangedError
+            if answer["ContentLength"] != stop - at:
+                raise boto.IncompleteReadError(actual_bytes=answer["ContentLength"], expected_bytes=stop - at)
+            for block in blocks_of(answer, buffer):
+                file.write(block, at)
+                at += len(block)
+
+        with self._streams:
+            persist(ask, read, lambda: at)
+        file.done(index)
+
+    def upload(self, path: Path, key: str) -> None:
+        """Publishes a file by one put or in parts.
+
+        A multipart upload of this key that somebody was killed in is gone on with if every part it has is one of this
+        file's, by MD5 (the ETag) or CRC-32; where the server does not let us list uploads, it begins anew. One that
+        breaks off because the server is gone is left for the next attempt; any other failure aborts it.
+        """
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size <= PART_BYTES:
+                with self._streams:
+                    self.client.put_object(Bucket=self.bucket, Key=key, Body=file)
+                return
+        parts = Parts(path, size)
+        for attempt in itertools.count(1):
+            upload, known = self._unfinished(key, parts) if attempt == 1 else ("", {})
+            upload = (
+                upload or self.client.create_multipart_upload(Bucket=self.bucket, Key=key, **self._crc())["UploadId"]
+            )
+            try:
+                self._parts(key, upload, parts, known)
+            except BaseException as error:
+                # Another process may have gone on with this upload, and ended it.
+                if code_of(error) in ("NoSuchUpload", "InvalidPart") and attempt < 3:
+                    upload, known = "", {}
+                    continue
+                if not is_transient(error):
+                    with suppress(Exception):
+                        self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload)
+                raise
+            return
+
+    def _parts(self, key: str, upload: str, parts: Parts, known: dict[int, dict[str, Any]]) -> None:
+        missing = [number for number in parts.numbers if number not in known]
+        order, turn, sent = iter(missing), threading.Lock(), dict(known)
+
+        def send(_: int) -> None:
+            # Connections are taken in the order of the parts: a server that takes a file's parts in order (rclone)
+            # would let later ones wait for ever on an earlier one that finds no connection free.
+            with turn:
+                number = next(order)
+                self._streams.acquire()
+            try:
+                with closing(parts.open(number)) as part:
+                    body: Any = part  # a file to read from, though not of the type that the stubs name
+                    answer = self.client.upload_part(
+                        Bucket=self.bucket, Key=key, UploadId=upload, PartNumber=number, Body=body, **self._crc()
+                    )
+            finally:
+                self._streams.release()
+            sent[number] = _proof(answer)
+
+        in_order(send, missing, STREAMS)
+        listed: Any = [{"PartNumber": number, **sent[number]} for number in parts.numbers]
+        self.client.complete_multipart_upload(
+            Bucket=self.bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": listed}
+        )
+
+    def _unfinished(self, key: str, parts: Parts) -> tuple[str, dict[int, dict[str, Any]]]:
+        """The newest upload of this key whose every part is ours, and its parts by number; else ``""``."""
+        try:
+            pages = self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=key)
+            begun = [each for page in pages for each in page.get("Uploads", []) if each["Key"] == key]
+            for each in sorted(begun, key=lambda one: one["Initiated"], reverse=True):
+                listing = self.client.get_paginator("list_parts")
+                answers = listing.paginate(Bucket=self.bucket, Key=key, UploadId=each["UploadId"])
+                found: list[Any] = [part for answer in answers for part in answer.get("Parts", [])]
+                if found and all(in_order(parts.has, found, STREAMS)):
+                    return each["UploadId"], {part["PartNumber"]: _proof(part) for part in found}
+        except ClientError as error:
+            if code_of(error) not in (*MAY_NOT_LIST, "NoSuchUpload"):
+                raise
+        return "", {}
+
+    def _crc(self) -> Any:
+        """As boto3's own transfers do: S3 checks each part by its CRC-32, unless the settings forbid it."""
+        wanted = self.client.meta.config.request_checksum_calculation == "when_supported"  # type: ignore[attr-defined]
+        return {"ChecksumAlgorithm": "CRC32"} if wanted else {}
+
+
+class Parts:
+    """A file as the parts of a multipart upload, numbered from 1."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self.path, self.size = path, size
+        self.bytes = max(PART_BYTES, -(-size // MAX_PARTS))
+        self.numbers = range(1, -(-size // self.bytes) + 1)
+
+    def open(self, number: int) -> ReadFileChunk:
+        """The bytes of one part, from the file."""
+        return ReadFileChunk.from_filename(str(self.path), (number - 1) * self.bytes, self.bytes)
+
+    def has(self, part: dict[str, Any]) -> bool:
+        """Whether a part that S3 lists is this file's. Where neither MD5 nor CRC-32 is told, it is not."""
+        if part["PartNumber"] not in self.numbers:
+            return False
+        md5, crc = hashlib.md5(usedforsecurity=False), 0
+        with closing(self.open(part["PartNumber"])) as body:
+            if len(body) != part["Size"]:
+                return False
+            while block := body.read(BLOCK_BYTES):
+                md5.update(block)
+                crc = zlib.crc32(block, crc)
+        told = part.get("ChecksumCRC32") == base64.b64encode(crc.to_bytes(4, "big")).decode()
+        return part["ETag"].strip('"') == md5.hexdigest() or told
+
+
+def blocks_of(answer: GetObjectOutputTypeDef, buffer: bytearray) -> Iterator[memoryview]:
+    """The body of an answer, block by block in ``buffer``. Raises one of ``BROKEN_OFF`` if it ends too early."""
+    body: Any = answer["Body"]  # its stubs do not know that it reads into memory
+    view = memoryview(buffer)
+    while size := body.readinto(buffer):
+        yield view[:size]
+
+
+def persist(
+    ask: Callable[[], GetObjectOutputTypeDef],
+    read: Callable[[GetObjectOutputTypeDef], Read],
+    reached: Callable[[], int] = lambda: 0,
+) -> Read:
+    """``read(ask())``, again after a pause where a body breaks off, ``ATTEMPTS`` times without any progress."""
+    left = ATTEMPTS
+    for pause in pauses():
+        before = reached()
+        answer = ask()
+        try:
+            with closing(answer["Body"]):
+                return read(answer)
+        except BROKEN_OFF:
+            left = ATTEMPTS if reached() > before else left - 1
+            if not left:
+                raise
+        time.sleep(pause)
+    raise AssertionError
+
+
+def pauses() -> Iterator[float]:
+    """Seconds to wait, doubling up to 5, at random so that many who failed together do not come back together."""
+    for power in itertools.count():
+        yield random.random() * min(0.05 * 2**power, 5)
+
+
+def code_of(error: BaseException) -> str:
+    """S3's code of an error, or ``""``."""
+    return error.response["Error"].get("Code", "") if isinstance(error, ClientError) else ""
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the server may be well again at the next attempt."""
+    if isinstance(error, ClientError):
+        return error.response["ResponseMetadata"]["HTTPStatusCode"] in (429, 500, 502, 503, 504)
+    return isinstance(error, (boto.ConnectionError, boto.HTTPClientError, ConnectionError, TimeoutError))
+
+
+def _proof(answer: Any) -> dict[str, Any]:
+    return {name: answer[name] for name in ("ETag", *CHECKSUMS) if name in answer}

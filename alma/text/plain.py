@@ -1,0 +1,25 @@
+"""Text of models and of other processes, fit for a terminal: on one line, cut, control characters made visible."""
+
+from __future__ import annotations
+
+from typing import Any
+
+MAX_CHARS = 200
+MAX_MESSAGE_CHARS = 2000
+"""Characters of an error that are shown."""
+
+
+def plain(value: Any) -> str:
+    """A value on one line, control characters made visible."""
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    if isinstance(value, list) and value and isinstance(value[0], float):
+        return "[" + ", ".join(f"{x:.3f}" for x in value[:16]) + (", …]" if len(value) > 16 else "]")
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
+    return text if len(text) <= MAX_CHARS else text[: MAX_CHARS - 1] + "…"
+
+
+def short(message: str | None) -> str:
+    """A message cut to what a page can show."""
+    text = message or ""
+    return text if len(text) <= MAX_MESSAGE_CHARS else text[:MAX_MESSAGE_CHARS] + " …"
