@@ -32,7 +32,7 @@ $(VLLM)/.ready: images/vllm/cpu.lock constraints.txt tests/tools/vllm.sh | $(REA
 	touch $@
 
 vllm: $(VLLM)/.ready ## test the vllm engine on the CPU, in a virtual environment of its own (3 GB; Debian: libnuma1)
-	$(VLLM)/bin/pytest tests/engine_vllm tests/test_engine_openai_vllm.py
+	$(VLLM)/bin/pytest tests/engines/vllm
 
 check: $(READY) ## lint, format, types, directions of import, generated files
 	$(BIN)/ruff check .
@@ -41,8 +41,7 @@ check: $(READY) ## lint, format, types, directions of import, generated files
 	$(BIN)/lint-imports
 
 golden: $(READY) ## write the golden files anew; git diff shows what changed
-	$(BIN)/pytest --quiet --regenerate-golden tests/test_golden.py tests/test_manifests.py
-	$(BIN)/python tests/test_engine_trl.py
+	$(BIN)/pytest --quiet --regenerate-golden tests/golden tests/manifests tests/engines/test_trl.py
 
 format: $(READY) ## format the code
 	$(BIN)/ruff check --fix .

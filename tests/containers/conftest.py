@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode has the helpers' folder nowhere
-
-import podman
+from tests.containers import podman
 
 
 @pytest.fixture(scope="session", autouse=True)

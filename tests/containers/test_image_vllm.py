@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import podman
 import pytest
+
+from tests.containers import podman
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800)]
 

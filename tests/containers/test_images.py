@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import docker
-import podman
 import pytest
 
 import alma
+from tests.containers import podman
 
 if TYPE_CHECKING:
     from tests.conftest import S3Server

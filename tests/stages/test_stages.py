@@ -1,0 +1,286 @@
+"""The plain stages: what each does with its rows. The engines have tests of their own."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alma.artifact import Model, Rows, row_id
+from alma.artifact.records import RATINGS
+from alma.errors import AlmaError, ConfigError, DataError, StageError
+from alma.sections import Curate, Diversify, Select, Synthesize
+from alma.stages import curate, diversify, finetune, select, synthesize
+from tests.builders.bench import Bench
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def judgement(prompt: int, response: str, mean: float, **values: Any) -> dict[str, Any]:
+    probs = [0.0] * len(RATINGS)
+    probs[round(mean)] = 1.0
+    return {
+        "response_id": "r",
+        "prompt_id": f"p{prompt}",
+        "judge_id": "j",
+        "prompt": f"prompt {prompt}",
+        "response": response,
+        "num_tokens": len(response),
+        "ended": True,
+        "probs": probs,
+        "mass": 1.0,
+        "mean": mean,
+        "std": 0.0,
+        "integer": round(mean),
+        "parsed": True,
+    } | values
+
+
+def candidates(bench: Bench, *texts: str, ended: bool = True) -> Rows:
+    rows = [{"seed_ids": [], "sample_seed": 1, "prompt": text, "ended": ended, "num_tokens": 1} for text in texts]
+    return bench.rows("candidate", rows)
+
+
+# synthesize
+
+
+def test_the_few_shot_list_ends_where_the_next_prompt_begins() -> None:
+    cfg = Synthesize(header="H\n", item="{index}. {prompt}\n")
+    assert synthesize.few_shot(cfg, ["a {prompt}", "b {index}"]) == "H\n1. a {prompt}\n2. b {index}\n3. "
+
+
+def test_synthesis_needs_enough_seeds(bench: Bench) -> None:
+    seeds = bench.rows("pair", [{"source_id": "1", "prompt": "a", "response": "b"}])
+    with pytest.raises(DataError, match=r"has 1 prompts.*max_shots = 5"):
+        bench.run(synthesize, Synthesize(engine="echo", num_attempts=2), model=None, seeds=seeds)
+
+
+# curate
+
+
+@pytest.mark.parametrize(
+    ("cfg", "texts", "reason"),
+    [
+        pytest.param({}, ["write a poem", " Write  a POEM "], "num_duplicate", id="exact"),
+        pytest.param({}, ["write a poem", "x"], "num_length", id="short"),
+        pytest.param({"max_chars": 20}, ["write a poem", "y" * 21], "num_length", id="long"),
+        pytest.param({"pattern": "[a-z ]+"}, ["write a poem", "write 2 poems"], "num_pattern", id="pattern"),
+        pytest.param({"markers": ("###",)}, ["write a poem", "poem ### User"], "num_marker", id="marker"),
+        pytest.param({}, ["write a poem", "a b c " * 9], "num_repetition", id="repetition"),
+        pytest.param({}, ["write a poem", "held  out"], "num_evaluation", id="evaluation"),
+        pytest.param(
+            {},
+            ["write a long poem about the sea and the wind", "write a long poem about the sea and the wind!"],
+            "num_near_duplicate",
+            id="near",
+        ),
+    ],
+)
+def test_what_is_dropped(bench: Bench, cfg: dict[str, Any], texts: list[str], reason: str) -> None:
+    held_out = bench.rows("evaluation_prompt", [{"source_id": "1", "prompt": "Held out"}])
+    pool = bench.run(curate, Curate(**cfg), candidates=candidates(bench, *texts), evaluation=held_out)
+    assert pool.table(["prompt"])["prompt"].to_pylist() == texts[:1]
+    assert pool.metrics[reason] == 1
+    dropped = sum(value for name, value in pool.metrics.items() if name not in ("num_candidates", "num_prompts"))
+    assert dropped == 1
+
+
+def test_cut_off_candidates_are_dropped_and_an_empty_pool_fails(bench: Bench) -> None:
+    with pytest.raises(StageError, match="unfinished"):
+        bench.run(curate, Curate(), candidates=candidates(bench, "write a poem", ended=False))
+
+
+def test_near_duplicates_can_be_left_in(bench: Bench) -> None:
+    texts = ["write a long poem about the sea and the wind", "write a long poem about the sea and the wind!"]
+    pool = bench.run(curate, Curate(near_duplicate="off"), candidates=candidates(bench, *texts))
+    assert len(pool) == 2
+
+
+def test_a_wrong_pattern_is_the_users_error(bench: Bench) -> None:
+    with pytest.raises(ConfigError, match=r"curate\.pattern = '\['"):
+        bench.run(curate, Curate(pattern="["), candidates=candidates(bench, "write a poem"))
+
+
+# diversify
+
+
+@given(
+    clusters=st.lists(st.integers(0, 9), min_size=1, max_size=80),
+    reserve=st.integers(0, 10),
+    per_round=st.integers(1, 10),
+    seed=st.integers(0, 99),
+)
+def test_a_draw_order_holds_every_prompt_once_and_spreads_clusters(
+    clusters: list[int], reserve: int, per_round: int, seed: int
+) -> None:
+    labels = np.array(clusters)
+    sizes = [reserve] if reserve else []
+    order, repeats = diversify.draw_order(labels, sizes, per_round, np.random.default_rng(seed))
+    assert sorted(order) == list(range(len(clusters)))
+    left, start, seen = Counter(clusters), 0, 0
+    while start < len(order):
+        size = sizes.pop(0) if sizes else per_round
+        drawn = Counter(clusters[i] for i in order[start : start + size])
+        available = sum(count > 0 for count in left.values())
+        distinct = min(sum(drawn.values()), available)
+        assert len(drawn) == distinct, "a cluster served twice while another had unused prompts"
+        seen += sum(drawn.values()) - len(drawn)
+        left -= drawn
+        start += size
+    assert repeats == seen
+
+
+def test_clusters_take_turns_before_any_serves_again() -> None:
+    labels = np.repeat(np.arange(10), 5)
+    order, _ = diversify.draw_order(labels, [], 4, np.random.default_rng(0))
+    served = Counter(labels[i] for i in order[:8])
+    assert max(served.values()) == 1
+
+
+def embedded(bench: Bench, count: int) -> tuple[Rows, Rows]:
+    prompts = bench.rows("prompt", [{"candidate_id": "c", "prompt": f"prompt {i}"} for i in range(count)])
+    vectors = [{"prompt_id": f"{i}", "vector": [float(i % 3 == 0), float(i % 3 == 1), i / 1000]} for i in range(count)]
+    return prompts, bench.rows("embedding", vectors)
+
+
+def test_diversify_separates_what_is_apart(bench: Bench) -> None:
+    prompts, vectors = embedded(bench, 30)
+    cfg = Diversify(num_clusters=3, per_round=3)
+    drawn = bench.run(diversify, cfg, prompts=prompts, embeddings=vectors).table(["prompt", "cluster"]).to_pylist()
+    for start in range(0, 30, 3):
+        kinds = {int(row["prompt"].split()[1]) % 3 for row in drawn[start : start + 3]}
+        assert kinds == {0, 1, 2}
+
+
+def test_random_order_needs_no_embeddings(bench: Bench) -> None:
+    prompts, _ = embedded(bench, 30)
+    drawn = bench.run(diversify, Diversify(method="random", per_round=3), prompts=prompts)
+    texts = drawn.table(["prompt"])["prompt"].to_pylist()
+    assert sorted(texts) == sorted(prompts.table(["prompt"])["prompt"].to_pylist())
+    assert texts != prompts.table(["prompt"])["prompt"].to_pylist()
+
+
+def test_a_pool_that_is_too_small_is_said_in_numbers(bench: Bench) -> None:
+    prompts, vectors = embedded(bench, 30)
+    cfg = Diversify(num_clusters=3, per_round=20, reserve=20)
+    with pytest.raises(StageError, match="30 prompts after curation; 20 for the judge and 20 for a round"):
+        bench.run(diversify, cfg, prompts=prompts, embeddings=vectors)
+
+
+# select
+
+
+def chosen(bench: Bench, rows: list[dict[str, Any]], previous: Rows | None = None, **cfg: Any) -> list[dict[str, Any]]:
+    judged = bench.rows("judgement", rows)
+    return bench.run(select, Select(**cfg), judgements=judged, previous=previous).table().to_pylist()
+
+
+THREE = [judgement(0, "good", 8), judgement(0, "bad", 2), judgement(0, "fair", 5)]
+
+
+def test_the_best_is_selected_per_prompt(bench: Bench) -> None:
+    rows = chosen(bench, [*THREE, judgement(1, "only", 1)])
+    assert [row["response"] for row in rows] == ["good", "only"]
+    assert [row["score"] for row in rows] == [8, 1]
+
+
+def test_unparsable_and_unfinished_responses_are_kept_out(bench: Bench) -> None:
+    rows = [judgement(0, "mute", 9, parsed=False), judgement(0, "cut", 9, ended=False), judgement(0, "fair", 5)]
+    assert [row["response"] for row in chosen(bench, rows)] == ["fair"]
+    assert [row["response"] for row in chosen(bench, rows, require_end=False)] == ["cut"]
+
+
+def test_a_round_without_any_usable_response_fails(bench: Bench) -> None:
+    with pytest.raises(StageError, match="1 of 1 judgements are unparsable"):
+        chosen(bench, [judgement(0, "mute", 9, parsed=False)])
+
+
+def test_the_risk_averse_score_prefers_the_certain(bench: Bench) -> None:
+    rows = [judgement(0, "bold", 8, std=3.0), judgement(0, "safe", 7, std=0.5)]
+    assert chosen(bench, rows)[0]["response"] == "bold"
+    assert chosen(bench, rows, score="risk_averse", risk=1.0)[0]["response"] == "safe"
+
+
+def test_integer_scores_tie_and_the_seed_decides(bench: Bench) -> None:
+    rows = [judgement(p, text, 7.4, integer=7) for p in range(40) for text in ("a", "b")]
+    picked = Counter(row["response"] for row in chosen(bench, rows, score="integer", seed=1))
+    assert set(picked) == {"a", "b"}
+    again = Counter(row["response"] for row in chosen(bench, rows, score="integer", seed=1))
+    assert picked == again
+
+
+def test_a_length_tolerance_takes_the_shortest_of_the_near_best(bench: Bench) -> None:
+    rows = [judgement(0, "long best answer", 8.0), judgement(0, "short", 7.8), judgement(0, "x", 7.0)]
+    assert chosen(bench, rows)[0]["response"] == "long best answer"
+    assert chosen(bench, rows, length_tolerance=0.5)[0]["response"] == "short"
+
+
+@pytest.mark.parametrize(
+    ("pairs", "rejected"),
+    [
+        pytest.param("best_vs_worst", {"bad"}, id="worst"),
+        pytest.param("best_vs_random", {"bad", "fair"}, id="random"),
+    ],
+)
+def test_preference_pairs(bench: Bench, pairs: str, rejected: set[str]) -> None:
+    rows = [row | {"prompt_id": f"p{p}"} for p in range(20) for row in THREE]
+    selected = chosen(bench, rows, pairs=pairs)
+    assert {row["chosen"] for row in selected} == {"good"}
+    assert {row["rejected"] for row in selected} == rejected
+
+
+def test_an_ordered_pair_is_two_random_responses_in_order(bench: Bench) -> None:
+    rows = [row | {"prompt_id": f"p{p}"} for p in range(40) for row in THREE]
+    selected = chosen(bench, rows, pairs="ordered_pair")
+    assert {(row["chosen"], row["rejected"]) for row in selected} == {
+        ("good", "fair"),
+        ("good", "bad"),
+        ("fair", "bad"),
+    }
+    assert all(row["chosen_score"] > row["rejected_score"] for row in selected)
+
+
+def test_responses_that_are_alike_make_no_pair(bench: Bench) -> None:
+    rows = [judgement(0, "same", 7), judgement(0, "same", 7), *[row | {"prompt_id": "p1"} for row in THREE]]
+    assert len(chosen(bench, rows, pairs="best_vs_random")) == 1
+
+
+def test_the_union_keeps_the_seeds_and_the_earlier_rounds(bench: Bench) -> None:
+    seeds = bench.rows("pair", [{"source_id": "1", "prompt": "seed", "response": "answer"}])
+    second = bench.run(select, Select(round=2), judgements=bench.rows("judgement", THREE), previous=seeds)
+    third = bench.run(select, Select(round=3), judgements=bench.rows("judgement", THREE), previous=second)
+    rows = third.table().to_pylist()
+    assert [(row["round"], row["response"]) for row in rows] == [(1, "answer"), (2, "good"), (3, "good")]
+    assert len({row["id"] for row in rows}) == 3
+    assert rows[0]["prompt_id"] == row_id(seeds.ref, 0)
+
+
+def test_pairs_and_examples_do_not_join(bench: Bench) -> None:
+    seeds = bench.rows("pair", [{"source_id": "1", "prompt": "seed", "response": "answer"}])
+    with pytest.raises(ConfigError, match="pair rows; preference rows cannot join"):
+        chosen(bench, THREE, previous=seeds, pairs="best_vs_worst")
+
+
+# finetune
+
+
+@given(score=st.floats(0, 10))
+def test_a_human_score_becomes_a_distribution_with_its_mean(score: float) -> None:
+    probs = finetune.one_hot(score)
+    assert sum(probs) == pytest.approx(1)
+    assert sum(k * p for k, p in enumerate(probs)) == pytest.approx(score)
+    assert sum(p > 0 for p in probs) <= 2
+
+
+def test_stages_say_which_rows_they_want(bench: Bench) -> None:
+    from alma.sections import Finetune
+
+    rows = bench.rows("judgement", THREE)
+    with pytest.raises(AlmaError, match="holds judgement rows; wanted: pair or example"):
+        bench.run(finetune, Finetune(trainer="echo"), model=Model(bench.store, rows.manifest), rows=rows)
