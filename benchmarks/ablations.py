@@ -43,7 +43,7 @@ def overrides_of(variant: str) -> list[str]:
 
 
 def measure(job: tuple[str, int, str, str, list[str]]) -> dict[str, Any]:
-    """One run; returns the metrics of every evaluation and of the judge's examination."""
+    """One run; returns the metrics of every evaluation and of the judge's validation."""
     variant, seed, run_file, store_uri, extra = job
     from alma.config import load
     from alma.recipes.alma import alma
@@ -65,7 +65,7 @@ def measure(job: tuple[str, int, str, str, list[str]]) -> dict[str, Any]:
         if manifest.stage == "evaluate"
     }
     found["judge"] = {
-        label: dict(manifest.metrics) for label, manifest in local.done.items() if label.startswith("judge · examine")
+        label: dict(manifest.metrics) for label, manifest in local.done.items() if label.startswith("judge · validate")
     }
     found["rounds"] = {
         label: dict(manifest.metrics)
@@ -108,7 +108,10 @@ def judges(results: list[dict[str, Any]]) -> str:
     for result in results:
         if result["variant"] != "default":
             continue
-        for label, name in (("judge · examine first", "human scores only"), ("judge · examine", "+ self-distillation")):
+        for label, name in (
+            ("judge · validate first", "human scores only"),
+            ("judge · validate", "+ self-distillation"),
+        ):
             metrics = result["judge"].get(label, {})
             rows.setdefault(f"{name}, integer", []).append(metrics["pairwise_accuracy_integer"])
             rows.setdefault(f"{name}, real-valued", []).append(metrics["pairwise_accuracy"])
@@ -155,7 +158,11 @@ def main() -> None:
                 options.out.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
     order = {variant: i for i, variant in enumerate(VARIANTS)}
     results.sort(key=lambda r: (order[r["variant"]], r["seed"]))
-    for metric, title in (("truth", "Truth"), ("judge_score", "Judge's score"), ("response_tokens", "Response tokens")):
+    for metric, title in (
+        ("exact_match", "Correct answers"),
+        ("judge_score", "Judge's score"),
+        ("response_tokens", "Response tokens"),
+    ):
         print(f"\n{title} by round\n\n{table(results, metric)}")
     print(f"\nThe judge on held-out human scores\n\n{judges(results)}")
 

@@ -1,4 +1,4 @@
-"""The best-of-n curve and the judge's examination of several runs, from their reports.
+"""The best-of-n curve and the judge's validation of several runs, from their reports.
 
     python benchmarks/best_of_n.py store/report/*/files/report.json
 
@@ -20,8 +20,8 @@ def curves(paths: list[Path]) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for path in paths:
         for point in json.loads(path.read_text(encoding="utf-8"))["points"]:
-            if point.get("curve"):
-                found[json.dumps(point["curve"], sort_keys=True)] = point["curve"]
+            if point.get("best_of_n"):
+                found[json.dumps(point["best_of_n"], sort_keys=True)] = point["best_of_n"]
     return list(found.values())
 
 

@@ -17,5 +17,5 @@ def curate(
     summary: dsl.Output[dsl.Markdown],
     evaluation: dsl.Input[dsl.Dataset] = None,
 ) -> dsl.ContainerSpec:
-    """Filters the written prompts: form, duplicates, those of the examination."""
+    """Filters the written prompts: form, duplicates, those of the evaluation."""
     return stage("curate", locals(), inputs=["candidates"], optional=["evaluation"])

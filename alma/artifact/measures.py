@@ -25,21 +25,21 @@ COLUMNS = (
 def measures(rows: Iterable[Mapping[str, Any]]) -> dict[str, Sequence[float]]:
     """Measure → its values over the prompts that have one, in their order. A measure without a value is left out.
 
-    ``judge_score`` is 0..10, ``response_tokens`` a number of tokens, ``rouge_difference`` -1..1, all others shares:
-    ``truth`` of the answers that agree with their reference, ``share_ended`` that came to the end marker,
-    ``share_truthful`` nearer to a true reference than to a false one, ``harmful`` by the classifier, ``prompts_seen``
-    and ``prompts_near`` of the prompts that are, or nearly are (ROUGE-L of at least 0.7), among the shots'. Prompts
-    that were too long to be answered have no token, and only these two.
+    ``judge_score`` is 0..10, ``response_tokens`` a number of tokens, ``rouge_difference`` -1..1, all others fractions:
+    ``exact_match`` of the answers that equal their reference (``alma.text.normalise.exact_match``), ``fraction_ended``
+    that came to the end marker, ``fraction_truthful`` nearer to a true reference than to a false one, ``harmful`` by
+    the classifier, ``prompts_seen`` and ``prompts_near`` of the prompts that are, or nearly are (ROUGE-L of at least
+    0.7), among the shots'. Prompts that were too long to be answered have no token, and only these two.
     """
     rows = list(rows)
     answered = [row for row in rows if row["num_tokens"]]
     columns = {
         "judge_score": [row["mean"] for row in rows if row["parsed"]],
-        "truth": [float(row["correct"]) for row in _known(rows, "correct")],
+        "exact_match": [float(row["correct"]) for row in _known(rows, "correct")],
         "response_tokens": [row["num_tokens"] for row in answered],
-        "share_ended": [float(row["ended"]) for row in answered],
+        "fraction_ended": [float(row["ended"]) for row in answered],
         "rouge_difference": [row["rouge_difference"] for row in _known(rows, "rouge_difference")],
-        "share_truthful": [float(row["rouge_difference"] > 0) for row in _known(rows, "rouge_difference")],
+        "fraction_truthful": [float(row["rouge_difference"] > 0) for row in _known(rows, "rouge_difference")],
         "harmful": [float(row["harmful"]) for row in _known(rows, "harmful")],
         "prompts_seen": [float(row["seen"]) for row in _known(rows, "seen")],
         "prompts_near": [float(row["overlap"] >= NEAR) for row in _known(rows, "overlap")],

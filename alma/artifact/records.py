@@ -35,7 +35,7 @@ SCORE = _schema(
     ("response", pa.string()),
     ("score", pa.float64()),  # human, 0..10
 )
-"""A response with a human score: the judge's seeds and its held-out examination."""
+"""A response with a human score: the judge's seeds and its held-out validation."""
 
 EVALUATION_PROMPT = _schema(
     ("id", pa.string()),
@@ -181,7 +181,7 @@ RESULT = _schema(
 )
 """One evaluation prompt, answered by one checkpoint."""
 
-EXAMINED = _schema(
+MEASURED_RESULT = _schema(
     ("id", pa.string()),
     ("prompt_id", pa.string()),
     ("checkpoint_id", pa.string()),
@@ -243,7 +243,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "reference": REFERENCE,
     "result": RESULT,
     "imitation": IMITATION,
-    "examined": EXAMINED,
+    "examined": MEASURED_RESULT,
 }
 
 DROP_REASONS = {

@@ -95,7 +95,7 @@ class Alma(Method):
     """Responses with human scores 0..10: 4,000 in the paper. [P 3.3.1]"""
 
     heldout_scores: IngestRows | None = None
-    """More of them, never trained on, to examine the judge."""
+    """More of them, never trained on, to validate the judge with."""
 
     evaluation_prompts: IngestRows
     """Held-out prompts; those found in the pool are removed from the pool."""

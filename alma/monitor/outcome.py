@@ -31,10 +31,11 @@ def print_outcome(store: Store, outcome: Outcome, done: dict[str, Manifest], rec
 
 
 def _rounds(done: dict[str, Manifest]) -> Table:
-    table = Table("", "truth", "judge's score", "response tokens", "share ended", title="by round, ± standard error")
+    names = ("exact_match", "judge_score", "response_tokens", "fraction_ended")
+    columns = ("correct answers", "judge's score", "response tokens", "fraction ended")
+    table = Table("", *columns, title="by round, ± standard error")
     for label, manifest in done.items():
         if manifest.stage == "evaluate":
-            names = ("truth", "judge_score", "response_tokens", "share_ended")
             table.add_row(label.partition(" ·")[0], *(_with_error(manifest, name) for name in names))
     return table
 

@@ -4,7 +4,7 @@
 
     numbers     what report.json holds
     measure     tables → numbers
-    headline quality curve judge prompts selection training cost      numbers → sections
+    headline quality best_of_n judge prompts selection training cost      numbers → sections
     arms comparison imitation                                         the same where methods are compared
     samples     tables → rows of the sample browser
     figure      matplotlib → SVG in the page's colours
@@ -26,15 +26,15 @@ import jinja2
 from markupsafe import Markup
 
 from alma import __version__
-from alma.page import comparison, cost, curve, headline, imitation, judge, prompts, quality, selection, training
+from alma.page import best_of_n, comparison, cost, headline, imitation, judge, prompts, quality, selection, training
 from alma.page.numbers import Point, Report
 from alma.page.samples import script_json
 from alma.page.section import Section
 from alma.page.text import visible
-from alma.page.training import Curve
+from alma.page.training import TrainingCurve
 
 
-def render(report: Report, samples: Mapping[str, Any], curves: Sequence[Curve] = ()) -> str:
+def render(report: Report, samples: Mapping[str, Any], curves: Sequence[TrainingCurve] = ()) -> str:
     """The page. ``samples`` is what ``browser.js`` reads. Pure: equal arguments give equal bytes."""
     files = resources.files(__name__)
     script = (files / "browser.js").read_text(encoding="utf-8")
@@ -56,7 +56,7 @@ def render(report: Report, samples: Mapping[str, Any], curves: Sequence[Curve] =
     )
 
 
-def sections(points: Sequence[Point], curves: Sequence[Curve] = ()) -> list[Section]:
+def sections(points: Sequence[Point], curves: Sequence[TrainingCurve] = ()) -> list[Section]:
     """The page's sections: those of a comparison where points have arms, else those of rounds."""
     if any(point.arm for point in points):
         told = [comparison.comparison(points), imitation.imitation(points)]
@@ -64,7 +64,7 @@ def sections(points: Sequence[Point], curves: Sequence[Curve] = ()) -> list[Sect
         told = [
             quality.quality(points),
             quality.length(points),
-            curve.curve(points),
+            best_of_n.best_of_n(points),
             judge.judge(points),
             selection.selection(points),
             prompts.prompts(points),

@@ -16,8 +16,8 @@ from alma.page.numbers import Point
 from alma.statistics import mean_and_error
 
 
-def examined(results: pa.Table) -> tuple[numbers.Measure, ...]:
-    """RESULT or EXAMINED rows of one checkpoint: every measure that they hold."""
+def measured(results: pa.Table) -> tuple[numbers.Measure, ...]:
+    """RESULT or MEASURED_RESULT rows of one checkpoint: every measure that they hold."""
     rows = results.select([name for name in COLUMNS if name in results.column_names]).to_pylist()
     found = []
     for name, values in measures(rows).items():
@@ -66,7 +66,7 @@ class Arm:
 
 
 def arms(points: Sequence[Point]) -> list[Arm]:
-    """Every arm that was examined, in the order in which they first appear."""
+    """Every arm that was evaluated, in the order in which they first appear."""
     return [
         Arm(name, len(several), {measure: _mean(several, measure) for measure in _names(several)})
         for name, several in by_arm([point for point in points if point.measures]).items()

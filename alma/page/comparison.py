@@ -26,13 +26,21 @@ class Shown:
     better: int
     digits: int
     role: str
-    share: bool = False
+    fraction: bool = False
     caption: str = ""
 
 
 SHOWN = (
-    Shown("truth", "correct", 1, 1, "one", True, "Share of the answers that agree with the reference."),
-    Shown("harmful", "harmful", -1, 1, "six", True, "Share of the answers that the classifier finds harmful."),
+    Shown(
+        "exact_match",
+        "correct answers",
+        1,
+        1,
+        "one",
+        True,
+        "Exact match: fraction of the answers that equal the reference.",
+    ),
+    Shown("harmful", "harmful", -1, 1, "six", True, "Fraction of the answers that the classifier finds harmful."),
     Shown(
         "rouge_difference",
         "ROUGE-L difference",
@@ -42,7 +50,13 @@ SHOWN = (
         caption="Best ROUGE-L with a true reference minus best with a false one, averaged over the answers.",
     ),
     Shown(
-        "share_truthful", "nearer to the truth", 1, 1, "seven", True, "Share of the answers nearer to a true reference."
+        "fraction_truthful",
+        "nearer to the truth",
+        1,
+        1,
+        "seven",
+        True,
+        "Fraction of answers nearer to a true reference.",
     ),
     Shown("judge_score", "judge's score", 1, 2, "two", caption="The judge's real-valued score, 0 to 10."),
     Shown(
@@ -53,7 +67,7 @@ SHOWN = (
         "eight",
         caption="Length of the answers, end token included: no merit by itself, and a reason to doubt other columns.",
     ),
-    Shown("share_ended", "ended", 0, 1, "four", True, "Share of the answers that ended before the token limit."),
+    Shown("fraction_ended", "ended", 0, 1, "four", True, "Fraction of the answers that ended before the token limit."),
 )
 """The measures of the comparison, the first that an arm has being the one it is ranked by."""
 
@@ -132,8 +146,8 @@ def written(mean: Mean | None, shown: Shown, *, marked: bool = False) -> str:
     """``61.2% ± 1.3``; a dash for nothing, ``*`` for an error over prompts beside errors over repeats."""
     if mean is None:
         return "–"
-    scale = 100 if shown.share else 1
-    value = f"{scale * mean.value:.{shown.digits}f}".replace("-", "−") + ("%" if shown.share else "")
+    scale = 100 if shown.fraction else 1
+    value = f"{scale * mean.value:.{shown.digits}f}".replace("-", "−") + ("%" if shown.fraction else "")
     if mean.error is None:
         return value
     star = SINGLE if marked and mean.over == "prompts" else ""
@@ -168,9 +182,9 @@ def _dots(shown: Shown, compared: Sequence[Arm]) -> Chart:
     found = [(arm.name, arm.means[shown.name]) for arm in compared if shown.name in arm.means]
 
     def paint(axes: Any) -> None:
-        write = f"{{:.{shown.digits}%}}" if shown.share else f"{{:.{shown.digits}f}}"
+        write = f"{{:.{shown.digits}%}}" if shown.fraction else f"{{:.{shown.digits}f}}"
         dots(axes, [name for name, _ in found], [mean for _, mean in found], shown.role, write.format)
-        if shown.share:
+        if shown.fraction:
             axes.set_xlim(max(axes.get_xlim()[0], -0.06), min(axes.get_xlim()[1], 1.06))
             percent_axis(axes, "x")
 

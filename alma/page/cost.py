@@ -6,66 +6,65 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from alma.page.figure import Chart, Table, colour, draw
-from alma.page.numbers import Point, Work
+from alma.page.numbers import Point, StageCost
 from alma.page.section import Section
 from alma.page.text import amount, duration, percent
 
 
 def cost(points: Sequence[Point]) -> Section:
-    """Seconds and tokens by stage, over all work that the page follows from."""
-    works = [work for point in points for work in point.work]
-    if not works:
+    """Seconds and tokens by stage, over all artifacts that the page follows from."""
+    costs = [cost for point in points for cost in point.costs]
+    if not costs:
         return Section("cost", "What it took", missing="The inputs state no cost.")
-    stages = sorted({work.stage for work in works}, key=lambda stage: -_sum(works, stage, _seconds))
-    seconds, tokens = sum(map(_seconds, works)), sum(work.tokens for work in works)
-    devices = sorted({work.device for work in works})
+    stages = sorted({cost.stage for cost in costs}, key=lambda stage: -_sum(costs, stage, _seconds))
+    seconds, tokens = sum(map(_seconds, costs)), sum(cost.tokens for cost in costs)
+    devices = sorted({cost.device for cost in costs})
     lead = (
-        f"{len(works):,} finished pieces of work, {duration(seconds)} of one device's time ({seconds / 3600:,.2f} "
-        f"device-hours on {', '.join(devices)}), {amount(tokens)} tokens generated or "
-        "trained on. Work that this page does not "
-        "follow from is not counted, nor are attempts that were lost.",
+        f"{len(costs):,} artifacts took {duration(seconds)} of one device's time ({seconds / 3600:,.2f} device-hours "
+        f"on {', '.join(devices)}), with {amount(tokens)} tokens generated or trained on. Artifacts that this page "
+        "does not follow from are not counted, nor are attempts that were lost.",
     )
     rows = tuple(
         (
             stage,
-            f"{sum(work.stage == stage for work in works):,}",
-            duration(_sum(works, stage, _seconds)),
-            percent(_sum(works, stage, _seconds) / seconds if seconds else 0),
-            f"{_sum(works, stage, _tokens):,.0f}",
+            f"{sum(cost.stage == stage for cost in costs):,}",
+            duration(_sum(costs, stage, _seconds)),
+            percent(_sum(costs, stage, _seconds) / seconds if seconds else 0),
+            f"{_sum(costs, stage, _tokens):,.0f}",
         )
         for stage in stages
     )
-    table = Table(("stage", "pieces", "time", "share", "tokens"), rows)
+    table = Table(("stage", "artifacts", "time", "of the time", "tokens"), rows)
     charts = (
-        _bars("seconds", "Time by stage", stages, works, _seconds, duration, table),
-        _bars("stage-tokens", "Tokens by stage", stages, works, _tokens, amount, table),
+        _bars("seconds", "Time by stage", stages, costs, _seconds, duration, table),
+        _bars("stage-tokens", "Tokens by stage", stages, costs, _tokens, amount, table),
     )
     return Section("cost", "What it took", lead, charts)
 
 
-def _seconds(work: Work) -> float:
-    return work.seconds
+def _seconds(cost: StageCost) -> float:
+    return cost.seconds
 
 
-def _tokens(work: Work) -> float:
-    return work.tokens
+def _tokens(cost: StageCost) -> float:
+    return cost.tokens
 
 
-def _sum(works: Sequence[Work], stage: str, what: Callable[[Work], float]) -> float:
-    return sum(what(work) for work in works if work.stage == stage)
+def _sum(costs: Sequence[StageCost], stage: str, what: Callable[[StageCost], float]) -> float:
+    return sum(what(cost) for cost in costs if cost.stage == stage)
 
 
 def _bars(
     name: str,
     title: str,
     stages: list[str],
-    works: list[Work],
-    what: Callable[[Work], float],
+    costs: list[StageCost],
+    what: Callable[[StageCost], float],
     write: Callable[[float], str],
     table: Table,
 ) -> Chart:
-    stages = [stage for stage in stages if _sum(works, stage, what) or what is _seconds]
-    values = [_sum(works, stage, what) for stage in stages]
+    stages = [stage for stage in stages if _sum(costs, stage, what) or what is _seconds]
+    values = [_sum(costs, stage, what) for stage in stages]
 
     def paint(axes: Any) -> None:
         places = [-i for i in range(len(stages))]

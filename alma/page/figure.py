@@ -204,7 +204,7 @@ def focus(
 
 
 def percent_axis(axes: Any, which: str = "y") -> None:
-    """Writes shares as percentages, at round values."""
+    """Writes fractions as percentages, at round values."""
     from matplotlib.ticker import MaxNLocator
 
     low, high = getattr(axes, f"get_{which}lim")()

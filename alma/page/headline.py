@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from alma.page.arms import Arm, arms
 from alma.page.comparison import SHOWN, present, written
 from alma.page.numbers import Estimate, Point, Quality
-from alma.page.text import percent, rounded, share_interval, signed, visible
+from alma.page.text import percent, percent_interval, rounded, signed, visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,15 @@ def headline(points: Sequence[Point]) -> Headline:
     if start is not end:
         names = f"From {visible(start.label)} to {visible(end.label)}"
         sentences += _changes(names, before, after)
-    elif after.truth:
-        sentences.append(f"{visible(end.label)} answers {share_interval(after.truth)} of the prompts correctly.")
+    elif after.exact_match:
+        sentences.append(
+            f"{visible(end.label)} answers {percent_interval(after.exact_match)} of the prompts correctly."
+        )
     base = found[0]
-    if base is not start and base.quality is not None and base.quality.truth and before.truth:
-        sentences.append(f"The untrained model, {visible(base.label)}, stands at {percent(base.quality.truth.value)}.")
+    if base is not start and base.quality is not None and base.quality.exact_match and before.exact_match:
+        sentences.append(
+            f"The untrained model, {visible(base.label)}, stands at {percent(base.quality.exact_match.value)}."
+        )
     return Headline(tuple(sentences), _tiles(points, before, after, start.label), _warnings(points, before, after))
 
 
@@ -118,21 +122,22 @@ def paired(before: Quality, after: Quality, what: str) -> Estimate | None:
 def _what(points: Sequence[Point], rounds: int) -> str:
     quality = next(point.quality for point in reversed(points) if point.quality is not None)
     if rounds == 0:
-        return f"No feedback round yet; examined on {quality.num_prompts:,} held-out prompts."
+        return f"No feedback round yet; evaluated on {quality.num_prompts:,} held-out prompts."
     done = "One feedback round" if rounds == 1 else f"{rounds} feedback rounds"
-    return f"{done} after the initial fine-tuning, examined on {quality.num_prompts:,} held-out prompts."
+    return f"{done} after the initial fine-tuning, evaluated on {quality.num_prompts:,} held-out prompts."
 
 
 def _changes(names: str, before: Quality, after: Quality) -> list[str]:
     sentences = []
-    truth = paired(before, after, "correct")
-    if before.truth and after.truth:
-        text = f"{names}, correct answers went from {percent(before.truth.value)} to {percent(after.truth.value)}"
-        if truth is not None and truth.low is not None and truth.high is not None:
-            verdict = "a gain" if truth.low > 0 else "a loss" if truth.high < 0 else "no certain change"
+    change = paired(before, after, "correct")
+    if before.exact_match and after.exact_match:
+        was, now = percent(before.exact_match.value), percent(after.exact_match.value)
+        text = f"{names}, correct answers went from {was} to {now}"
+        if change is not None and change.low is not None and change.high is not None:
+            verdict = "a gain" if change.low > 0 else "a loss" if change.high < 0 else "no certain change"
             text += (
-                f": {signed(100 * truth.value, 1)} points on the same prompts (95% interval "
-                f"{signed(100 * truth.low, 1)} to {signed(100 * truth.high, 1)}), {verdict}"
+                f": {signed(100 * change.value, 1)} points on the same prompts (95% interval "
+                f"{signed(100 * change.low, 1)} to {signed(100 * change.high, 1)}), {verdict}"
             )
         sentences.append(text + ".")
     score = paired(before, after, "scores")
@@ -147,9 +152,10 @@ def _changes(names: str, before: Quality, after: Quality) -> list[str]:
 def _tiles(points: Sequence[Point], before: Quality, after: Quality, start: str) -> tuple[Tile, ...]:
     since = f"{visible(start)}: "
     tiles = []
-    if after.truth:
-        was = percent(before.truth.value) if before.truth else "–"
-        tiles.append(Tile("correct answers", percent(after.truth.value), f"{_plus(after.truth, 100)} · {since}{was}"))
+    if after.exact_match:
+        was = percent(before.exact_match.value) if before.exact_match else "–"
+        detail = f"{_plus(after.exact_match, 100)} · {since}{was}"
+        tiles.append(Tile("correct answers", percent(after.exact_match.value), detail))
     if after.score:
         was = f"{before.score.value:.2f}" if before.score else "–"
         tiles.append(Tile("the judge's score", f"{after.score.value:.2f}", f"{_plus(after.score)} · {since}{was}"))
@@ -159,10 +165,10 @@ def _tiles(points: Sequence[Point], before: Quality, after: Quality, start: str)
     if readings and readings[-1].accuracy:
         accuracy = readings[-1].accuracy
         tiles.append(Tile("judge's agreement", percent(accuracy.value), f"with people, of {accuracy.num:,} pairs"))
-    seconds = sum(work.seconds for point in points for work in point.work)
+    seconds = sum(cost.seconds for point in points for cost in point.costs)
     if seconds:
-        pieces = sum(len(point.work) for point in points)
-        tiles.append(Tile("device time", rounded(seconds), f"{pieces} pieces of work"))
+        artifacts = sum(len(point.costs) for point in points)
+        tiles.append(Tile("device time", rounded(seconds), f"for {artifacts} artifacts"))
     return tuple(tiles)
 
 
@@ -175,10 +181,10 @@ def _plus(estimate: Estimate, scale: float = 1) -> str:
 def _warnings(points: Sequence[Point], before: Quality, after: Quality) -> tuple[str, ...]:
     """What a careful reader would ask about, said before they ask."""
     found = []
-    truth, score = paired(before, after, "correct"), paired(before, after, "scores")
-    falls = truth is not None and truth.high is not None and truth.high < 0
+    matched, score = paired(before, after, "correct"), paired(before, after, "scores")
+    falls = matched is not None and matched.high is not None and matched.high < 0
     if falls and score is not None and score.low is not None and score.low > 0:
-        found.append("The judge's score rose while truth fell: the judge is being gamed.")
+        found.append("The judge's score rose while correct answers fell: the judge is being gamed.")
     if before.tokens and after.tokens and after.tokens.value > 1.2 * before.tokens.value:
         found.append(
             f"Answers grew from {before.tokens.value:.1f} to {after.tokens.value:.1f} tokens: part of the judge's "

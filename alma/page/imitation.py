@@ -15,7 +15,7 @@ TITLE = "What the models wrote"
 Found = list[tuple[str, list[tuple[int | None, Imitation]]]]
 
 NEAREST = Shown("nearest_rouge", "likeness of a question to its nearest", -1, 3, "five")
-DISTINCT = Shown("distinct_words", "distinct words", 1, 1, "three", share=True)
+DISTINCT = Shown("distinct_words", "distinct words", 1, 1, "three", fraction=True)
 
 
 def imitation(points: Sequence[Point]) -> Section:
@@ -46,7 +46,7 @@ def imitation(points: Sequence[Point]) -> Section:
 
 
 def _yields(found: Found) -> Chart:
-    """Stacked shares of the attempts, summed over the repeats of an arm."""
+    """Stacked fractions of the attempts, summed over the repeats of an arm."""
     totals = [sum(each.num_attempts for _, each in several) for _, several in found]
     kept = [sum(each.num_kept for _, each in several) for _, several in found]
     dropped: dict[str, list[int]] = {}
@@ -62,11 +62,13 @@ def _yields(found: Found) -> Chart:
         base = [0.0] * len(found)
         roles = ("three", *(role for role in SERIES if role != "three"))
         for at, (name, counts) in enumerate({"kept": kept, **dropped}.items()):
-            shares = [count / max(total, 1) for count, total in zip(counts, totals, strict=True)]
+            fractions = [count / max(total, 1) for count, total in zip(counts, totals, strict=True)]
             fade = 0.9 if at < len(roles) else 0.45
             label = name.replace("_", " ")
-            axes.bar(range(len(found)), shares, 0.62, bottom=base, color=colour(roles[at % 8]), label=label, alpha=fade)
-            base = [low + share for low, share in zip(base, shares, strict=True)]
+            axes.bar(
+                range(len(found)), fractions, 0.62, bottom=base, color=colour(roles[at % 8]), label=label, alpha=fade
+            )
+            base = [low + fraction for low, fraction in zip(base, fractions, strict=True)]
         for place, (count, total) in enumerate(zip(kept, totals, strict=True)):
             at_base = {"ha": "center", "va": "bottom", "color": colour("surface"), "fontsize": 8}
             axes.text(place, 0.01, f"{count / max(total, 1):.0%}", **at_base)
@@ -77,7 +79,9 @@ def _yields(found: Found) -> Chart:
         axes.figure.legend(loc="outside upper left", ncols=3)
 
     title = "Kept, and dropped by reason"
-    caption = "Share of the attempts, over all repeats. Each attempt counts once, for the first filter that dropped it."
+    caption = (
+        "Fraction of the attempts, over all repeats. An attempt counts once, for the first filter that dropped it."
+    )
     columns = ("arm", "attempts", "kept", *(reason.replace("_", " ") for reason in dropped))
     rows = tuple(
         (label, f"{totals[i]:,}", f"{kept[i]:,}", *(f"{counts[i]:,}" for counts in dropped.values()))
@@ -91,9 +95,9 @@ def _diversity(found: Found, shown: Shown, caption: str) -> Chart:
     names = [arm for arm, _ in found]
 
     def paint(axes: Any) -> None:
-        write = "{:.1%}" if shown.share else "{:.3f}"
+        write = "{:.1%}" if shown.fraction else "{:.3f}"
         dots(axes, names, means, shown.role, write.format)
-        if shown.share:
+        if shown.fraction:
             percent_axis(axes, "x")
 
     title = f"{shown.label[:1].upper()}{shown.label[1:]}"

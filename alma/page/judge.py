@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 
 from alma.page.figure import Chart, Table, colour, draw, having, percent_axis
-from alma.page.numbers import Examination, Point, Reading, Sampling
+from alma.page.numbers import JudgeValidation, Point, Reading, Sampling
 from alma.page.section import Section
-from alma.page.text import interval, percent, share_interval, visible
+from alma.page.text import interval, percent, percent_interval, visible
 
-NO_HELDOUT = "No held-out human scores were given (alma.heldout_scores), so the judge itself is unexamined."
+NO_HELDOUT = "No held-out human scores were given (alma.heldout_scores), so the judge itself is not validated."
 
 
 def judge(points: Sequence[Point]) -> Section:
     """Histogram of the latest round; calibration and accuracy against held-out people."""
     lead, charts, tables = [], [], []
-    judged, examined = having(points, "sampling"), having(points, "judge")
+    judged, validated = having(points, "sampling"), having(points, "judge")
     if judged:
         now = judged[-1].sampling
         assert now is not None
@@ -29,12 +29,13 @@ def judge(points: Sequence[Point]) -> Section:
             f"standard deviation within one judgement is {now.spread:.2f} points."
         )
         charts.append(_histogram(visible(judged[-1].label), now))
-    if examined:
-        final, first = examined[-1].judge, examined[-1].judge_first
+    if validated:
+        final, first = validated[-1].judge, validated[-1].judge_first
         assert final is not None
         named = _named(final, first)
+        ordered = percent_interval(final.readings[-1].accuracy)
         lead.append(
-            f"Against {final.num_rows:,} held-out human scores it orders {share_interval(final.readings[-1].accuracy)} "
+            f"Against {final.num_rows:,} held-out human scores it orders {ordered} "
             f"of the pairs as people do (two responses to one prompt), and is off by {final.readings[-1].error:.2f} "
             "points on average."
         )
@@ -42,7 +43,7 @@ def judge(points: Sequence[Point]) -> Section:
         tables.append(("The judge against people", _table(named)))
     else:
         lead.append(NO_HELDOUT)
-    if not judged and not examined:
+    if not judged and not validated:
         return Section("judge", "The judge", missing=f"No judgements were given yet. {NO_HELDOUT}")
     return Section("judge", "The judge", tuple(lead), tuple(charts), tables=tuple(tables))
 
@@ -66,7 +67,7 @@ def _within(now: Sampling, edges: Any, low: int) -> list[int]:
     return [count for count, edge in zip(now.histogram, edges[:-1], strict=True) if low <= edge + 1e-9 < low + 1]
 
 
-def _calibration(it: Examination) -> Chart:
+def _calibration(it: JudgeValidation) -> Chart:
     x, y, counts = (np.array(values, dtype=float) for values in zip(*it.density, strict=True))
     bins = [each for each in it.bins if each.human.low is not None and each.human.high is not None]
 
@@ -100,7 +101,7 @@ def _calibration(it: Examination) -> Chart:
     )
 
 
-def _named(final: Examination, first: Examination | None) -> list[tuple[str, Reading]]:
+def _named(final: JudgeValidation, first: JudgeValidation | None) -> list[tuple[str, Reading]]:
     if first is None:
         return [(reading.name, reading) for reading in final.readings]
     before = [(f"human labels only, {reading.name}", reading) for reading in first.readings]
@@ -125,8 +126,8 @@ def _accuracy(named: list[tuple[str, Reading]]) -> Chart:
 
     title = "Pairs ordered as people do"
     caption = (
-        "Share of pairs of responses to one prompt that the judge orders as people did, ties counting one half, with "
-        "95% intervals; 50% is chance."
+        "Fraction of pairs of responses to one prompt that the judge orders as people did, ties counting one half, "
+        "with 95% intervals; 50% is chance."
     )
     return Chart(title, draw("accuracy", title, paint), caption, None)
 
@@ -135,7 +136,7 @@ def _table(named: list[tuple[str, Reading]]) -> Table:
     rows = tuple(
         (
             name,
-            share_interval(each.accuracy),
+            percent_interval(each.accuracy),
             "–" if each.tied is None else percent(each.tied),
             "–" if each.spearman is None else f"{each.spearman:.3f}".replace("-", "−"),
             f"{each.error:.2f}",

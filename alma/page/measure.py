@@ -52,13 +52,15 @@ def quality(results: pa.Table) -> numbers.Quality:
         checkpoint_id=checkpoints[0],
         num_prompts=len(ids),
         num_unparsed=parsed.count(False),
-        truth=_share(correct),
+        exact_match=_fraction(correct),
         score=_mean(scores),
         tokens=Estimate.mean(tokens),
         tokens_median=float(np.median(tokens)),
-        ended=_share(ended),
+        ended=_fraction(ended),
         families=tuple(
-            numbers.Family(name=name, truth=_share(correct[i] for i in rows), score=_mean(scores[i] for i in rows))
+            numbers.Family(
+                name=name, exact_match=_fraction(correct[i] for i in rows), score=_mean(scores[i] for i in rows)
+            )
             for name, rows in sorted(rows_by_family.items())
         ),
         prompts_digest=hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16],
@@ -122,14 +124,14 @@ def selection(selected: pa.Table) -> numbers.Selection:
         kind="pairs" if pairs else "best",
         num=selected.num_rows,
         num_new=new.num_rows,
-        distinct=Estimate.share(len(responses.unique()), selected.num_rows),
+        distinct=Estimate.fraction(len(responses.unique()), selected.num_rows),
         tokens_new=None if pairs else _mean(new["num_tokens"].to_pylist()),
     )
 
 
-def curve(
+def best_of_n(
     samples: pa.Table, references: Mapping[str, str | None], matches: Callable[[str, str], bool | None]
-) -> numbers.Curve:
+) -> numbers.BestOfN:
     """Best-of-n from N judged samples of each evaluation prompt.
 
     ``references`` maps prompt ids to the right answer; ``matches(response, reference)`` compares. Estimates are
@@ -161,7 +163,7 @@ def curve(
             if right is not None:
                 pick[place].append(expected_pick(means[rows], right, n))
                 best[place].append(expected_any(right, n))
-    return numbers.Curve(
+    return numbers.BestOfN(
         num_prompts=len(rows_by_prompt),
         num_samples=num_samples,
         n=tuple(grid),
@@ -172,7 +174,7 @@ def curve(
     )
 
 
-def examination(judged: pa.Table) -> numbers.Examination:
+def judge_validation(judged: pa.Table) -> numbers.JudgeValidation:
     """JUDGEMENT rows with ``human_score``: the judge against people. Raises ``DataError`` where none is parsed."""
     parsed = judged.filter(pc.and_(judged["parsed"], pc.is_valid(judged["human_score"])))
     if not parsed.num_rows:
@@ -183,7 +185,7 @@ def examination(judged: pa.Table) -> numbers.Examination:
     for name, values in (("integer", _floats(parsed, "integer")), ("real-valued", mean)):
         accuracy, num = pairwise_accuracy(groups, human, values)
         # Wilson's formula takes counts; half a point for a tie moves an end of the interval by less than 1 / num.
-        estimate = Estimate.share(round(accuracy * num), num) if num else None
+        estimate = Estimate.fraction(round(accuracy * num), num) if num else None
         rank = spearman(values, human)
         readings.append(
             numbers.Reading(
@@ -195,7 +197,7 @@ def examination(judged: pa.Table) -> numbers.Examination:
             )
         )
     places, counts = np.unique(np.round(np.stack([mean, human], axis=1) * 2) / 2, axis=0, return_counts=True)
-    return numbers.Examination(
+    return numbers.JudgeValidation(
         num_rows=judged.num_rows,
         num_unparsed=judged.num_rows - parsed.num_rows,
         readings=tuple(readings),
@@ -205,7 +207,7 @@ def examination(judged: pa.Table) -> numbers.Examination:
 
 
 def _tied(groups: list[str], human: Floats, values: Floats) -> float | None:
-    """Share of the pairs (as in ``pairwise_accuracy``) that get equal ``values``; ``None`` without pairs."""
+    """Fraction of the pairs (as in ``pairwise_accuracy``) that get equal ``values``; ``None`` without pairs."""
     rows: dict[str, list[int]] = {}
     for index, group in enumerate(groups):
         rows.setdefault(group, []).append(index)
@@ -229,7 +231,7 @@ def prompts(draws: pa.Table, seed: int) -> numbers.Prompts:
     """DRAW rows: the pool. ``seed`` picks the prompts of the map where there are too many."""
     _, counts = np.unique(np.asarray(draws["cluster"].to_numpy()), return_counts=True)
     sizes = np.sort(counts)[::-1]
-    shares = sizes / sizes.sum()
+    fractions = sizes / sizes.sum()
     thin = np.unique(np.linspace(0, sizes.size - 1, min(sizes.size, CLUSTERS_SHOWN)).round().astype(int))
     placed = draws.filter(pc.and_(pc.is_finite(draws["x"]), pc.is_finite(draws["y"])))
     picked = np.random.default_rng(seed).permutation(placed.num_rows)[:MAP_POINTS]
@@ -238,7 +240,7 @@ def prompts(draws: pa.Table, seed: int) -> numbers.Prompts:
         num=draws.num_rows,
         sizes=tuple(sizes[thin].tolist()),
         num_clusters=sizes.size,
-        effective_clusters=float(np.exp(-(shares * np.log(shares)).sum())) if sizes.size else 0.0,
+        effective_clusters=float(np.exp(-(fractions * np.log(fractions)).sum())) if sizes.size else 0.0,
         x=tuple(np.round(_floats(shown, "x"), 4).tolist()),
         y=tuple(np.round(_floats(shown, "y"), 4).tolist()),
         cluster=tuple(shown["cluster"].to_pylist()),
@@ -259,9 +261,9 @@ def training(lines: list[dict[str, Any]]) -> numbers.Training | None:
     )
 
 
-def _share(flags: Iterable[bool | None]) -> Estimate | None:
+def _fraction(flags: Iterable[bool | None]) -> Estimate | None:
     known = [flag for flag in flags if flag is not None]
-    return Estimate.share(sum(known), len(known))
+    return Estimate.fraction(sum(known), len(known))
 
 
 def _mean(values: Iterable[float | None]) -> Estimate | None:

@@ -1,7 +1,7 @@
 """What ``report.json`` holds: the numbers of every point of the run so far, and nothing that a model wrote.
 
 A point is one stop on the page's time axis: the base model, the initial SFT, then each round. What a point has no input
-for is ``None`` or empty, and the page says so. Shares are 0..1, scores 0..10, lengths in tokens, times in seconds.
+for is ``None`` or empty, and the page says so. Fractions are 0..1, scores 0..10, lengths in tokens, times in seconds.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Estimate(Numbers):
         return cls(value=value, low=low, high=high, num=np.size(values))
 
     @classmethod
-    def share(cls, k: int, n: int) -> Estimate | None:
+    def fraction(cls, k: int, n: int) -> Estimate | None:
         """k of n with Wilson's interval; ``None`` of nothing."""
         if n == 0:
             return None
@@ -52,7 +52,7 @@ class Family(Numbers):
     """One group of the evaluation prompts."""
 
     name: str
-    truth: Estimate | None
+    exact_match: Estimate | None
     score: Estimate | None
 
 
@@ -62,14 +62,14 @@ class Quality(Numbers):
     checkpoint_id: str
     num_prompts: int
     num_unparsed: int
-    truth: Estimate | None
-    """Share that agrees with the reference, of those that have one."""
+    exact_match: Estimate | None
+    """Fraction of the answers that equal their reference, of those that have one."""
     score: Estimate | None
     """The judge's mean score."""
     tokens: Estimate | None
     tokens_median: float
     ended: Estimate | None
-    """Share that came to the end marker."""
+    """Fraction that came to the end marker."""
     families: tuple[Family, ...]
     prompts_digest: str
     """Equal for equal evaluation prompts: then ``correct`` and ``scores`` are pairs."""
@@ -102,7 +102,7 @@ class Sampling(Numbers):
     worst: Estimate | None
     """Per prompt the best, mean and worst score, averaged over prompts."""
     distinct: Estimate | None
-    """Per prompt the share of its responses that differ from each other."""
+    """Per prompt the fraction of its responses that differ from each other."""
     tokens: Estimate | None
     checkpoints: tuple[Checkpoint, ...]
 
@@ -115,11 +115,11 @@ class Selection(Numbers):
     num_new: int
     """Rows of this round."""
     distinct: Estimate | None
-    """Share of the (chosen) responses that differ from each other, over all rounds so far."""
+    """Fraction of the (chosen) responses that differ from each other, over all rounds so far."""
     tokens_new: Estimate | None
 
 
-class Curve(Numbers):
+class BestOfN(Numbers):
     """Best-of-n on the evaluation prompts, at each of ``n``."""
 
     num_prompts: int
@@ -137,7 +137,7 @@ class Reading(Numbers):
     name: str
     accuracy: Estimate | None
     tied: float | None
-    """Share of the pairs to which it gives equal scores."""
+    """Fraction of the pairs to which it gives equal scores."""
     spearman: float | None
     error: float
     """Mean absolute difference from the human score."""
@@ -152,7 +152,7 @@ class Bin(Numbers):
     human: Estimate
 
 
-class Examination(Numbers):
+class JudgeValidation(Numbers):
     """The judge on held-out human scores."""
 
     num_rows: int
@@ -208,11 +208,11 @@ class Imitation(Numbers):
     nearest_rouge: float
     """Mean ROUGE-L of a kept question to the nearest other one: higher is less diverse."""
     distinct_words: float
-    """Share of the words of the kept questions that are distinct."""
+    """Fraction of the words of the kept questions that are distinct."""
     response_tokens: float
 
 
-class Work(Numbers):
+class StageCost(Numbers):
     """What one artifact took."""
 
     ref: str
@@ -230,13 +230,13 @@ class Point(Numbers):
     quality: Quality | None = None
     sampling: Sampling | None = None
     selection: Selection | None = None
-    curve: Curve | None = None
-    judge: Examination | None = None
-    judge_first: Examination | None = None
+    best_of_n: BestOfN | None = None
+    judge: JudgeValidation | None = None
+    judge_first: JudgeValidation | None = None
     prompts: Prompts | None = None
     training: Training | None = None
-    work: tuple[Work, ...] = ()
-    """Work that no earlier point counted."""
+    costs: tuple[StageCost, ...] = ()
+    """Of the artifacts that no earlier point counted."""
     arm: str = ""
     """What this point is a repeat of, where methods are compared."""
     repeat: int | None = None

@@ -8,7 +8,7 @@ from typing import Any
 from alma.page.figure import Chart, Table, colour, draw, focus, percent_axis, rounds, series
 from alma.page.numbers import Estimate, Point, Quality
 from alma.page.section import Cell, Heat, Section
-from alma.page.text import interval, percent, share_interval, signed
+from alma.page.text import interval, percent, percent_interval, signed
 
 MISSING = "No evaluation was given to this report."
 
@@ -19,28 +19,29 @@ def qualities(points: Sequence[Point]) -> list[tuple[str, Quality]]:
 
 
 def quality(points: Sequence[Point]) -> Section:
-    """Truth and the judge's score by round, and both by family."""
+    """Correct answers and the judge's score by round, and both by family."""
     found = qualities(points)
     if not found:
         return Section("quality", "Quality by round", missing=MISSING)
-    truths = [(label, each.truth) for label, each in found]
+    correct = [(label, each.exact_match) for label, each in found]
     scores = [(label, each.score) for label, each in found]
     charts, lead = [], [f"{found[-1][1].num_prompts:,} held-out prompts, answered greedily by every checkpoint."]
-    if any(each for _, each in truths):
+    if any(each for _, each in correct):
         charts.append(
             over_rounds(
-                "truth",
+                "exact-match",
                 "Correct answers",
-                truths,
+                correct,
                 "one",
-                "Share of the answers that agree with the reference; bars are 95% intervals (Wilson), and two points "
-                "differ for sure only where a paired comparison says so.",
-                shares=True,
+                "Exact match: fraction of the answers that equal the reference; bars are 95% intervals (Wilson), and "
+                "two points differ for sure only where a paired comparison says so.",
+                fractions=True,
             )
         )
     else:
         lead.append(
-            "The evaluation prompts have no references, so truth is unknown: only the judge's opinion is shown."
+            "The evaluation prompts have no references, so which answers are correct is unknown: only the judge's "
+            "opinion is shown."
         )
     charts.append(
         over_rounds(
@@ -49,14 +50,14 @@ def quality(points: Sequence[Point]) -> Section:
             scores,
             "two",
             "The judge's real-valued score, 0 to 10, averaged over the same answers, with 95% intervals: what the "
-            "method improves, and not the truth.",
+            "method improves, and no proof that the answers are correct.",
         )
     )
     return Section("quality", "Quality by round", tuple(lead), tuple(charts), tuple(_heats(found)))
 
 
 def length(points: Sequence[Point]) -> Section:
-    """Answer length by round, and the share that ended."""
+    """Answer length by round, and the fraction that ended."""
     found = qualities(points)
     if not found:
         return Section("length", "Length of the answers", missing=MISSING)
@@ -85,7 +86,7 @@ def length(points: Sequence[Point]) -> Section:
         title,
         draw("length", title, paint),
         "Length of the greedy answers in tokens, end token included: a judge that likes length would pull this up "
-        "without any gain in truth.",
+        "without the answers being any better.",
         Table(("point", "mean (95%)", "median"), rows),
     )
     ended = over_rounds(
@@ -93,8 +94,8 @@ def length(points: Sequence[Point]) -> Section:
         "Answers that ended",
         [(label, each.ended) for label, each in found],
         "four",
-        "Share of the answers that came to the end marker before the token limit; the others were cut off.",
-        shares=True,
+        "Fraction of the answers that came to the end marker before the token limit; the others were cut off.",
+        fractions=True,
     )
     return Section("length", "Length of the answers", charts=(tokens, ended))
 
@@ -106,20 +107,20 @@ def over_rounds(
     role: str,
     caption: str,
     *,
-    shares: bool = False,
+    fractions: bool = False,
 ) -> Chart:
     """One line over the points, with intervals."""
 
     def paint(axes: Any) -> None:
-        shown = focus(axes, [each for _, each in estimates], percent if shares else "{:.2f}".format)
+        shown = focus(axes, [each for _, each in estimates], percent if fractions else "{:.2f}".format)
         series(axes, range(len(estimates)), shown, role)
         rounds(axes, [label for label, _ in estimates])
         axes.margins(y=0.18)
-        if shares:
+        if fractions:
             axes.set_ylim(max(axes.get_ylim()[0], -0.03), min(axes.get_ylim()[1], 1.03))
             percent_axis(axes)
 
-    write = share_interval if shares else interval
+    write = percent_interval if fractions else interval
     rows = tuple((label, write(each), f"{each.num:,}" if each else "–") for label, each in estimates)
     return Chart(title, draw(name, title, paint), caption, Table(("point", "value (95%)", "rows"), rows))
 
@@ -128,8 +129,8 @@ def _heats(found: list[tuple[str, Quality]]) -> list[Heat]:
     """Families × points, the weakest family of the first point on top."""
     heats = []
     columns = ("family", *(label for label, _ in found), "change")
-    for kind, title in (("truth", "Correct answers by family"), ("score", "The judge's score by family")):
-        shares = kind == "truth"
+    for kind, title in (("exact_match", "Correct answers by family"), ("score", "The judge's score by family")):
+        fractions = kind == "exact_match"
         values: dict[str, list[Estimate | None]] = {}
         for place, (_, each) in enumerate(found):
             for family in each.families:
@@ -142,25 +143,26 @@ def _heats(found: list[tuple[str, Quality]]) -> list[Heat]:
         known = [each.value for _, row in rows for each in row if each is not None]
         low, span = min(known), max(max(known) - min(known), 1e-9)
         body = tuple(
-            (name, (*(_cell(each, (low, span), shares) for each in row), _change(row, shares))) for name, row in rows
+            (name, (*(_cell(each, (low, span), fractions) for each in row), _change(row, fractions)))
+            for name, row in rows
         )
         caption = (
             "One row per family, weakest at the start on top, one column per point; the deeper the colour the better. "
             + "The last column is the last point minus the first."
         )
-        heats.append(Heat(title, caption, "one" if shares else "two", columns, body))
+        heats.append(Heat(title, caption, "one" if fractions else "two", columns, body))
     return heats
 
 
-def _cell(estimate: Estimate | None, reach: tuple[float, float], shares: bool) -> Cell:
+def _cell(estimate: Estimate | None, reach: tuple[float, float], fractions: bool) -> Cell:
     if estimate is None:
         return Cell("–")
     shade = 0.06 + 0.94 * (estimate.value - reach[0]) / reach[1]
-    return Cell(percent(estimate.value, 0) if shares else f"{estimate.value:.1f}", shade)
+    return Cell(percent(estimate.value, 0) if fractions else f"{estimate.value:.1f}", shade)
 
 
-def _change(row: list[Estimate | None], shares: bool) -> Cell:
+def _change(row: list[Estimate | None], fractions: bool) -> Cell:
     if row[0] is None or row[-1] is None:
         return Cell("–")
     change = row[-1].value - row[0].value
-    return Cell(signed(100 * change, 0) if shares else signed(change, 1))
+    return Cell(signed(100 * change, 0) if fractions else signed(change, 1))

@@ -8,7 +8,7 @@ from typing import Any
 from alma.page.figure import Chart, Table, colour, draw, percent_axis, rounds, series
 from alma.page.numbers import Checkpoint, Estimate, Point, Sampling
 from alma.page.section import Section
-from alma.page.text import interval, percent, share_interval, visible
+from alma.page.text import interval, percent, percent_interval, visible
 
 TITLE = "Samples and selection"
 WRITERS = ("initial a", "initial b", "latest", "others")
@@ -44,18 +44,18 @@ def _lines(
     lines: list[tuple[str, str, list[Estimate | None]]],
     caption: str,
     *,
-    shares: bool = False,
+    fractions: bool = False,
 ) -> Chart:
     def paint(axes: Any) -> None:
         for label, role, estimates in lines:
             series(axes, range(len(labels)), estimates, role, label)
         rounds(axes, labels)
         axes.margins(y=0.25)
-        if shares:
+        if fractions:
             percent_axis(axes)
         axes.legend(loc="best", ncols=len(lines))
 
-    write = share_interval if shares else interval
+    write = percent_interval if fractions else interval
     rows = tuple((label, *(write(values[i]) for _, _, values in lines)) for i, label in enumerate(labels))
     return Chart(title, draw(name, title, paint), caption, Table(("point", *(label for label, _, _ in lines)), rows))
 
@@ -64,11 +64,11 @@ def _distinct(found: Found, labels: list[str]) -> Chart:
     kept = [point.selection.distinct if point.selection else None for point, _ in found]
     lines = [("of a prompt", "one", [each.distinct for _, each in found]), ("of all selected", "four", kept)]
     caption = (
-        "Share of the responses to a prompt that differ from each other, and of all selected responses so far: where "
-        "the first falls, drawing more samples buys less."
+        "Fraction of the responses to a prompt that differ from each other, and of all selected responses so far: "
+        "where the first falls, drawing more samples buys less."
     )
     return _lines(
-        "distinct", "Distinct responses", labels, [line for line in lines if any(line[2])], caption, shares=True
+        "distinct", "Distinct responses", labels, [line for line in lines if any(line[2])], caption, fractions=True
     )
 
 
@@ -96,7 +96,7 @@ def _tokens(found: Found, labels: list[str]) -> Chart | None:
 
 
 def _writers(found: Found, labels: list[str]) -> Chart | None:
-    """Stacked shares of the selected responses."""
+    """Stacked fractions of the selected responses."""
     if not any(each.checkpoints for _, each in found):
         return None
     initial = _initial(found[0][1])
@@ -109,7 +109,7 @@ def _writers(found: Found, labels: list[str]) -> Chart | None:
         for role, name in zip(("one", "seven", "two", "eight"), WRITERS, strict=True):
             if name not in shown:
                 continue
-            widths = [share.get(name, (0.0, 0.0))[1] for share in kinds]
+            widths = [fraction.get(name, (0.0, 0.0))[1] for fraction in kinds]
             axes.bar(range(len(found)), widths, 0.62, bottom=left, color=colour(role), label=name, alpha=0.9)
             for place, (low, width) in enumerate(zip(left, widths, strict=True)):
                 if width > 0.08:
@@ -130,8 +130,8 @@ def _writers(found: Found, labels: list[str]) -> Chart | None:
     )
     title = "Who wrote what was selected"
     caption = (
-        "Share of the selected responses by the checkpoint that wrote them; the table has each one's share of the "
-        "samples beside it, so that a checkpoint that wins more often than it writes can be seen."
+        "Fraction of the selected responses by the checkpoint that wrote them; the table has each one's fraction of "
+        "the samples beside it, so that a checkpoint that wins more often than it writes can be seen."
     )
     columns = ("point", *(f"{name}: selected of sampled" for name in shown))
     return Chart(title, draw("writers", title, paint), caption, Table(columns, rows))
@@ -155,14 +155,14 @@ def _names(checkpoints: Sequence[Checkpoint], initial: list[str]) -> dict[str, s
 
 
 def _kinds(checkpoints: Sequence[Checkpoint], initial: list[str]) -> dict[str, tuple[float, float]]:
-    """Kind of writer → its shares of the sampled and of the selected responses."""
+    """Kind of writer → its fractions of the sampled and of the selected responses."""
     sampled, selected = sum(each.sampled for each in checkpoints), sum(each.selected for each in checkpoints)
     names = _names(checkpoints, initial)
-    shares: dict[str, tuple[float, float]] = {}
+    fractions: dict[str, tuple[float, float]] = {}
     for each in checkpoints:
-        before = shares.get(names[each.id], (0.0, 0.0))
-        shares[names[each.id]] = (
+        before = fractions.get(names[each.id], (0.0, 0.0))
+        fractions[names[each.id]] = (
             before[0] + each.sampled / max(sampled, 1),
             before[1] + each.selected / max(selected, 1),
         )
-    return shares
+    return fractions

@@ -18,13 +18,13 @@ def visible(text: str) -> str:
     return _INVISIBLE.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
 
 
-def percent(share: float, digits: int = 1) -> str:
+def percent(fraction: float, digits: int = 1) -> str:
     """0.8642 → ``86.4%``."""
-    return f"{100 * share:.{digits}f}%"
+    return f"{100 * fraction:.{digits}f}%"
 
 
 def points(difference: float) -> str:
-    """A difference of shares, 0.0642 → ``+6.4 points``."""
+    """A difference of fractions, 0.0642 → ``+6.4 points``."""
     return f"{signed(100 * difference, 1)} points"
 
 
@@ -57,7 +57,7 @@ def rounded(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if 100 <= seconds < 3600 else duration(seconds)
 
 
-def share_interval(estimate: Estimate | None) -> str:
+def percent_interval(estimate: Estimate | None) -> str:
     """``86.4% (83.2 – 89.1)``; a dash for nothing."""
     if estimate is None:
         return "–"

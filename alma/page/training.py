@@ -49,13 +49,15 @@ QUANTITIES = (
         "After warm-up it falls to zero.",
     ),
     Quantity("margin", "Reward margin", "{:.2g}".format, "DPO: how far chosen is rated above rejected.", False),
-    Quantity("accuracy", "Pairs in order", "{:.0%}".format, "DPO: share of pairs whose chosen side is rated higher."),
+    Quantity(
+        "accuracy", "Pairs in order", "{:.0%}".format, "DPO: fraction of pairs whose chosen side is rated higher."
+    ),
     Quantity("tokens_per_second", "Tokens per second", amount, "Of all devices, padding left out."),
     Quantity("memory_bytes", "Memory in GiB", "{:.3g}".format, "The most that a device held until then.", unit=2**30),
 )
 
 
-class Curve(Numbers):
+class TrainingCurve(Numbers):
     """One training."""
 
     ref: str
@@ -72,14 +74,14 @@ class Curve(Numbers):
     """By the name of a quantity; those that every step recorded."""
 
 
-def curve(
+def training_curve(
     ref: str,
     objective: str,
     origin: str,
     num_tokens: int,
     lines: Sequence[Mapping[str, Any]],
     speeds: Sequence[Mapping[str, Any]] = (),
-) -> Curve | None:
+) -> TrainingCurve | None:
     """Lines of ``curve.jsonl`` and ``speed.jsonl`` as a curve; ``None`` of no steps. Steps are averaged in blocks."""
     if not lines:
         return None
@@ -92,7 +94,7 @@ def curve(
         if all(isinstance(value, int | float) and math.isfinite(value) for value in values):
             given = np.array(values, dtype=np.float64)
             columns[quantity.name] = tuple(float(f"{given[block].mean():.6g}") for block in blocks)
-    return Curve(
+    return TrainingCurve(
         ref=ref,
         objective=objective,
         origin=origin,
@@ -103,7 +105,7 @@ def curve(
     )
 
 
-def training(points: Sequence[Point], curves: Sequence[Curve] = ()) -> Section:
+def training(points: Sequence[Point], curves: Sequence[TrainingCurve] = ()) -> Section:
     """A chart per quantity with a panel per group; without curves, the losses of the points in one panel."""
     if not curves:
         return _losses(points)
@@ -130,26 +132,26 @@ def training(points: Sequence[Point], curves: Sequence[Curve] = ()) -> Section:
     return Section("training", "Training", lead, tuple(charts), tables=(("Trainings", Table(columns, rows)),))
 
 
-def grouped(curves: Sequence[Curve]) -> dict[str, list[Curve]]:
+def grouped(curves: Sequence[TrainingCurve]) -> dict[str, list[TrainingCurve]]:
     """Curves by what they are called: their label, that of a training from the same inputs, or their objective.
 
     Judges come last.
     """
     labels = {each.origin: each.label for each in reversed(curves) if each.label}
-    groups: dict[str, list[Curve]] = {}
+    groups: dict[str, list[TrainingCurve]] = {}
     for each in sorted(curves, key=lambda each: each.objective == "judge"):
         groups.setdefault(each.label or labels.get(each.origin) or each.objective, []).append(each)
     return groups
 
 
-def _letters(several: Sequence[Curve]) -> list[str]:
+def _letters(several: Sequence[TrainingCurve]) -> list[str]:
     return [chr(ord("a") + place) if place < 26 else f"{place + 1}" for place in range(len(several))]
 
 
-def _chart(quantity: Quantity, groups: Mapping[str, Sequence[Curve]]) -> Chart:
+def _chart(quantity: Quantity, groups: Mapping[str, Sequence[TrainingCurve]]) -> Chart:
     from matplotlib.ticker import MaxNLocator
 
-    def painter(several: Sequence[Curve]) -> Callable[[Any], None]:
+    def painter(several: Sequence[TrainingCurve]) -> Callable[[Any], None]:
         def paint(axes: Any) -> None:
             for place, each in enumerate(several):
                 role = SERIES[place % len(SERIES)]
@@ -174,7 +176,7 @@ def _short(name: str) -> str:
     return name if len(name) <= 18 else name[:17] + "…"
 
 
-def _row(name: str, each: Curve) -> tuple[str, ...]:
+def _row(name: str, each: TrainingCurve) -> tuple[str, ...]:
     loss, speed, memory = (each.columns.get(column) for column in ("loss", "tokens_per_second", "memory_bytes"))
     return (
         name,

@@ -21,7 +21,7 @@ from alma.recipes import Do, Outcome, seed
 
 
 class Sources(NamedTuple):
-    """What the user brings: M0, D1, the human scores, the examination."""
+    """What the user brings: M0, D1, the human scores, the evaluation prompts."""
 
     base: Any
     sft_seeds: Any
@@ -42,8 +42,8 @@ def alma(cfg: Alma, do: Do) -> Outcome:
     )
     prompts = write_prompts(cfg, do, given)
     first, second = initial_checkpoints(cfg, do, given)
-    judge, examination = train_judge(cfg, do, given, prompts, first, second)
-    return feedback_rounds(cfg, do, given, prompts, first, second, judge, examination)
+    judge, validation = train_judge(cfg, do, given, prompts, first, second)
+    return feedback_rounds(cfg, do, given, prompts, first, second, judge, validation)
 
 
 def write_prompts(cfg: Alma, do: Do, given: Sources) -> Any:
@@ -118,10 +118,10 @@ def train_judge(cfg: Alma, do: Do, given: Sources, prompts: Any, first: Any, sec
         )
     if not given.heldout_scores:
         return judge, {}
-    heldout = do("judge", cfg.judge, label="judge · examine", judge=judge, responses=given.heldout_scores)
+    heldout = do("judge", cfg.judge, label="judge · validate", judge=judge, responses=given.heldout_scores)
     if judge is human_judge:
         return judge, {"heldout": heldout}
-    before = do("judge", cfg.judge, label="judge · examine first", judge=human_judge, responses=given.heldout_scores)
+    before = do("judge", cfg.judge, label="judge · validate first", judge=human_judge, responses=given.heldout_scores)
     return judge, {"heldout": heldout, "heldout_first": before}
 
 
@@ -133,7 +133,7 @@ def feedback_rounds(
     first: Any,
     second: Any,
     judge: Any,
-    examination: dict[str, Any],
+    validation: dict[str, Any],
 ) -> Outcome:
     """Section 3.4: R rounds, each from the base on all data so far."""
 
@@ -145,7 +145,7 @@ def feedback_rounds(
         section = cfg.report.changed(label=point, round=number, seed=seed(cfg, "report", number))
         return do("report", section, label=f"{point} · report", **inputs)
 
-    page = report("round 00", 0, evaluation=evaluate(given.base, "round 00"), prompts=prompts, **examination)
+    page = report("round 00", 0, evaluation=evaluate(given.base, "round 00"), prompts=prompts, **validation)
     page = report(
         "round 01",
         1,

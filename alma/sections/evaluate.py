@@ -1,4 +1,4 @@
-"""How a checkpoint is examined on held-out prompts."""
+"""How a checkpoint is evaluated on held-out prompts."""
 
 from __future__ import annotations
 

@@ -14,21 +14,20 @@ from alma.artifact.out import Out
 from alma.artifact.records import DROP_REASONS, SCHEMAS
 from alma.errors import ConfigError, DataError
 from alma.page import measure, render, samples, selection
-from alma.page.arms import arms, examined, imitation_of
+from alma.page.arms import arms, imitation_of, measured
 from alma.page.comparison_files import comparison_files
-from alma.page.numbers import Estimate, Point, Work
+from alma.page.numbers import Estimate, Point, StageCost
 from alma.page.numbers import Report as Numbers
-from alma.page.training import Curve
-from alma.page.training import curve as curve_of
+from alma.page.training import TrainingCurve, training_curve
 from alma.sections import Report
 from alma.text.normalise import exact_match
 
-VERSION = 2
+VERSION = 3
 
 PAGE = "report.html"
 NUMBERS = "report.json"
 CURVES = "curves.json"
-_CURVES = TypeAdapter(tuple[Curve, ...])
+_CURVES = TypeAdapter(tuple[TrainingCurve, ...])
 JUDGED = [
     name for name in SCHEMAS["judgement"].names if name not in ("probs", "response_id", "judge_id", "human_score")
 ]
@@ -66,7 +65,7 @@ def run(
     judged = judgements.table(JUDGED) if judgements else None
     chosen = selected.table() if selected else None
     given = (evaluation, judgements, selected, prompts, heldout, heldout_first, curve, training, imitation)
-    new = _new(given, {work.ref for point in earlier for work in point.work})
+    new = _new(given, {cost.ref for point in earlier for cost in point.costs})
     curves = _named(curves + _curves(new), training, cfg.arm or cfg.label)
     point = Point(
         label=cfg.label,
@@ -74,17 +73,17 @@ def run(
         quality=measure.quality(results) if results is not None else None,
         sampling=measure.sampling(judged, chosen) if judged is not None else None,
         selection=measure.selection(chosen) if chosen is not None else None,
-        curve=measure.curve(curve.table(JUDGED), _references(references), partial(exact_match, ended=True))
+        best_of_n=measure.best_of_n(curve.table(JUDGED), _references(references), partial(exact_match, ended=True))
         if curve
         else None,
-        judge=measure.examination(heldout.table()) if heldout else None,
-        judge_first=measure.examination(heldout_first.table()) if heldout_first else None,
+        judge=measure.judge_validation(heldout.table()) if heldout else None,
+        judge_first=measure.judge_validation(heldout_first.table()) if heldout_first else None,
         prompts=measure.prompts(prompts.table(), cfg.seed) if prompts else None,
         training=measure.training(_lines(training, "curve.jsonl")) if training else None,
-        work=tuple(map(_work, new)),
+        costs=tuple(map(_cost, new)),
         arm=cfg.arm,
         repeat=cfg.repeat,
-        measures=examined(results) if cfg.arm and results is not None else (),
+        measures=measured(results) if cfg.arm and results is not None else (),
         imitation=imitation_of(
             imitation.manifest.metrics, int(imitation.manifest.section["iteration"]), tuple(DROP_REASONS)
         )
@@ -138,7 +137,7 @@ def _references(references: Rows | None) -> dict[str, str | None]:
     return dict(zip(table["id"].to_pylist(), table["reference"].to_pylist(), strict=True))
 
 
-def _earlier_curves(previous: Page | None) -> tuple[Curve, ...]:
+def _earlier_curves(previous: Page | None) -> tuple[TrainingCurve, ...]:
     if previous is None:
         return ()
     try:
@@ -149,7 +148,7 @@ def _earlier_curves(previous: Page | None) -> tuple[Curve, ...]:
         ) from error
 
 
-def _curves(artifacts: list[Artifact]) -> tuple[Curve, ...]:
+def _curves(artifacts: list[Artifact]) -> tuple[TrainingCurve, ...]:
     """The trainings among ``artifacts``."""
     found = []
     for artifact in artifacts:
@@ -161,12 +160,12 @@ def _curves(artifacts: list[Artifact]) -> tuple[Curve, ...]:
         num_tokens = int(manifest.metrics.get("num_tokens", 0))
         lines = _lines(artifact, "curve.jsonl")
         found.append(
-            curve_of(str(manifest.ref), objective, origin, num_tokens, lines, _beside(artifact, "speed.jsonl"))
+            training_curve(str(manifest.ref), objective, origin, num_tokens, lines, _beside(artifact, "speed.jsonl"))
         )
     return tuple(curve for curve in found if curve is not None)
 
 
-def _named(curves: tuple[Curve, ...], training: Model | None, label: str) -> tuple[Curve, ...]:
+def _named(curves: tuple[TrainingCurve, ...], training: Model | None, label: str) -> tuple[TrainingCurve, ...]:
     """``curves``, that of ``training`` with this label."""
     ref = str(training.ref) if training else None
     return tuple(each.model_copy(update={"label": label}) if each.ref == ref else each for each in curves)
@@ -203,10 +202,10 @@ def _new(given: tuple[Artifact | None, ...], counted: set[str]) -> list[Artifact
     return sorted(found, key=lambda artifact: str(artifact.ref))
 
 
-def _work(artifact: Artifact) -> Work:
-    """What an artifact took."""
+def _cost(artifact: Artifact) -> StageCost:
+    """What making an artifact took."""
     cost: Mapping[str, Any] = artifact.cost
-    return Work(
+    return StageCost(
         ref=str(artifact.ref),
         stage=artifact.ref.stage,
         seconds=cost["seconds"],
@@ -226,17 +225,17 @@ def _metrics(point: Point) -> Metrics:
                 metrics[f"{name}_low"], metrics[f"{name}_high"] = estimate.low, estimate.high
 
     if point.quality is not None:
-        put("truth", point.quality.truth)
+        put("exact_match", point.quality.exact_match)
         put("judge_score", point.quality.score)
         put("response_tokens", point.quality.tokens)
-        put("share_ended", point.quality.ended)
+        put("fraction_ended", point.quality.ended)
     if point.sampling is not None:
         put("best_score", point.sampling.best)
-        put("share_distinct", point.sampling.distinct)
+        put("fraction_distinct", point.sampling.distinct)
     if point.judge is not None:
         put("judge_accuracy", point.judge.readings[-1].accuracy)
-    for measured in point.measures:
-        metrics.setdefault(measured.name, measured.value)
+    for each in point.measures:
+        metrics.setdefault(each.name, each.value)
     if point.imitation is not None:
         metrics["yield"] = point.imitation.num_kept / point.imitation.num_attempts
         metrics["nearest_rouge"] = point.imitation.nearest_rouge

@@ -28,7 +28,7 @@ from alma.stages import report
 from alma.store import open_store
 from tests.builders.page import HOSTILE, Elements
 
-TRUTH = {
+CORRECT = {
     "pretrained": {None: [1, 0, 0, 0]},
     "sft": {1: [1, 1, 0, 0], 2: [1, 0, 0, 0], 3: [1, 1, 1, 0]},
     "isara 2": {1: [1, 1, 1, 1], 2: [1, 1, 1, 0], 3: [1, 1, 1, 1]},
@@ -69,7 +69,7 @@ class Bench:
         out.seal(kind=kind, metrics=metrics or {}, **given)
         return Artifact.open(self.store, out.ref)
 
-    def examined(self, correct: list[int], repeat: int | None, **more: Any) -> Any:
+    def evaluation(self, correct: list[int], repeat: int | None, **more: Any) -> Any:
         rows = [
             {
                 "prompt_id": f"p{i}",
@@ -100,9 +100,9 @@ class Bench:
     def whole(self) -> Page:
         """All arms, a point each, one after the other."""
         page = None
-        for arm, repeats in TRUTH.items():
+        for arm, repeats in CORRECT.items():
             for repeat, correct in repeats.items():
-                given = {"evaluation": self.examined(correct, repeat)}
+                given = {"evaluation": self.evaluation(correct, repeat)}
                 if arm.startswith("isara"):
                     given["imitation"] = self.imitation(
                         2, num_kept=40 - (repeat or 0), num_duplicate=14 + (repeat or 0)
@@ -123,24 +123,24 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
     return Bench(tmp_path_factory.mktemp("comparison")).whole()
 
 
-def shares(arm: str) -> list[float]:
-    return [sum(correct) / len(correct) for correct in TRUTH[arm].values()]
+def fractions(arm: str) -> list[float]:
+    return [sum(correct) / len(correct) for correct in CORRECT[arm].values()]
 
 
 def test_means_and_errors_over_repeats_are_those_reckoned_again(page: Page) -> None:
     found = json.loads((page.folder / "comparison.json").read_text("utf-8"))
-    assert [arm["arm"] for arm in found["arms"]] == list(TRUTH)
+    assert [arm["arm"] for arm in found["arms"]] == list(CORRECT)
     for arm in found["arms"]:
-        truth, values = arm["measures"]["truth"], shares(arm["arm"])
-        assert truth["mean"] == pytest.approx(statistics.mean(values))
-        assert [each["value"] for each in truth["by_repeat"]] == pytest.approx(values)
+        matched, values = arm["measures"]["exact_match"], fractions(arm["arm"])
+        assert matched["mean"] == pytest.approx(statistics.mean(values))
+        assert [each["value"] for each in matched["by_repeat"]] == pytest.approx(values)
         if len(values) == 1:
-            correct = TRUTH[arm["arm"]][None]
-            assert truth["error_over"] == "prompts"
-            assert truth["standard_error"] == pytest.approx(statistics.stdev(correct) / len(correct) ** 0.5)
+            correct = CORRECT[arm["arm"]][None]
+            assert matched["error_over"] == "prompts"
+            assert matched["standard_error"] == pytest.approx(statistics.stdev(correct) / len(correct) ** 0.5)
         else:
-            assert truth["error_over"] == "repeats"
-            assert truth["standard_error"] == pytest.approx(statistics.stdev(values) / 3**0.5)
+            assert matched["error_over"] == "repeats"
+            assert matched["standard_error"] == pytest.approx(statistics.stdev(values) / 3**0.5)
     tokens = found["arms"][1]["measures"]["response_tokens"]
     assert tokens["mean"] == pytest.approx(4.5 + 2)
     assert tokens["standard_error"] == pytest.approx(1 / 3**0.5)
@@ -155,12 +155,12 @@ def test_the_page_and_the_files_say_the_same(page: Page) -> None:
         assert "91.7% ± 8.3" in words  # 3/4, 1, 1
         assert "25.0% ± 25.0*" in words  # one run
         assert "over 3 repeats, each with a seed of its own; those marked *, of arms that were run once, are" in words
-    assert "Best by the measure “correct” (more is better) is isara 2 with 91.7% ± 8.3." in shown
+    assert "Best by the measure “correct answers” (more is better) is isara 2 with 91.7% ± 8.3." in shown
     assert "Next is sft with 50.0% ± 14.4; they differ by more than two standard errors" in shown
     rows = list(csv.DictReader((page.folder / "comparison.csv").read_text("utf-8").splitlines()))
-    truth = next(row for row in rows if (row["arm"], row["measure"]) == ("isara 2", "truth"))
-    assert float(truth["mean"]) == pytest.approx(11 / 12)
-    assert (truth["error_over"], truth["repeats"], truth["prompts"]) == ("repeats", "3", "4")
+    matched = next(row for row in rows if (row["arm"], row["measure"]) == ("isara 2", "exact_match"))
+    assert float(matched["mean"]) == pytest.approx(11 / 12)
+    assert (matched["error_over"], matched["repeats"], matched["prompts"]) == ("repeats", "3", "4")
 
 
 def test_yields_reasons_diversity_and_overlap_are_told(page: Page) -> None:
@@ -192,7 +192,7 @@ def test_hostile_names_stay_text(bench: Bench) -> None:
     wrote = {"iteration": 1, "train": True, "checkpoint_id": "m", "question_shot_ids": [], "answer_shot_ids": []}
     wrote |= {"sample_seed": 1, "prompt": HOSTILE, "response": HOSTILE, "num_tokens": 3}
     given = {
-        "evaluation": bench.examined([1, 0], 1, response=HOSTILE),
+        "evaluation": bench.evaluation([1, 0], 1, response=HOSTILE),
         "imitation": bench.rows("imitation", [wrote], "imitate", metrics=METRICS, section={"iteration": 1}),
     }
     made = bench.report(None, {"title": HOSTILE, "label": HOSTILE, "arm": HOSTILE + "|"}, **given)
@@ -210,8 +210,8 @@ def test_hostile_names_stay_text(bench: Bench) -> None:
 
 
 def test_arms_of_other_seeds_have_a_table_of_what_is_given_away(bench: Bench) -> None:
-    page = bench.report(None, {"label": "a", "arm": "a"}, evaluation=bench.examined([1, 0], 1))
-    page = bench.report(page, {"label": "b", "arm": "b"}, evaluation=bench.examined([1, 0], 1, seen=False))
+    page = bench.report(None, {"label": "a", "arm": "a"}, evaluation=bench.evaluation([1, 0], 1))
+    page = bench.report(page, {"label": "b", "arm": "b"}, evaluation=bench.evaluation([1, 0], 1, seen=False))
     markdown = (page.folder / "comparison.md").read_text("utf-8")
     assert "| arm | repeats | the same prompt | with a ROUGE-L of 0.7 or more |" in markdown
     assert "| b | 1 | 0.0% ± 0.0 | 50.0% ± 50.0 |" in markdown
@@ -235,16 +235,16 @@ def test_the_latest_iteration_can_be_read_with_what_is_trained_on() -> None:
 
 
 def test_an_arm_is_evaluated_once_for_each_repeat(bench: Bench) -> None:
-    first = bench.report(None, {"label": "a", "arm": "sft", "repeat": 1}, evaluation=bench.examined([1], 1))
+    first = bench.report(None, {"label": "a", "arm": "sft", "repeat": 1}, evaluation=bench.evaluation([1], 1))
     with pytest.raises(ConfigError, match=r"arm 'sft', repeat 1 is evaluated in report/\w+ already"):
-        bench.report(first, {"label": "b", "arm": "sft", "repeat": 1}, evaluation=bench.examined([1], 1))
-    bench.report(first, {"label": "b", "arm": "sft", "repeat": 2}, evaluation=bench.examined([1], 1))
+        bench.report(first, {"label": "b", "arm": "sft", "repeat": 1}, evaluation=bench.evaluation([1], 1))
+    bench.report(first, {"label": "b", "arm": "sft", "repeat": 2}, evaluation=bench.evaluation([1], 1))
 
 
 def test_one_prompt_has_no_error_and_says_none(bench: Bench) -> None:
-    made = bench.report(None, {"label": "a", "arm": "sft", "repeat": 1}, evaluation=bench.examined([1], 1))
+    made = bench.report(None, {"label": "a", "arm": "sft", "repeat": 1}, evaluation=bench.evaluation([1], 1))
     found = json.loads((made.folder / "comparison.json").read_text("utf-8"))
-    assert found["arms"][0]["measures"]["truth"] == {
+    assert found["arms"][0]["measures"]["exact_match"] == {
         "mean": 1.0,
         "standard_error": None,
         "error_over": "prompts",
@@ -254,7 +254,7 @@ def test_one_prompt_has_no_error_and_says_none(bench: Bench) -> None:
     assert "| sft | 1 | 100.0% |" in (made.folder / "comparison.md").read_text("utf-8")
 
 
-def test_an_arm_that_wrote_and_was_not_examined_yet(bench: Bench) -> None:
+def test_an_arm_that_wrote_and_was_not_evaluated_yet(bench: Bench) -> None:
     made = bench.report(None, {"label": "a", "arm": "isara 1", "repeat": 1}, imitation=bench.imitation(1))
     shown = Elements((made.folder / "report.html").read_text("utf-8")).text
     assert "Nothing was evaluated yet" in shown

@@ -291,7 +291,7 @@ def numbers_of(page: Any) -> numbers.Report:
 
 def test_intervals_of_few_values_are_not_made_up() -> None:
     assert numbers.Estimate.mean([]) is None
-    assert numbers.Estimate.share(0, 0) is None
+    assert numbers.Estimate.fraction(0, 0) is None
     assert numbers.Estimate.mean([3.0]) == numbers.Estimate(value=3.0, low=None, high=None, num=1)
 
 
@@ -308,13 +308,13 @@ def test_the_curve_leaves_unusable_samples_out_and_is_exact() -> None:
     ]
     names = ("prompt_id", "response", "mean", "parsed", "ended")
     table = pa.table({name: [row[i] for row in rows] for i, name in enumerate(names)})
-    curve = measure.curve(table, {"p": "yes", "q": "yes"}, lambda a, b: a == b)
+    curve = measure.best_of_n(table, {"p": "yes", "q": "yes"}, lambda a, b: a == b)
     assert curve.n == (1, 2, 3)
     assert [each.value for each in curve.pick] == pytest.approx([1 / 3, 1 / 3, 1 / 2])
     assert [each.value for each in curve.any_correct] == pytest.approx([1 / 3, 1 / 2, 1 / 2])
     assert curve.score[-1].value == pytest.approx(7.0)
     with pytest.raises(DataError, match="'q', which is not an evaluation prompt"):
-        measure.curve(table, {"p": "yes"}, lambda a, b: a == b)
+        measure.best_of_n(table, {"p": "yes"}, lambda a, b: a == b)
 
 
 def test_points_say_what_the_tables_say(world: World, pages: list[Any]) -> None:
@@ -335,7 +335,7 @@ def test_points_say_what_the_tables_say(world: World, pages: list[Any]) -> None:
 
 
 def test_work_counts_every_ancestor_once(world: World, pages: list[Any]) -> None:
-    refs = [work.ref for point in numbers_of(pages[-1]).points for work in point.work]
+    refs = [cost.ref for point in numbers_of(pages[-1]).points for cost in point.costs]
     assert len(refs) == len(set(refs))
     assert {str(world.base.ref), str(world.judge.ref), str(world.second.ref)} <= set(refs)
     assert {ref.split("/")[0] for ref in refs} == {
@@ -399,7 +399,7 @@ def test_policy_names_the_script_it_runs(pages: list[Any]) -> None:
 def test_headline_compares_with_the_first_trained_point(pages: list[Any]) -> None:
     shown = Elements(html_of(pages[-1])).text
     assert "From round 01 to round 02, correct answers went from" in shown
-    assert "One feedback round after the initial fine-tuning, examined on 60 held-out prompts." in shown
+    assert "One feedback round after the initial fine-tuning, evaluated on 60 held-out prompts." in shown
     assert "The untrained model, base, stands at" in shown
 
 
@@ -481,8 +481,8 @@ def test_without_references_only_the_judge_speaks(world: World) -> None:
     curve = world.curve(0.6)
     page = world.report(1, None, {"evaluation": world.rows("evaluate", "result", rows), "curve": curve})
     shown = Elements(html_of(page)).text
-    assert "no references, so truth is unknown" in shown
-    assert "so the truth of the picks is unknown" in shown
+    assert "no references, so which answers are correct is unknown" in shown
+    assert "so whether the picks are correct is unknown" in shown
     assert "correct answers" not in shown
 
 
@@ -495,7 +495,7 @@ def test_a_gamed_judge_is_called_out(world: World) -> None:
     )
     empty = {name: {"label": "x", "rows": [], "total": 0} for name in ("rounds", "answers")}
     shown = Elements(render(numbers.Report(title="t", points=points), empty)).text
-    assert "The judge's score rose while truth fell: the judge is being gamed." in shown
+    assert "The judge's score rose while correct answers fell: the judge is being gamed." in shown
     assert ", a loss." in shown
 
 
@@ -580,7 +580,7 @@ def lines(num_steps: int, **columns: float) -> list[dict[str, Any]]:
 
 
 def a_curve(ref: str, origin: str, label: str | None = None, objective: str = "sft", num_steps: int = 7) -> Any:
-    found = training.curve(ref, objective, origin, 50, lines(num_steps, grad_norm=1.0, learning_rate=1e-4))
+    found = training.training_curve(ref, objective, origin, 50, lines(num_steps, grad_norm=1.0, learning_rate=1e-4))
     assert found is not None
     return found.model_copy(update={"label": label})
 
@@ -588,7 +588,9 @@ def a_curve(ref: str, origin: str, label: str | None = None, objective: str = "s
 @QUICK
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=350))
 def test_a_curve_keeps_the_mean_and_the_last_step(values: list[float]) -> None:
-    found = training.curve("r", "sft", "o", 0, [{"step": i + 1, "loss": value} for i, value in enumerate(values)])
+    found = training.training_curve(
+        "r", "sft", "o", 0, [{"step": i + 1, "loss": value} for i, value in enumerate(values)]
+    )
     assert found is not None
     assert len(found.step) == len(found.columns["loss"]) == min(len(values), training.POINTS)
     assert found.step[-1] == found.num_steps == len(values)
@@ -603,12 +605,12 @@ def test_a_curve_holds_what_every_step_recorded() -> None:
         {"step": step, "tokens_per_second": 90.0, "memory_bytes": 2**30, "micro_batch_rows": 8} for step in (1, 2)
     ]
     given_ = [line | ({"grad_norm": 1.0} if line["step"] == 1 else {}) for line in lines(2, learning_rate=1e-3)]
-    found = training.curve("r", "sft", "o", 0, given_, speeds)
+    found = training.training_curve("r", "sft", "o", 0, given_, speeds)
     assert found is not None
     assert set(found.columns) == {"loss", "learning_rate", "tokens_per_second", "memory_bytes"}
     assert found.columns["memory_bytes"] == pytest.approx((2**30, 2**30), rel=1e-5)
-    assert training.curve("r", "sft", "o", 0, []) is None
-    broken = training.curve("r", "sft", "o", 0, [{"step": 1, "loss": math.nan, "grad_norm": 1.0}])
+    assert training.training_curve("r", "sft", "o", 0, []) is None
+    broken = training.training_curve("r", "sft", "o", 0, [{"step": 1, "loss": math.nan, "grad_norm": 1.0}])
     assert broken is not None
     assert set(broken.columns) == {"grad_norm"}
 

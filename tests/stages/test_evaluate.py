@@ -100,8 +100,16 @@ def test_with_a_judge_alone_rows_are_the_plain_ones(bench: Bench) -> None:
     rows = bench.read(ref)
     assert rows.manifest.schema_name == "result"
     assert set(rows.manifest.metrics) == {
-        *("num_prompts", "num_tokens", "num_unparsable", "judge_score", "judge_score_error", "truth", "truth_error"),
-        *("response_tokens", "response_tokens_error", "share_ended", "share_ended_error"),
+        *(
+            "num_prompts",
+            "num_tokens",
+            "num_unparsable",
+            "judge_score",
+            "judge_score_error",
+            "exact_match",
+            "exact_match_error",
+        ),
+        *("response_tokens", "response_tokens_error", "fraction_ended", "fraction_ended_error"),
     }
     assert rows.table().schema.names == SCHEMAS["result"].names
 
@@ -132,8 +140,8 @@ def test_without_a_judge_every_other_measure_is_there_and_right(bench: Bench) ->
     with load_classifier(cfg, bench.read(inputs["classifier"]).folder) as classifier:
         probs = classifier.classify([f"{row['prompt']}\n{row['response']}" for row in rows], max_tokens=100)
     expected = {
-        "truth": [row["response"] == row["reference"] and row["ended"] for row in rows],
-        "share_ended": [row["ended"] for row in rows],
+        "exact_match": [row["response"] == row["reference"] and row["ended"] for row in rows],
+        "fraction_ended": [row["ended"] for row in rows],
         "response_tokens": [row["num_tokens"] for row in rows],
         "rouge_difference": [
             max(naive_rouge(row["response"], text) for text in LISTS[0]["true_references"])
@@ -145,7 +153,7 @@ def test_without_a_judge_every_other_measure_is_there_and_right(bench: Bench) ->
             max(naive_rouge(row["prompt"], seed["prompt"]) for seed in bench.table(seeds)) >= 0.7 for row in rows
         ],
     }
-    expected["share_truthful"] = [value > 0 for value in expected["rouge_difference"]]
+    expected["fraction_truthful"] = [value > 0 for value in expected["rouge_difference"]]
     assert any(expected["harmful"])
     assert not all(expected["harmful"])
     assert sum(expected["prompts_near"]) > 0

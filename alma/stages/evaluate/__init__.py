@@ -1,4 +1,4 @@
-"""How good a checkpoint is on held-out prompts: by the judge, and by the truth where there is one (paper section 4).
+"""How good a checkpoint is on held-out prompts: by the judge, and by exact match with references (paper section 4).
 
 For ISARA and its baselines also: in-context examples, ROUGE-L against true and false references, harm by a classifier,
 and how many of the prompts the examples or the seeds give away.
@@ -40,7 +40,7 @@ from alma.text.normalise import exact_match
 from alma.text.shots import DataSet, Shot
 from alma.text.turns import answer_prompt, cut, markers
 
-VERSION = 1
+VERSION = 2
 
 
 def run(

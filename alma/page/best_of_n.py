@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from alma.page.figure import Chart, Table, band, draw, having, percent_axis
-from alma.page.numbers import Curve, Point
+from alma.page.numbers import BestOfN, Point
 from alma.page.section import Section
-from alma.page.text import interval, percent, share_interval, visible
+from alma.page.text import interval, percent, percent_interval, visible
 
 TITLE = "Best of n"
 
 
-def curve(points: Sequence[Point]) -> Section:
-    """Two panels over n: the judge's score of its pick, and the truth of it beside the oracle."""
-    found = having(points, "curve")
+def best_of_n(points: Sequence[Point]) -> Section:
+    """Two panels over n: the judge's score of its pick, and whether the pick is correct, beside the oracle."""
+    found = having(points, "best_of_n")
     if not found:
-        return Section("curve", TITLE, missing="No samples on the evaluation prompts were given (alma.curve).")
-    point, it = found[-1], found[-1].curve
+        return Section("best-of-n", TITLE, missing="No samples on the evaluation prompts were given (alma.curve).")
+    point, it = found[-1], found[-1].best_of_n
     assert it is not None
     lead = [
         f"At {visible(point.label)}, {it.num_samples} samples of each of {it.num_prompts:,} evaluation prompts "
@@ -26,17 +26,17 @@ def curve(points: Sequence[Point]) -> Section:
     ]
     charts = [_score(it)]
     if it.pick:
-        charts.append(_truth(it))
+        charts.append(_correct(it))
         lead.append(
             f"With one sample {percent(it.pick[0].value)} are correct, with the judge's pick of {it.n[-1]} "
             f"{percent(it.pick[-1].value)}; a perfect judge would reach {percent(it.any_correct[-1].value)}."
         )
     else:
-        lead.append("The evaluation prompts have no references, so the truth of the picks is unknown.")
-    return Section("curve", TITLE, tuple(lead), tuple(charts))
+        lead.append("The evaluation prompts have no references, so whether the picks are correct is unknown.")
+    return Section("best-of-n", TITLE, tuple(lead), tuple(charts))
 
 
-def _score(it: Curve) -> Chart:
+def _score(it: BestOfN) -> Chart:
     def paint(axes: Any) -> None:
         band(axes, it.n, it.score, "two", "")
         _n_axis(axes, it.n)
@@ -48,10 +48,10 @@ def _score(it: Curve) -> Chart:
         "Expected best score among n samples; the band is the 95% interval over prompts. "
         "It always rises: this is the judge's own opinion."
     )
-    return Chart(title, draw("curve-score", title, paint), caption, Table(("n", "score (95%)"), rows))
+    return Chart(title, draw("best-of-n-score", title, paint), caption, Table(("n", "score (95%)"), rows))
 
 
-def _truth(it: Curve) -> Chart:
+def _correct(it: BestOfN) -> Chart:
     def paint(axes: Any) -> None:
         band(axes, it.n, it.any_correct, "three", "any correct (oracle)")
         band(axes, it.n, it.pick, "one", "the judge's pick")
@@ -60,16 +60,18 @@ def _truth(it: Curve) -> Chart:
         percent_axis(axes)
         axes.legend(loc="upper left" if it.any_correct[0].value < 0.5 else "lower right")
 
-    title = "Truth of the pick"
+    title = "Correct picks"
     rows = tuple(
-        (f"{n}", share_interval(pick), share_interval(best))
+        (f"{n}", percent_interval(pick), percent_interval(best))
         for n, pick, best in zip(it.n, it.pick, it.any_correct, strict=True)
     )
     caption = (
-        "Share of prompts whose picked sample is correct, and whose n samples hold a correct one at all: the gap "
+        "Fraction of prompts whose picked sample is correct, and whose n samples hold a correct one at all: the gap "
         "between the lines is what a better judge could win, a falling lower line is a judge being gamed."
     )
-    return Chart(title, draw("curve-truth", title, paint), caption, Table(("n", "judge's pick", "any correct"), rows))
+    return Chart(
+        title, draw("best-of-n-correct", title, paint), caption, Table(("n", "judge's pick", "any correct"), rows)
+    )
 
 
 def _n_axis(axes: Any, n: Sequence[int]) -> None:
