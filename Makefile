@@ -41,7 +41,7 @@ check: $(READY) ## lint, format, types, directions of import, generated files
 	$(BIN)/lint-imports
 
 golden: $(READY) ## write the golden files anew; git diff shows what changed
-	$(BIN)/pytest --quiet --regenerate-golden tests/golden tests/manifests tests/engines/test_trl.py
+	$(BIN)/pytest --quiet --regenerate-golden tests/golden tests/manifests tests/sections tests/engines/test_trl.py
 
 format: $(READY) ## format the code
 	$(BIN)/ruff check --fix .

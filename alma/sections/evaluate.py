@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from alma.sections.imitate import Turns
 from alma.sections.inference import Vllm
 from alma.sections.judge import Scoring
-from alma.sections.section import Fraction, Positive, Section
+from alma.sections.section import HOW, QUIET, Fraction, Positive, Section
 
 
 class Harm(Section):
@@ -41,51 +41,42 @@ class Harm(Section):
 class Evaluate(Scoring):
     """Answers the evaluation prompts greedily and scores the answers."""
 
-    vllm: Vllm = Vllm(gpu_memory_share=0.45)
+    vllm: Annotated[Vllm, QUIET] = Vllm(gpu_memory_share=0.45)
     """As of the other stages; the model and the judge are in memory together, each with this share. A classifier
     beside them needs room too."""
 
     max_new_tokens: Positive = 1024
     """Longest answer, in tokens."""
 
-    shots: Literal["none", "nearest", "random"] = "none"
+    shots: Annotated[Literal["none", "nearest", "random"], QUIET] = "none"
     """Examples before every prompt, from the port ``shots``: the prompt's nearest ones by the model's own embeddings,
     or random ones. With examples the prompt is written in bare turns, without the chat template."""
 
-    num_shots: Positive = 8
+    num_shots: Annotated[Positive, QUIET] = 8
     """Examples before every prompt. [C, as in ``imitate``]"""
 
-    turns: Turns = Turns()
+    turns: Annotated[Turns, QUIET] = Turns()
     """How examples are written."""
 
-    embedding_tokens: Positive = 512
+    embedding_tokens: Annotated[Positive, QUIET] = 512
     """Only the first this many tokens of a prompt are embedded, to find the nearest ones. [ours]"""
 
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0), QUIET] = 0
     """Draws the random examples; set from the run's seed when the recipe runs."""
 
-    allow_overlap: bool = False
+    allow_overlap: Annotated[bool, QUIET, HOW] = False
     """Evaluation prompts that are among the prompts of people's ``shots``: ``true`` counts them, ``false`` stops before
     any work. [ours]"""
 
-    harm: Harm | None = None
+    harm: Annotated[Harm | None, QUIET] = None
     """How the classifier at the port ``classifier`` is read; required with it."""
 
-    def keyed(self) -> dict[str, Any]:
-        """See ``Section.keyed``: of examples what is read at these settings, and nothing that only forbids."""
-        about_examples = {"num_shots", "turns", "embedding_tokens", "seed"}
-        values = {name: value for name, value in super().keyed().items() if name not in about_examples}
-        values.pop("allow_overlap", None)
-        if self.shots != "none":
-            values |= {"num_shots": self.num_shots, "turns": self.turns.model_dump(mode="json")}
-            values |= {"seed": self.seed} if self.shots == "random" else {"embedding_tokens": self.embedding_tokens}
-        return values
-
-    @model_serializer(mode="wrap")
-    def _as_set(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves out what was not set of ``vllm``, of examples and of harm: few runs have a use for them."""
-        values = super()._as_set(write)
-        for name in ("shots", "num_shots", "turns", "embedding_tokens", "seed", "allow_overlap", "harm"):
-            if getattr(self, name) == type(self).model_fields[name].default:
-                values.pop(name, None)
-        return values
+    def reads(self) -> dict[str, bool]:
+        """See ``Section.reads``: of examples what these settings take."""
+        with_shots = self.shots != "none"
+        return super().reads() | {
+            "num_shots": with_shots,
+            "turns": with_shots,
+            "seed": self.shots == "random",
+            "embedding_tokens": self.shots == "nearest",
+        }

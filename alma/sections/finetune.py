@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from alma.prompts import JUDGE_TEMPLATE
 from alma.sections.inference import Dtype
-from alma.sections.section import Fraction, Positive, Section
+from alma.sections.section import HOW, QUIET, Fraction, Positive, Section
 
 
 class Lora(Section):
@@ -30,8 +30,8 @@ class Lora(Section):
 class Finetune(Section):
     """Trains a model from a checkpoint: SFT, DPO, or the judge's rating loss.
 
-    A step is ``batch_rows`` rows, whichever devices share them and in however many forward passes: ``HOW`` is how, not
-    what, and no part of an artifact's key. Sums of floating-point numbers alone differ in their order.
+    A step is ``batch_rows`` rows, whichever devices share them and in however many forward passes: the settings of
+    these are no part of an artifact's key. Sums of floating-point numbers alone differ in their order.
     """
 
     trainer: Literal["trl", "echo"] = "trl"
@@ -58,25 +58,25 @@ class Finetune(Section):
     batch_rows: Positive = 128
     """Rows per optimizer step over all devices. [ours]"""
 
-    micro_batch_rows: Positive = 8
+    micro_batch_rows: Annotated[Positive, HOW] = 8
     """Most rows per forward pass on one device; the rest is gradient accumulation. Where the memory is too small for
     it, it is halved until it fits."""
 
-    num_devices: Positive | None = None
+    num_devices: Annotated[Positive | None, QUIET, HOW] = None
     """Devices of this machine that train together, a process each. ``None`` = all GPUs that are visible; on a CPU 1."""
 
-    parallel: Literal["auto", "none", "ddp", "zero2", "zero3"] = "auto"
+    parallel: Annotated[Literal["auto", "none", "ddp", "zero2", "zero3"], QUIET, HOW] = "auto"
     """What is shared between devices: nothing (``ddp``), the optimizer and gradients (``zero2``), the weights too
     (``zero3``). ``auto`` = ``none`` for one device, ``zero2`` for several GPUs, ``ddp`` for processes on a CPU."""
 
-    activation_checkpointing: bool | None = None
+    activation_checkpointing: Annotated[bool | None, QUIET, HOW] = None
     """Compute activations again in the backward pass instead of keeping them: a third more arithmetic for most of their
     memory. ``None`` = on a GPU only."""
 
-    liger: bool | None = None
+    liger: Annotated[bool | None, QUIET, HOW] = None
     """Use Liger's fused kernels. ``None`` = on a GPU, where the package is installed."""
 
-    adapter: Lora | None = None
+    adapter: Annotated[Lora | None, QUIET] = None
     """Train a low-rank adapter and merge it into the weights at the end. ``None`` = train all weights. [ours]"""
 
     max_tokens: Positive = 4096
@@ -94,7 +94,7 @@ class Finetune(Section):
     template: str = JUDGE_TEMPLATE
     """Judge only: the rating prompt, as in ``Judge.template``."""
 
-    checkpoint_steps: Positive = 100
+    checkpoint_steps: Annotated[Positive, HOW] = 100
     """Optimizer steps between checkpoints: what a killed training loses at most."""
 
     max_bad_share: Fraction = 0.05
@@ -111,21 +111,3 @@ class Finetune(Section):
                 "set parallel = 'ddp', 'zero2' or 'zero3'"
             )
         return self
-
-    def keyed(self) -> dict[str, Any]:
-        """See ``Section.keyed``: without ``HOW``."""
-        return self.model_dump(mode="json", exclude=set(HOW))
-
-    @model_serializer(mode="wrap")
-    def _as_set(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves out what was not set of the devices and the adapter: most runs have no use for it."""
-        values: dict[str, Any] = write(self)
-        for name in UNSET:
-            if getattr(self, name) == type(self).model_fields[name].default:
-                values.pop(name, None)
-        return values
-
-
-UNSET = ("num_devices", "parallel", "activation_checkpointing", "liger", "adapter")
-HOW = ("micro_batch_rows", "num_devices", "parallel", "activation_checkpointing", "liger", "checkpoint_steps")
-"""Settings of ``Finetune`` that change no result but by the order in which numbers are added up."""

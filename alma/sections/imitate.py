@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -110,12 +110,13 @@ class Imitate(Scoring):
             )
         return self
 
-    def keyed(self) -> dict[str, Any]:
-        """See ``Section.keyed``: without what nobody reads at these settings."""
-        values = super().keyed()
-        unread: list[str] = []
-        if self.num_answers == 1:
-            unread += ["template", "min_mass", "max_tokens"]
-        if self.retrieval == "random":
-            unread += ["embedding", "embedding_tokens"]
-        return {name: value for name, value in values.items() if name not in unread}
+    def reads(self) -> dict[str, bool]:
+        """See ``Section.reads``: a single answer asks no judge, and random shots need no embedding."""
+        judged, near = self.num_answers > 1, self.retrieval == "nearest"
+        return super().reads() | {
+            "template": judged,
+            "min_mass": judged,
+            "max_tokens": judged,
+            "embedding": near,
+            "embedding_tokens": near,
+        }

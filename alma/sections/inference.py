@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from alma.sections.section import Fraction, Positive, Section
+from alma.sections.section import HOW, QUIET, Fraction, Positive, Section
 
 Engine = Literal["vllm", "hf", "openai", "echo"]
 Dtype = Literal["auto", "float32", "bfloat16"]
@@ -28,47 +28,39 @@ class Sampling(Section):
     max_new_tokens: Positive = 1024
     """Longest continuation, in tokens. [ours]"""
 
-    repetition_penalty: Annotated[float, Field(gt=0.0, le=10.0)] = 1.0
+    repetition_penalty: Annotated[float, Field(gt=0.0, le=10.0), QUIET] = 1.0
     """What the logit of every token that the text or its continuation holds already is divided by (multiplied, where it
     is negative; arXiv 1909.05858). 1 = off."""
-
-    @model_serializer(mode="wrap")
-    def _as_set(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves the penalty out where it is off: it then changes no result, so no key either."""
-        values: dict[str, Any] = write(self)
-        if self.repetition_penalty == 1.0:
-            values.pop("repetition_penalty", None)
-        return values
 
 
 class Vllm(Section):
     """How ``engine = "vllm"`` runs. All but ``max_model_len`` is how, not what: it is no part of an artifact's key."""
 
-    tensor_parallel: Positive = 1
+    tensor_parallel: Annotated[Positive, HOW] = 1
     """GPUs that share one model. It must divide the model's attention heads; a CPU takes 1."""
 
-    data_parallel: Positive | None = None
+    data_parallel: Annotated[Positive | None, HOW] = None
     """Engines side by side, each with the whole model on ``tensor_parallel`` GPUs, fed from one queue. ``None`` = as
     many as the visible GPUs are for; on a CPU 1."""
 
-    parts_per_turn: Positive = 8
+    parts_per_turn: Annotated[Positive, HOW] = 8
     """Parts that one checkpoint of a pool answers before the next takes its place in the engine. More of them make the
     time that a change takes (the stragglers, then the weights) matter less; a killed process loses these parts."""
 
-    gpu_memory_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
+    gpu_memory_share: Annotated[float, Field(gt=0.0, lt=1.0), HOW] = 0.9
     """Fraction of every GPU's memory for weights, activations and cache together."""
 
-    kv_cache_gib: Annotated[float, Field(gt=0.0)] | None = None
+    kv_cache_gib: Annotated[Annotated[float, Field(gt=0.0)] | None, HOW] = None
     """Memory for keys and values, in GiB per device. ``None`` = what ``gpu_memory_share`` leaves; on a CPU 1."""
 
     max_model_len: Positive | None = None
     """Longest text with its continuation, in tokens. ``None`` = the model's context; less makes a larger batch fit."""
 
-    prefix_caching: bool = True
+    prefix_caching: Annotated[bool, HOW] = True
     """Compute what texts begin with in common once: a prompt for all its samples, the judge's prompt for all its
     responses."""
 
-    enforce_eager: bool | None = None
+    enforce_eager: Annotated[bool | None, HOW] = None
     """Run without CUDA graphs and compilation: slower, and started in seconds. ``None`` = on a CPU only."""
 
 
@@ -80,7 +72,7 @@ class OpenAI(Section):
     key; what is served, and in what form it is asked, is.
     """
 
-    endpoint: str
+    endpoint: Annotated[str, HOW]
     """Address up to ``/v1``, such as ``http://vllm.models:8000/v1``; without a key in it."""
 
     model: Annotated[str, Field(min_length=1)]
@@ -89,7 +81,7 @@ class OpenAI(Section):
     revision: str | None = None
     """Any text; change it when the endpoint serves other weights under the same name, so that nothing is reused."""
 
-    key_variable: str | None = None
+    key_variable: Annotated[str | None, HOW] = None
     """Environment variable that holds the key, such as ``OPENAI_API_KEY``. ``None`` = the endpoint wants none."""
 
     prompts: Literal["tokens", "text"] = "tokens"
@@ -102,13 +94,13 @@ class OpenAI(Section):
     top_logprobs: Annotated[int, Field(ge=11, le=1000)] = 20
     """Log-probabilities that a judge asks for per position; what is not listed counts as nothing."""
 
-    timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
+    timeout_seconds: Annotated[float, Field(gt=0), HOW] = 600.0
     """Longest wait for one answer."""
 
-    max_concurrent: Annotated[int, Field(ge=1, le=1024)] = 64
+    max_concurrent: Annotated[int, Field(ge=1, le=1024), HOW] = 64
     """Requests in flight at once, per process."""
 
-    retries: Annotated[int, Field(ge=0, le=100)] = 8
+    retries: Annotated[int, Field(ge=0, le=100), HOW] = 8
     """Further tries of one request after a timeout, a lost connection, HTTP 429 or 5xx."""
 
     @field_validator("endpoint")
@@ -138,10 +130,10 @@ class Inference(Section):
     """What runs the model: ``vllm``, ``hf`` (transformers), ``openai`` (an endpoint that serves it; no embeddings), or
     ``echo`` (no model; for tests)."""
 
-    vllm: Vllm = Vllm()
+    vllm: Annotated[Vllm, QUIET] = Vllm()
     """Memory, devices and lengths of ``engine = "vllm"``."""
 
-    openai: OpenAI | None = None
+    openai: Annotated[OpenAI | None, QUIET] = None
     """The served model of ``engine = "openai"``."""
 
     dtype: Dtype = "auto"
@@ -154,7 +146,7 @@ class Inference(Section):
     """Rows per published part. A killed process loses those that are not whole: one, with ``vllm`` a few (see
     ``vllm.parts_per_turn``). Fixed by the section, never by the workers."""
 
-    max_too_long_share: Fraction = 0.05
+    max_too_long_share: Annotated[Fraction, QUIET, HOW] = 0.05
     """Fraction of prompts that leave no room in the model's context above which the stage fails; below it they are set
     aside and counted. [ours]"""
 
@@ -164,26 +156,12 @@ class Inference(Section):
             raise ValueError("engine = 'openai' needs to know what serves the model: set openai.endpoint, openai.model")
         return self
 
-    def keyed(self) -> dict[str, Any]:
-        """See ``Section.keyed``: of ``vllm`` and ``openai`` only what changes a result.
-
-        Where an endpoint lies changes none, as with a source's. Its ``dtype`` and batches are its own.
-        """
-        values = self.model_dump(mode="json", exclude={"vllm", "openai", "max_too_long_share"})
-        if self.engine == "vllm" and self.vllm.max_model_len is not None:
-            values["vllm"] = {"max_model_len": self.vllm.max_model_len}
-        if self.engine == "openai" and self.openai is not None:
-            del values["dtype"], values["batch_rows"]
-            values["openai"] = self.openai.model_dump(
-                mode="json", include={"model", "revision", "prompts", "extensions", "top_logprobs"}
-            )
-        return values
-
-    @model_serializer(mode="wrap")
-    def _as_set(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves out what was not set of these: most runs have no use for them."""
-        values: dict[str, Any] = write(self)
-        for name in ("vllm", "openai", "max_too_long_share"):
-            if getattr(self, name) == type(self).model_fields[name].default:
-                values.pop(name, None)
-        return values
+    def reads(self) -> dict[str, bool]:
+        """See ``Section.reads``: of an endpoint's model the arithmetic and the batches are its own."""
+        served = self.engine == "openai"
+        return super().reads() | {
+            "vllm": self.engine == "vllm" and self.vllm.max_model_len is not None,  # the rest of it is how
+            "openai": served,
+            "dtype": not served,
+            "batch_rows": not served,
+        }

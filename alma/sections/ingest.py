@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
-from alma.sections.section import Fraction, Positive, Section
+from alma.sections.section import QUIET, Fraction, Positive, Section
 
 
 class Ingest(Section):
@@ -47,7 +47,7 @@ class IngestModel(Ingest):
     chat_template: str | None = None
     """Jinja chat template for a model that has none. ``None`` = keep the model's; if it has none, use ours."""
 
-    task: Literal["generation", "classification", "embedding"] = "generation"
+    task: Annotated[Literal["generation", "classification", "embedding"], QUIET] = "generation"
     """``classification`` for a model that gives texts labels (``evaluate``'s classifier), ``embedding`` for a
     sentence-transformers model; these need no chat template."""
 
@@ -56,11 +56,3 @@ class IngestModel(Ingest):
         if self.task != "generation" and self.chat_template is not None:
             raise ValueError(f"chat_template has no use with task = {self.task!r}; leave it out")
         return self
-
-    @model_serializer(mode="wrap")
-    def _as_set(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves ``task`` out where it is the usual one."""
-        values: dict[str, Any] = write(self)
-        if self.task == "generation":
-            values.pop("task", None)
-        return values

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
-from alma.sections.section import Positive, Section
+from alma.sections.section import QUIET, Positive, Section
 
 
 class Report(Section):
@@ -21,11 +21,11 @@ class Report(Section):
     round: Annotated[int, Field(ge=0)] = 0
     """The round this page ends with; set by the recipe."""
 
-    arm: str = ""
+    arm: Annotated[str, QUIET] = ""
     """What is compared: the name of this point's method ("isara 2", "sft"). Set by the recipe of a comparison; points
     of one arm are its repeats."""
 
-    repeat: int | None = None
+    repeat: Annotated[int | None, QUIET] = None
     """Which repeat of the arm this is: the seed that all its randomness follows from. Set by the recipe."""
 
     num_samples_shown: Positive = 200
@@ -33,11 +33,3 @@ class Report(Section):
 
     seed: int = 0
     """Picks the samples that are shown."""
-
-    @model_serializer(mode="wrap")
-    def _as_set(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves the arm and the repeat out where nothing is compared."""
-        values: dict[str, Any] = write(self)
-        return {
-            name: value for name, value in values.items() if name not in ("arm", "repeat") or value not in ("", None)
-        }

@@ -1,13 +1,51 @@
-"""What all sections of a run file have in common."""
+"""What all sections of a run file have in common: what they refuse, and what of them is written and keyed.
+
+A sealed artifact is found by its key, and its section is part of the key. So a setting that a section gets later must
+leave the JSON of everybody who does not use it as it was, or all that is sealed is computed again. A field is marked
+beside its type::
+
+    adapter: Annotated[Lora | None, QUIET] = None
+    liger: Annotated[bool | None, QUIET, HOW] = None
+
+Settings that are read or not, depending on others, are named by ``Section.reads``.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from enum import Enum
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Mark(Enum):
+    """What a field says of itself, beside its type."""
+
+    QUIET = "quiet"
+    HOW = "how"
+
+
+QUIET: Final = Mark.QUIET
+"""The setting is left out of the JSON, and so out of the key, where it has its default: artifacts that are older than
+the setting keep their keys, and the JSON is not long with what most runs have no use for."""
+
+HOW: Final = Mark.HOW
+"""The setting is never part of a key: it says how a result is computed (devices, memory, retries) or when to give up,
+and changes the result in nothing but the order in which numbers are added up."""
+
+_KEY: Final = {"key": True}
+"""The context in which a section is written as part of a key, and with it those inside."""
 
 
 class Section(BaseModel):
@@ -37,7 +75,33 @@ class Section(BaseModel):
 
     def keyed(self) -> dict[str, Any]:
         """The settings as JSON values that the result follows from: what an artifact's key is made of."""
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", context=_KEY)
+
+    def reads(self) -> dict[str, bool]:
+        """Setting → whether it is read, for those whose use depends on other settings.
+
+        A setting that is named here is part of the key exactly where it is read, whatever its value.
+        """
+        return {}
+
+    @model_serializer(mode="wrap")
+    def _write(self, write: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        values: dict[str, Any] = write(self)
+        left_out = self._not_keyed() if info.context == _KEY else self._at_default()
+        return {name: value for name, value in values.items() if name not in left_out}
+
+    def _not_keyed(self) -> set[str]:
+        reads = self.reads()
+        unread = {name for name, is_read in reads.items() if not is_read}
+        return self._marked(HOW) | unread | (self._at_default() - set(reads))
+
+    def _at_default(self) -> set[str]:
+        fields = type(self).model_fields
+        return {name for name in self._marked(QUIET) if getattr(self, name) == fields[name].get_default()}
+
+    @classmethod
+    def _marked(cls, mark: Literal[Mark.QUIET, Mark.HOW]) -> set[str]:
+        return {name for name, field in cls.model_fields.items() if mark in field.metadata}
 
     def __eq__(self, other: object) -> bool:
         """Equal settings; where they came from does not count."""
