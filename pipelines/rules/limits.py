@@ -98,8 +98,16 @@ def compact(value: Any) -> str:
 
 
 def go_json(value: Any) -> str:
-    """JSON as Go's ``encoding/json`` writes it: keys in order, and five characters escaped for the sake of HTML."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, sort_keys=True)
+    """JSON as Go's ``encoding/json`` writes it: keys in order, whole numbers as such, five characters escaped."""
+    text = json.dumps(_numbers(value), separators=(",", ":"), ensure_ascii=False, sort_keys=True)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _numbers(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_numbers(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
