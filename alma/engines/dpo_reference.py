@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from alma.engines import PairLogprobs
+from alma.engines.protocols import PairLogprobs
 from alma.engines.tokenization import TokenRow
 from alma.errors import DataError
 

@@ -11,13 +11,14 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import count, islice
+from itertools import count, groupby, islice
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from alma.artifact.out import Out, Part
 from alma.artifact.shard import ShardDone
-from alma.engines.stream import Answered, Ask, OnTokens
+from alma.engines.protocols import Engine
+from alma.engines.requests import Answered, OnTokens, Request
 from alma.errors import AlmaError
 from alma.progress import Progress
 
@@ -25,20 +26,23 @@ UNPUBLISHED_PARTS = 2
 """Whole parts that may wait for the store before the engine has to wait too: their rows are in memory."""
 
 
-Asked = tuple[int, Ask]
-"""A turn, and what is asked in it."""
+MakeRequest: TypeAlias = Callable[[Any], Request]
+"""Makes a request once the engine that is to answer it is there: its chat template is part of the text."""
 
-Answers = Callable[[Iterable[Asked], OnTokens], Generator[Answered, None, None]]
-"""Takes requests as there is room for them, and gives their answers as they are whole: ``in_turns`` of an engine."""
+Turn: TypeAlias = tuple[int, MakeRequest]
+"""Whose turn it is to answer (a checkpoint's place in its pool; 0 where there is one model), and what it is asked."""
+
+EngineOf: TypeAlias = Callable[[int], Engine[Any, Any]]
+"""The engine whose turn it is. Before the next turn all that was asked in the last one is answered."""
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class PartRequests:
     """What a part is made of."""
 
-    asked: Sequence[Asked]
+    turns: Sequence[Turn]
     rows: Callable[[list[Any], int], tuple[Sequence[Mapping[str, Any]], Mapping[str, int]]]
-    """From the answers in the order of ``asked`` and the tokens that they took: the part's rows, and its counts."""
+    """From the answers in the order of ``turns`` and the tokens that they took: the part's rows, and its counts."""
 
 
 @dataclass(slots=True)
@@ -47,8 +51,8 @@ class _Open:
 
     part: Part
     progress: Progress
-    work: Work
-    answers: dict[int, Any] = field(default_factory=dict)  # by place in work.asked
+    requests: PartRequests
+    answers: dict[int, Any] = field(default_factory=dict)  # by place in requests.turns
     num_tokens: int = 0
 
 
@@ -58,15 +62,15 @@ def feed(
     part_rows: int,
     unit: str,
     schema: str,
-    work: Callable[[Part], Work],
-    answers: Answers,
+    requests: Callable[[Part], PartRequests],
+    engine: EngineOf,
     *,
     parts_per_turn: int = 1,
 ) -> None:
     """Publishes every part of ``num_rows`` rows that is not published yet, as rows of ``schema``.
 
-    ``work`` is called when the engine has room for another part. With several turns, ``parts_per_turn`` parts are asked
-    for in one turn, then in the next, and in the opposite order the time after: a change of turn costs time.
+    ``requests`` is called when the engine has room for another part. With several turns, ``parts_per_turn`` parts are
+    asked for in one turn, then in the next, and in the opposite order the time after: a change of turn costs time.
     Asked to stop, it raises ``alma.errors.Stopped`` at once: what was whole by then is published.
     Raises ``ShardDone`` as ``Out.each`` does.
     """
@@ -78,35 +82,35 @@ def feed(
         try:
             for part, progress in out.each(num_rows, part_rows, unit):
                 shown[:] = [progress]
-                yield _Open(part, progress, work(part))
+                yield _Open(part, progress, requests(part))
         except ShardDone as shard_done:  # the last parts are still being computed
             done.append(shard_done)
 
-    def asked() -> Iterator[Asked]:
+    def turns() -> Iterator[Turn]:
         pending, backwards, numbers = parts(), False, count()
         while group := list(islice(pending, parts_per_turn)):
-            for turn in sorted({turn for each in group for turn, _ in each.work.asked}, reverse=backwards):
+            for turn in sorted({turn for each in group for turn, _ in each.requests.turns}, reverse=backwards):
                 for each in group:
-                    for place, (of_turn, what) in enumerate(each.work.asked):
+                    for place, (of_turn, make) in enumerate(each.requests.turns):
                         if of_turn == turn:
                             running[next(numbers)] = each, place
-                            yield turn, what
+                            yield turn, make
             backwards = not backwards
 
     def hear(num_tokens: int) -> None:
         out.check_stop()
         shown[0].advance(0, num_tokens)
 
-    with _Publisher(out, schema) as publish, closing(answers(asked(), hear)) as given:
+    with _Publisher(out, schema) as publish, closing(_answers(engine, turns(), hear)) as given:
         try:
             for answered in given:
                 opened, place = running.pop(answered.place)
                 opened.answers[place] = answered.answer
                 opened.num_tokens += answered.num_tokens
                 opened.progress.advance(answered.num_rows)
-                if len(opened.answers) == len(opened.work.asked):
-                    in_order = [opened.answers.pop(at) for at in range(len(opened.work.asked))]
-                    publish(opened.part, *opened.work.rows(in_order, opened.num_tokens))
+                if len(opened.answers) == len(opened.requests.turns):
+                    in_order = [opened.answers.pop(at) for at in range(len(opened.requests.turns))]
+                    publish(opened.part, *opened.requests.rows(in_order, opened.num_tokens))
                     out.check_stop()
         except AlmaError:
             raise
@@ -116,6 +120,17 @@ def feed(
     assert not running, f"{len(running)} requests were not answered"
     if done:
         raise done[0]
+
+
+def _answers(engine: EngineOf, turns: Iterable[Turn], on_tokens: OnTokens) -> Generator[Answered[Any], None, None]:
+    """What neighbours of one turn ask is answered without a pause; places are counted over all turns."""
+    before = 0
+    for turn, group in groupby(turns, key=lambda each: each[0]):
+        present, num = engine(turn), 0
+        for answered in present.answer((make(present) for _, make in group), on_tokens=on_tokens):
+            yield answered._replace(place=before + answered.place)
+            num += 1
+        before += num
 
 
 class _Publisher:

@@ -5,15 +5,16 @@ Axes: P prompts, N responses of one prompt, R ratings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from alma.artifact.records import RATINGS
-from alma.engines import Rating, Scorer
-from alma.engines.stream import ScoreRequest
+from alma.engines.answering import ask
+from alma.engines.protocols import Scorer
+from alma.engines.requests import Rating, ScoreRequest
 from alma.prompts import judge_prefix, judge_suffix
 from alma.sections import Scoring
 
@@ -30,15 +31,9 @@ def score_request(cfg: Scoring, pairs: Sequence[tuple[str, str]]) -> ScoreReques
     )
 
 
-def rate(
-    cfg: Scoring,
-    scorer: Scorer,
-    pairs: Sequence[tuple[str, str]],
-    *,
-    on_tokens: Callable[[int], None] = lambda _: None,
-) -> list[Rating]:
+def rate(cfg: Scoring, scorer: Scorer, pairs: Sequence[tuple[str, str]]) -> list[Rating]:
     """Rates (prompt, response) pairs, in their order."""
-    return [rating for several in score_request(cfg, pairs).ask(scorer, on_tokens) for rating in several]
+    return [rating for several in ask(scorer, score_request(cfg, pairs)) for rating in several]
 
 
 def reading(cfg: Scoring, rating: Rating) -> dict[str, Any]:

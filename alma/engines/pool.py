@@ -8,7 +8,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from alma.engines import Generator, load_generator
+from alma.engines.loading import load_generator
+from alma.engines.protocols import Generator
 from alma.sections import Inference
 
 _CHECKS = {"vllm": "alma.engines.vllm.pool:check_pool", "openai": "alma.engines.openai.generate:check_pool"}

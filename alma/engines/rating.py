@@ -12,18 +12,14 @@ Not covered: a rating counts by how it begins, so "75" is read as 7; and where "
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
 from alma.artifact.records import RATINGS
+from alma.engines.requests import Floats
 from alma.errors import ConfigError
 from alma.prompts import judge_suffix
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Floats = npt.NDArray[np.float64]
 
 _PROBES = ("", "x", "Yes.", "A longer answer\nof two lines")
 _REMEDY = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from alma.engines import Floats
+from alma.engines.requests import Floats
 
 
 def unit_rows(vectors_PD: Floats) -> Floats:

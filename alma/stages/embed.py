@@ -9,9 +9,8 @@ import numpy as np
 
 from alma.artifact import Metrics, Model, Rows
 from alma.artifact.out import Out, Part
-from alma.engines import Floats, load_embedder, when_asked
-from alma.engines.feed import Work, feed
-from alma.engines.stream import EmbedRequest, in_turns
+from alma.engines import EmbedRequest, Floats, lazy, load_embedder
+from alma.engines.feed import PartRequests, feed
 from alma.engines.vectors import unit_rows
 from alma.sections import Embed
 
@@ -20,20 +19,20 @@ VERSION = 1
 
 def run(cfg: Embed, *, model: Model, prompts: Rows, out: Out) -> Metrics:
     """One L2-normalised vector per prompt, in prompt order."""
-    with when_asked(lambda: load_embedder(cfg, model.folder)) as embedder:
+    with lazy(lambda: load_embedder(cfg, model.folder)) as embedder:
         feed(
             out,
             len(prompts),
             cfg.part_rows,
             "prompts",
             "embedding",
-            lambda part: _work(cfg, prompts, out, part),
-            lambda asked, on_tokens: in_turns(lambda _: embedder(), asked, on_tokens),
+            lambda part: _requests(cfg, prompts, out, part),
+            lambda _: embedder(),
         )
     return {"num_prompts": len(prompts)}
 
 
-def _work(cfg: Embed, prompts: Rows, out: Out, part: Part) -> Work:
+def _requests(cfg: Embed, prompts: Rows, out: Out, part: Part) -> PartRequests:
     asked = prompts.table(["id", "prompt"], part.start, part.stop).to_pylist()
     request = EmbedRequest([row["prompt"] for row in asked], cfg.max_tokens)
 
@@ -48,7 +47,7 @@ def _work(cfg: Embed, prompts: Rows, out: Out, part: Part) -> Work:
         ]
         return rows, {}
 
-    return Work([(0, lambda _: request)], rows)
+    return PartRequests([(0, lambda _: request)], rows)
 
 
 @lru_cache(maxsize=1)

@@ -8,10 +8,9 @@ import numpy as np
 
 from alma.artifact import Metrics, Model, Rows
 from alma.artifact.out import Out, Part
-from alma.engines import UNREADABLE, Rating, load_scorer, when_asked
-from alma.engines.feed import Work, feed
+from alma.engines import UNREADABLE, Rating, lazy, load_scorer
+from alma.engines.feed import PartRequests, feed
 from alma.engines.judging import reading, score_request
-from alma.engines.stream import in_turns
 from alma.errors import StageError
 from alma.sections import Judge
 from alma.statistics import pairwise_accuracy
@@ -23,15 +22,15 @@ def run(cfg: Judge, *, judge: Model, responses: Rows, out: Out) -> Metrics:
     """One judgement per response, in their order; responses with human scores also validate the judge."""
     responses.expect("response", "score")
     human = responses.manifest.schema_name == "score"
-    with when_asked(lambda: load_scorer(cfg, judge.folder)) as scorer:
+    with lazy(lambda: load_scorer(cfg, judge.folder)) as scorer:
         feed(
             out,
             len(responses),
             cfg.part_rows,
             "responses",
             "judgement",
-            lambda part: _work(cfg, judge, responses, out, part),
-            lambda asked, on_tokens: in_turns(lambda _: scorer(), asked, on_tokens),
+            lambda part: _requests(cfg, judge, responses, out, part),
+            lambda _: scorer(),
         )
     unparsable = out.counts().get("num_unparsable", 0)
     if unparsable > cfg.max_bad_share * len(responses):
@@ -43,7 +42,7 @@ def run(cfg: Judge, *, judge: Model, responses: Rows, out: Out) -> Metrics:
     return validation(out) if human else {}
 
 
-def _work(cfg: Judge, judge: Model, responses: Rows, out: Out, part: Part) -> Work:
+def _requests(cfg: Judge, judge: Model, responses: Rows, out: Out, part: Part) -> PartRequests:
     given = responses.table(None, part.start, part.stop).to_pylist()
     # What was too long to be answered has no response to rate.
     answered = [row for row in given if row.get("num_tokens") != 0]
@@ -70,7 +69,7 @@ def _work(cfg: Judge, judge: Model, responses: Rows, out: Out, part: Part) -> Wo
         unparsable = sum(not row["parsed"] for row in rows) - (len(given) - len(answered))
         return rows, {"num_tokens": num_tokens, "num_unparsable": unparsable}
 
-    return Work([(0, lambda _: request)], rows)
+    return PartRequests([(0, lambda _: request)], rows)
 
 
 def validation(out: Out) -> Metrics:

@@ -6,7 +6,7 @@ from typing import Any
 
 from alma.artifact import Metrics, Model, Rows
 from alma.artifact.out import Out
-from alma.engines import PairLogprobs, load_reference, when_asked
+from alma.engines import PairLogprobs, lazy, load_reference
 from alma.errors import DataError
 from alma.sections import Reference
 
@@ -24,7 +24,7 @@ def run(cfg: Reference, *, model: Model, rows: Rows, previous: Rows | None = Non
     """
     rows.expect("preference")
     known = _known(cfg, model, previous) if previous else {}
-    with when_asked(lambda: load_reference(cfg, model.folder)) as reference:
+    with lazy(lambda: load_reference(cfg, model.folder)) as reference:
         for part, progress in out.each(len(rows), cfg.part_rows, "pairs"):
             names = ["id", "chosen_id", "rejected_id", "prompt", "chosen", "rejected"]
             given = rows.table(names, part.start, part.stop).to_pylist()

@@ -9,10 +9,9 @@ from typing import Any
 
 from alma.artifact import Metrics, Model, Rows
 from alma.artifact.out import Out, Part
-from alma.engines import Completion, Generator
-from alma.engines.feed import Work, feed
+from alma.engines import Completion, GenerateRequest, Generator
+from alma.engines.feed import PartRequests, feed
 from alma.engines.pool import generator_pool
-from alma.engines.stream import GenerateRequest, in_turns
 from alma.engines.too_long import check_too_long, too_long_counts
 from alma.errors import ConfigError
 from alma.sections import Respond
@@ -58,15 +57,15 @@ def run(
             part_rows,
             "responses",
             "response",
-            lambda part: _work(cfg, prompts, models, out, part),
-            lambda asked, on_tokens: in_turns(pool.generator, asked, on_tokens),
+            lambda part: _requests(cfg, prompts, models, out, part),
+            pool.generator,
             parts_per_turn=parts_per_turn,
         )
     check_too_long(out, cfg, num_prompts * samples, "lower curate.max_chars, raise vllm.max_model_len")
     return {"num_prompts": num_prompts, "num_samples": samples, "num_checkpoints": len(models)}
 
 
-def _work(cfg: Respond, prompts: Rows, models: list[Model], out: Out, part: Part) -> Work:
+def _requests(cfg: Respond, prompts: Rows, models: list[Model], out: Out, part: Part) -> PartRequests:
     """One request per checkpoint, its place among ``models`` the turn."""
     samples = cfg.num_samples
     low, high = cfg.first_prompt + part.start // samples, cfg.first_prompt + part.stop // samples
@@ -103,7 +102,7 @@ def _work(cfg: Respond, prompts: Rows, models: list[Model], out: Out, part: Part
         counts = {"num_tokens": sum(nums_tokens), "num_ended": sum(row["ended"] for row in rows)}
         return rows, {**counts, **too_long_counts(nums_tokens)}
 
-    return Work([(place, ask(place)) for place in range(len(models))], rows)
+    return PartRequests([(place, ask(place)) for place in range(len(models))], rows)
 
 
 def _folder(model: Model) -> Path:

@@ -9,10 +9,9 @@ import numpy as np
 
 from alma.artifact import Metrics, Model, Rows
 from alma.artifact.out import Out, Part
-from alma.engines import Completion
-from alma.engines.feed import Work, feed
+from alma.engines import Completion, GenerateRequest
+from alma.engines.feed import PartRequests, feed
 from alma.engines.pool import generator_pool
-from alma.engines.stream import GenerateRequest, in_turns
 from alma.engines.too_long import check_too_long, too_long_counts
 from alma.errors import DataError
 from alma.sections import Synthesize
@@ -35,14 +34,14 @@ def run(cfg: Synthesize, *, model: Model, seeds: Rows, out: Out) -> Metrics:
             cfg.part_rows,
             "prompts",
             "candidate",
-            lambda part: _work(cfg, shots, out, part),
-            lambda asked, on_tokens: in_turns(pool.generator, asked, on_tokens),
+            lambda part: _requests(cfg, shots, out, part),
+            pool.generator,
         )
     check_too_long(out, cfg, cfg.num_attempts, "show fewer or shorter seeds (max_shots), raise vllm.max_model_len")
     return {"num_attempts": cfg.num_attempts}
 
 
-def _work(cfg: Synthesize, shots: list[dict[str, str]], out: Out, part: Part) -> Work:
+def _requests(cfg: Synthesize, shots: list[dict[str, str]], out: Out, part: Part) -> PartRequests:
     attempts = range(part.start, part.stop)
     drawn = [_draw(cfg, shots, attempt) for attempt in attempts]
     seeds = [sample_seed(cfg.seed, "synthesize", attempt) for attempt in attempts]
@@ -83,7 +82,7 @@ def _work(cfg: Synthesize, shots: list[dict[str, str]], out: Out, part: Part) ->
         nums_tokens = [each.num_tokens for each in completions.values()]
         return rows, {"num_tokens": sum(nums_tokens), **too_long_counts(nums_tokens)}
 
-    return Work([(0, ask(count, places)) for count, places in by_count.items()], rows)
+    return PartRequests([(0, ask(count, places)) for count, places in by_count.items()], rows)
 
 
 def few_shot(cfg: Synthesize, shots: list[str]) -> str:

@@ -8,6 +8,6 @@
 ``reference``  ``HfReference``: preference pairs under DPO's reference
 ``model``      a folder into memory
 ``decode``     sampling, a seed per sample
-``text``       token ids to text that can be put into later prompts
+``stop_texts`` texts that end a sample
 =============  =======================================================
 """

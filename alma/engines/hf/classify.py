@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,6 +14,7 @@ from transformers import AutoModelForSequenceClassification
 
 from alma.engines.chat import load_tokenizer
 from alma.engines.hf.model import load_weights
+from alma.engines.requests import OnTokens
 from alma.errors import ConfigError
 from alma.sections import Inference
 
@@ -70,7 +71,7 @@ class HfClassifier:
         return self._independent
 
     def classify(
-        self, texts_P: Sequence[str], *, max_tokens: int, on_tokens: Callable[[int], None] = lambda _: None
+        self, texts_P: Sequence[str], *, max_tokens: int, on_tokens: OnTokens = lambda _: None
     ) -> list[list[float] | None]:
         """See ``alma.engines.Classifier``."""
         room = min(max_tokens, self.context)

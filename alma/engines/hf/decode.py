@@ -5,16 +5,17 @@ Axes: P prompts, B samples (rows of the batch), T tokens, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch.nn.functional import pad
 from transformers import DynamicCache
 
-from alma.engines import Completion
+from alma.engines.continuation import continuations
 from alma.engines.hf.model import HfModel, positions_of
-from alma.engines.hf.text import StopTexts, continuations
+from alma.engines.hf.stop_texts import StopTexts
+from alma.engines.requests import Completion, OnTokens
 from alma.sections import Sampling
 
 _COMPACT_BELOW = 0.9
@@ -40,7 +41,7 @@ def decode(
     sampling: Sampling | None,
     stops: StopTexts,
     end_ids: torch.Tensor,
-    on_tokens: Callable[[int], None],
+    on_tokens: OnTokens,
 ) -> list[Completion]:
     """Continues prompt ``prompt_B[b]`` for every row b."""
     num_rows, num_steps = len(rows.prompt_B), max(rows.limits_B)

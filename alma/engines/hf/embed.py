@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from alma.engines.answering import OneByOne
 from alma.engines.hf.model import HfModel
+from alma.engines.requests import EmbedRequest, Floats, OnTokens
 from alma.errors import DataError
 
-if TYPE_CHECKING:
-    from alma.engines import Floats
 
-
-class HfEmbedder(HfModel):
+class HfEmbedder(HfModel, OneByOne[EmbedRequest, Floats]):
     """``alma.engines.Embedder`` over transformers.
 
     The mean is over the text's own tokens: a BOS that the tokenizer adds is read but not counted, since its vector is
     the same in every text.
     """
 
-    def embed(self, texts_P: Sequence[str], *, max_tokens: int) -> Floats:
-        """See ``alma.engines.Embedder``. Longer texts are cut off on the right; one without tokens: ``DataError``."""
+    def answer_one(self, request: EmbedRequest, on_tokens: OnTokens) -> Floats:
+        """See ``alma.engines.OneByOne``. Longer texts are cut off on the right; one without tokens: ``DataError``."""
+        del on_tokens  # embedders count none
         skip = len(self.encode(["x"])[0]) - len(self.tokenizer("x", add_special_tokens=False)["input_ids"])
-        room = max_tokens if self.context is None else min(max_tokens, self.context - skip)
-        ids_PT = [ids[: skip + room] for ids in self.encode(texts_P)]
+        room = request.max_tokens if self.context is None else min(request.max_tokens, self.context - skip)
+        ids_PT = [ids[: skip + room] for ids in self.encode(request.texts_P)]
         for place, ids in enumerate(ids_PT):
             if len(ids) <= skip:
-                raise DataError(f"text {place} ({texts_P[place]!r}) has no tokens of its own to embed")
+                raise DataError(f"text {place} ({request.texts_P[place]!r}) has no tokens of its own to embed")
         vectors_PD = np.empty((len(ids_PT), self.model.get_input_embeddings().embedding_dim))
         order = sorted(range(len(ids_PT)), key=lambda place: -len(ids_PT[place]))
         for start in range(0, len(order), self.cfg.batch_rows):

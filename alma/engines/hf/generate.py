@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from alma.engines import TOO_LONG, Completion
+from alma.engines.answering import OneByOne
 from alma.engines.chat import check_stop_texts, prompt_text, stop_ids
+from alma.engines.continuation import EXACT, plain, special_texts
 from alma.engines.hf.decode import Rows, decode
 from alma.engines.hf.model import HfModel
-from alma.engines.hf.text import EXACT, StopTexts, plain, special_texts
-from alma.sections import Inference, Sampling
+from alma.engines.hf.stop_texts import StopTexts
+from alma.engines.requests import TOO_LONG, Completion, GenerateRequest, OnTokens
+from alma.sections import Inference
 
 
-class HfGenerator(HfModel):
+class HfGenerator(HfModel, OneByOne[GenerateRequest, list[list[Completion]]]):
     """``alma.engines.Generator`` over transformers.
 
     A sample's tokens come from uniforms of its own seed, so they do not depend on order, neighbours or sharding; what
@@ -47,40 +49,31 @@ class HfGenerator(HfModel):
         """See ``alma.engines.Generator``. A model without a (working) chat template raises ``DataError``."""
         return prompt_text(self.tokenizer, prompt)
 
-    def generate(
-        self,
-        texts_P: Sequence[str],
-        seeds_PN: Sequence[Sequence[int]],
-        sampling: Sampling | None,
-        *,
-        max_new_tokens: int,
-        stop: Sequence[str] = (),
-        on_tokens: Callable[[int], None] = lambda _: None,
-    ) -> list[list[Completion]]:
-        """See ``alma.engines.Generator``."""
-        check_stop_texts(stop)
-        ids_PT = self.encode(texts_P)
+    def answer_one(self, request: GenerateRequest, on_tokens: OnTokens) -> list[list[Completion]]:
+        """See ``alma.engines.OneByOne``."""
+        check_stop_texts(request.stop)
+        ids_PT = self.encode(request.texts_P)
         asked_PN = [
             seeds if self.context is None or len(ids) < self.context else ()
-            for ids, seeds in zip(ids_PT, seeds_PN, strict=True)
+            for ids, seeds in zip(ids_PT, request.seeds_PN, strict=True)
         ]
-        stops = StopTexts(self.tokenizer, self.texts_V if stop else (), stop, self.device)
+        stops = StopTexts(self.tokenizer, self.texts_V if request.stop else (), request.stop, self.device)
         completions: dict[tuple[int, int], Completion] = {}
         for batch in self._batches(ids_PT, asked_PN):
             rank = {place: at for at, place in enumerate(dict.fromkeys(place for place, _ in batch))}
+            seeds_B = [request.seeds_PN[place][sample] for place, sample in batch]
             rows = Rows(
                 prompt_B=[rank[place] for place, _ in batch],
-                limits_B=[self._limit(len(ids_PT[place]), max_new_tokens) for place, _ in batch],
-                uniforms_BT=None
-                if sampling is None
-                else uniforms([seeds_PN[place][sample] for place, sample in batch], max_new_tokens),
+                limits_B=[self._limit(len(ids_PT[place]), request.max_new_tokens) for place, _ in batch],
+                uniforms_BT=None if request.sampling is None else uniforms(seeds_B, request.max_new_tokens),
             )
+            ids_of = [ids_PT[each] for each in rank]
             with torch.inference_mode():
-                done = decode(self, [ids_PT[each] for each in rank], rows, sampling, stops, self.end_ids, on_tokens)
+                done = decode(self, ids_of, rows, request.sampling, stops, self.end_ids, on_tokens)
             completions.update(zip(batch, (plain(each, self.special) for each in done), strict=True))
         return [
             [completions.get((place, sample), TOO_LONG) for sample in range(len(seeds))]
-            for place, seeds in enumerate(seeds_PN)
+            for place, seeds in enumerate(request.seeds_PN)
         ]
 
     def _batches(

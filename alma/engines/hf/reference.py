@@ -5,16 +5,17 @@ Axes: P pairs, B rows of a batch, T tokens, N tokens that are read, V vocabulary
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
 import torch
 
-from alma.engines import PairLogprobs
 from alma.engines.chat import stop_ids
 from alma.engines.dpo_reference import digest
 from alma.engines.hf.model import HfModel
+from alma.engines.protocols import PairLogprobs
+from alma.engines.requests import OnTokens
 from alma.engines.tokenization import dpo_rows, highest_id, num_tokens
 from alma.errors import ConfigError, DataError
 from alma.sections import Inference, Reference
@@ -55,7 +56,7 @@ class HfReference(HfModel):
             ) from error
 
     def read(
-        self, pairs_P: Sequence[tuple[str, str, str]], *, on_tokens: Callable[[int], None] = lambda _: None
+        self, pairs_P: Sequence[tuple[str, str, str]], *, on_tokens: OnTokens = lambda _: None
     ) -> list[PairLogprobs | None]:
         """See ``alma.engines.ReferenceModel``."""
         texts = [{"prompt": prompt, "chosen": chosen, "rejected": rejected} for prompt, chosen, rejected in pairs_P]
@@ -78,7 +79,7 @@ class HfReference(HfModel):
         )
         return [None if row is None else next(found) for row in rows_P]
 
-    def _logprobs(self, sides: Sequence[_Side], on_tokens: Callable[[int], None]) -> list[float]:
+    def _logprobs(self, sides: Sequence[_Side], on_tokens: OnTokens) -> list[float]:
         """The log-probability of each response."""
         logprobs = [0.0] * len(sides)
         for places in batches([len(prompt) + len(response) for prompt, response in sides], self.reference.batch_tokens):

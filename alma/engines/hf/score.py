@@ -6,21 +6,19 @@ Axes: P prompts, N responses of one prompt, B rows of a batch, T tokens, R ratin
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from transformers import DynamicCache
 
-from alma.engines import UNREADABLE, Rating
+from alma.engines.answering import OneByOne
 from alma.engines.hf.model import HfModel, positions_of
+from alma.engines.prefix import shared_prefix
 from alma.engines.rating import RatingTokens
+from alma.engines.requests import Floats, OnTokens, Rated, Rating, ScoreRequest
 from alma.sections import Scoring
-
-if TYPE_CHECKING:
-    from alma.engines import Floats
 
 _SMALL = 32
 """Batches of fewer rows are not split for padding's sake: a forward pass has its own cost."""
@@ -35,7 +33,7 @@ class _Prompt:
     rest_NT: dict[str, list[int]]  # by suffix text
 
 
-class HfScorer(HfModel):
+class HfScorer(HfModel, OneByOne[ScoreRequest, list[list[Rating]]]):
     """``alma.engines.Scorer`` over transformers: two forward passes a batch, one over prefixes, one over the rest.
 
     At the end of the judge template the tokenizer has to spell ratings readably (``alma.engines.rating``; else
@@ -46,43 +44,27 @@ class HfScorer(HfModel):
         super().__init__(cfg, model)
         self.ratings = RatingTokens.of(self.tokenizer, cfg.template)
 
-    def score(
-        self,
-        prefixes_P: Sequence[str],
-        suffixes_PN: Sequence[Sequence[str]],
-        *,
-        max_tokens: int,
-        on_tokens: Callable[[int], None] = lambda _: None,
-    ) -> list[list[Rating]]:
-        """See ``alma.engines.Scorer``. ``on_tokens`` hears of the tokens computed: shared ones once."""
-        ratings: dict[tuple[int, str], Rating] = {}
-        for group in self._groups(self._prompts(prefixes_P, suffixes_PN, max_tokens)):
+    def answer_one(self, request: ScoreRequest, on_tokens: OnTokens) -> list[list[Rating]]:
+        """See ``alma.engines.OneByOne``. ``on_tokens`` hears of the tokens computed: shared ones once."""
+        ratings: dict[Rated, Rating] = {}
+        for group in self._groups(self._prompts(request)):
             with torch.inference_mode():
                 ratings |= self._score(group, on_tokens)
-        return [
-            [ratings.get((place, suffix), UNREADABLE) for suffix in suffixes]
-            for place, suffixes in enumerate(suffixes_PN)
-        ]
+        return request.answer(ratings)
 
-    def _prompts(
-        self, prefixes_P: Sequence[str], suffixes_PN: Sequence[Sequence[str]], max_tokens: int
-    ) -> list[_Prompt]:
-        """Tokenizes whole texts and shares what is equal at their beginning.
-
-        Tokenizing prefix and suffix apart would give other tokens than the judge was trained on wherever a token
-        crosses their border.
-        """
-        pairs = [(place, each) for place, suffixes in enumerate(suffixes_PN) for each in dict.fromkeys(suffixes)]
-        ids_BT = self.encode([prefixes_P[place] + suffix for place, suffix in pairs])
+    def _prompts(self, request: ScoreRequest) -> list[_Prompt]:
+        """Shares what is equal at the beginning of a prompt's whole texts."""
+        texts = request.distinct()
+        ids_BT = self.encode(list(texts.values()))
         second = [] if self.ratings.ten is None else [self.ratings.ten[0]]
         by_place: dict[int, dict[str, list[int]]] = {}
-        for (place, suffix), ids in zip(pairs, ids_BT, strict=True):
-            if len(ids) <= max_tokens and (self.context is None or len(ids) + len(second) <= self.context):
+        for (place, suffix), ids in zip(texts, ids_BT, strict=True):
+            if len(ids) <= request.max_tokens and (self.context is None or len(ids) + len(second) <= self.context):
                 by_place.setdefault(place, {})[suffix] = ids
         prompts = []
         for place, ids_of in by_place.items():
             # At least one token is left to each row, so that its logits are computed in the second pass.
-            shared = shared_start([ids[:-1] for ids in ids_of.values()])
+            shared = shared_prefix([ids[:-1] for ids in ids_of.values()])
             rest = {suffix: ids[len(shared) :] + second for suffix, ids in ids_of.items()}
             prompts.append(_Prompt(place, shared, rest))
         return prompts
@@ -100,7 +82,7 @@ class HfScorer(HfModel):
         if group:
             yield group
 
-    def _score(self, group: list[_Prompt], on_tokens: Callable[[int], None]) -> dict[tuple[int, str], Rating]:
+    def _score(self, group: list[_Prompt], on_tokens: OnTokens) -> dict[Rated, Rating]:
         cache = self.cache()
         lengths_P = torch.tensor([len(each.shared_T) for each in group], device=self.device)
         mask = torch.zeros(len(group), 0, dtype=torch.long, device=self.device)
@@ -116,7 +98,7 @@ class HfScorer(HfModel):
             )
         on_tokens(sum(len(each.shared_T) for each in group))
         rows = [(place, suffix, rest) for place, each in enumerate(group) for suffix, rest in each.rest_NT.items()]
-        ratings: dict[tuple[int, str], Rating] = {}
+        ratings: dict[Rated, Rating] = {}
         for batch in _by_length(rows, self.cfg.batch_rows):
             prompt_B = torch.tensor([place for place, _, _ in batch], device=self.device)
             ids, own = self.padded([rest for _, _, rest in batch], "right")
@@ -172,13 +154,6 @@ def _by_length(rows: list[_Row], batch_rows: int) -> Iterator[list[_Row]]:
         num_tokens += len(row[2])
     if batch:
         yield batch
-
-
-def shared_start(ids_BT: list[list[int]]) -> list[int]:
-    """The tokens with which all rows begin."""
-    first, last = min(ids_BT), max(ids_BT)  # lexicographic: whatever these two share, all between them share
-    differ = (at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b)
-    return first[: next(differ, min(len(first), len(last)))]
 
 
 def _rows_of(cache: DynamicCache, prompt_B: torch.Tensor) -> DynamicCache:

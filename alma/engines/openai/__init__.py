@@ -3,6 +3,7 @@
 ============  ==============================================
 ``generate``  ``OpenaiGenerator``
 ``score``     ``OpenaiScorer``: the ratings that are listed
+``model``     an endpoint beside the tokenizer of its model
 ``endpoint``  requests, with patience
 ============  ==============================================
 """

@@ -7,16 +7,15 @@ not seen, so that a text goes on behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from alma.engines import TOO_LONG, Completion
-from alma.engines.chat import check_stop_texts, encode_known, load_tokenizer, prompt_text, stop_ids
-from alma.engines.hf.text import before_first, plain, special_texts
-from alma.engines.openai.endpoint import Endpoint
-from alma.engines.vllm.pool import text_config
+from alma.engines.answering import OneByOne
+from alma.engines.chat import check_stop_texts, prompt_text, stop_ids
+from alma.engines.continuation import before_first, plain, special_texts
+from alma.engines.openai.model import ServedModel
+from alma.engines.requests import TOO_LONG, Completion, GenerateRequest, OnTokens
 from alma.errors import ConfigError
 from alma.sections import Inference, Sampling, Scoring
 
@@ -34,45 +33,7 @@ def check_pool(folders: Sequence[Path]) -> None:
     )
 
 
-class ServedModel:
-    """An endpoint, and the tokenizer and shape of the model that it serves, from the model's folder (no weights)."""
-
-    def __init__(self, cfg: Inference, model: Path) -> None:
-        assert cfg.openai is not None, "the section was checked"
-        self.settings = cfg.openai
-        self.path = model
-        config = text_config(model)
-        self.num_ids: int = config.vocab_size
-        self.tokenizer = load_tokenizer(model)
-        self.endpoint = Endpoint(self.settings)
-        known = (getattr(config, "max_position_embeddings", None), self.endpoint.context)
-        self.context: int | None = min((each for each in known if each is not None), default=None)
-        opens = self.tokenizer("x", add_special_tokens=True)["input_ids"][0] == self.tokenizer.bos_token_id
-        self._head: str = self.tokenizer.bos_token if opens else ""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.endpoint.__exit__(kind, error, trace)
-
-    def encode(self, texts_P: Sequence[str]) -> list[list[int]]:
-        """See ``alma.engines.chat.encode_known``."""
-        return encode_known(self.tokenizer, texts_P, self.num_ids, self.path)
-
-    def prompt(self, text: str, ids: list[int]) -> list[int] | str:
-        """A prompt as it is sent: its tokens, or the text less the beginning that the server's tokenizer writes."""
-        return ids if self.settings.prompts == "tokens" else text.removeprefix(self._head)
-
-    @property
-    def extended(self) -> bool:
-        """Whether the server understands vLLM's own fields."""
-        return self.settings.extensions == "vllm"
-
-
-class OpenaiGenerator(ServedModel):
+class OpenaiGenerator(ServedModel, OneByOne[GenerateRequest, list[list[Completion]]]):
     """``alma.engines.Generator`` over ``/completions``: one request per sample, with the sample's own seed.
 
     The prompt is rendered here, by the template and tokenizer in the model's folder, as ``hf`` and ``vllm`` do.
@@ -99,30 +60,23 @@ class OpenaiGenerator(ServedModel):
         """See ``alma.engines.Generator``. A model without a (working) chat template raises ``DataError``."""
         return prompt_text(self.tokenizer, prompt)
 
-    def generate(
-        self,
-        texts_P: Sequence[str],
-        seeds_PN: Sequence[Sequence[int]],
-        sampling: Sampling | None,
-        *,
-        max_new_tokens: int,
-        stop: Sequence[str] = (),
-        on_tokens: Callable[[int], None] = lambda _: None,
-    ) -> list[list[Completion]]:
-        """See ``alma.engines.Generator``. ``on_tokens`` hears of a sample's tokens when it and all before it ended."""
+    def answer_one(self, request: GenerateRequest, on_tokens: OnTokens) -> list[list[Completion]]:
+        """See ``alma.engines.OneByOne``. ``on_tokens`` hears of a sample when it and all before it ended."""
+        sampling, stop = request.sampling, request.stop
         if sampling is not None and sampling.repetition_penalty != 1.0 and not self.extended:
             raise ConfigError(
                 f"sampling.repetition_penalty = {sampling.repetition_penalty} is not in OpenAI's API: set it to 1, "
                 "or openai.extensions = 'vllm' where the server has it"
             )
         check_stop_texts(stop)
-        ids_PT = self.encode(texts_P)
+        ids_PT = self.encode(request.texts_P)
         limits_P = [
-            max_new_tokens if self.context is None else min(max_new_tokens, self.context - len(ids)) for ids in ids_PT
+            request.max_new_tokens if self.context is None else min(request.max_new_tokens, self.context - len(ids))
+            for ids in ids_PT
         ]
         bodies = [
             self._body(self.prompt(text, ids), sampling, seed, limit, stop)
-            for text, ids, limit, seeds in zip(texts_P, ids_PT, limits_P, seeds_PN, strict=True)
+            for text, ids, limit, seeds in zip(request.texts_P, ids_PT, limits_P, request.seeds_PN, strict=True)
             for seed in (seeds if limit > 0 else ())
         ]
         found: list[Completion] = []
@@ -135,7 +89,7 @@ class OpenaiGenerator(ServedModel):
         completions = iter(found)
         return [
             [next(completions) if limit > 0 else TOO_LONG for _ in seeds]
-            for limit, seeds in zip(limits_P, seeds_PN, strict=True)
+            for limit, seeds in zip(limits_P, request.seeds_PN, strict=True)
         ]
 
     def _body(

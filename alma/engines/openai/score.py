@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from alma.artifact.records import RATINGS
-from alma.engines import UNREADABLE, Rating
-from alma.engines.openai.generate import ServedModel
+from alma.engines.answering import OneByOne
+from alma.engines.openai.model import ServedModel
 from alma.engines.rating import RatingTokens
+from alma.engines.requests import UNREADABLE, OnTokens, Rating, ScoreRequest
 from alma.errors import ConfigError
 from alma.prompts import judge_prefix, judge_suffix
 from alma.sections import Scoring
@@ -42,7 +43,7 @@ class Listed(NamedTuple):
         return [self.probs.get(each, 0.0) for each in tokens], min(left, num_missing * self.rest)
 
 
-class OpenaiScorer(ServedModel):
+class OpenaiScorer(ServedModel, OneByOne[ScoreRequest, list[list[Rating]]]):
     """``alma.engines.Scorer`` over ``/completions``: one request per distinct response, two where "10" is two tokens.
 
     A rating that is not among the listed log-probabilities counts as nothing, so ``mass`` is never more than it is.
@@ -62,20 +63,13 @@ class OpenaiScorer(ServedModel):
             self.__exit__(type(error), error, None)
             raise
 
-    def score(
-        self,
-        prefixes_P: Sequence[str],
-        suffixes_PN: Sequence[Sequence[str]],
-        *,
-        max_tokens: int,
-        on_tokens: Callable[[int], None] = lambda _: None,
-    ) -> list[list[Rating]]:
-        """See ``alma.engines.Scorer``. ``on_tokens`` hears of the tokens sent."""
-        pairs = [(place, each) for place, suffixes in enumerate(suffixes_PN) for each in dict.fromkeys(suffixes)]
-        texts_B = [prefixes_P[place] + suffix for place, suffix in pairs]
+    def answer_one(self, request: ScoreRequest, on_tokens: OnTokens) -> list[list[Rating]]:
+        """See ``alma.engines.OneByOne``. ``on_tokens`` hears of the tokens sent."""
+        texts = request.distinct()
+        rated, texts_B = list(texts), list(texts.values())
         ids_BT = self.encode(texts_B)
         num_more = 1 if self.ratings.ten is None else 2
-        room = max_tokens if self.context is None else min(max_tokens, self.context - num_more)
+        room = request.max_tokens if self.context is None else min(request.max_tokens, self.context - num_more)
         readable = [at for at, ids in enumerate(ids_BT) if len(ids) <= room]
         bodies = [self._body(texts_B[at], ids_BT[at]) for at in readable]
         firsts = [self._listed(each) for each in self._all(bodies, [len(ids_BT[at]) for at in readable], on_tokens)]
@@ -89,7 +83,7 @@ class OpenaiScorer(ServedModel):
             answers = self._all(more, [1] * len(asked), on_tokens)
             seconds = {at: self._listed(each) for at, each in zip(asked, answers, strict=True)}
         found = [self._rating(first, seconds.get(at)) for at, first in enumerate(firsts)]
-        ratings = {pairs[at]: rating or UNREADABLE for at, rating in zip(readable, found, strict=True)}
+        ratings = {rated[at]: rating or UNREADABLE for at, rating in zip(readable, found, strict=True)}
         if unseen := sum(rating is None for rating in found):
             log.warning(
                 "%d of %d ratings are unparsable because much of the scale may lie outside the %d log-probabilities "
@@ -98,14 +92,9 @@ class OpenaiScorer(ServedModel):
                 len(found),
                 self.settings.top_logprobs,
             )
-        return [
-            [ratings.get((place, suffix), UNREADABLE) for suffix in suffixes]
-            for place, suffixes in enumerate(suffixes_PN)
-        ]
+        return request.answer(ratings)
 
-    def _all(
-        self, bodies: list[dict[str, Any]], sizes: list[int], on_tokens: Callable[[int], None]
-    ) -> list[dict[str, Any]]:
+    def _all(self, bodies: list[dict[str, Any]], sizes: list[int], on_tokens: OnTokens) -> list[dict[str, Any]]:
         return self.endpoint.complete_all(bodies, lambda place, _: on_tokens(sizes[place]))
 
     def _body(self, text: str, ids: list[int]) -> dict[str, Any]:

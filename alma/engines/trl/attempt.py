@@ -14,8 +14,8 @@ from datasets import Dataset
 from transformers import TrainingArguments
 from transformers.utils import logging
 
-from alma.engines import Training
 from alma.engines.chat import stop_ids
+from alma.engines.protocols import Training
 from alma.engines.rating import RatingTokens
 from alma.engines.trl.loop import arguments, run
 from alma.engines.trl.model import load, save

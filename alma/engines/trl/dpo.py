@@ -9,8 +9,8 @@ from datasets import Dataset
 from torch.utils.data import DataLoader
 from trl import DPOConfig, DPOTrainer
 
-from alma.engines import Training
 from alma.engines.dpo_reference import LOGPROBS
+from alma.engines.protocols import Training
 from alma.engines.tokenization import TokenRow
 from alma.engines.trl.loop import Loop, arguments
 from alma.sections import Finetune

@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.utils.rnn import pad_sequence
 from transformers import Trainer, TrainingArguments
 
-from alma.engines import Training
+from alma.engines.protocols import Training
 from alma.engines.rating import RatingTokens
 from alma.engines.tokenization import TokenRow
 from alma.engines.trl.loop import Loop, arguments

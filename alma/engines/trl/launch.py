@@ -26,7 +26,7 @@ import pyarrow as pa
 from datasets import Dataset
 
 from alma import errors
-from alma.engines import Training
+from alma.engines.protocols import Training
 from alma.engines.trl.attempt import Outcome
 from alma.errors import AlmaError, StageError, TransientError
 from alma.sections import Finetune

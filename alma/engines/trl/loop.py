@@ -16,8 +16,8 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState
 
-from alma.engines import Training
 from alma.engines.checkpoints import publish, staging
+from alma.engines.protocols import Training
 from alma.engines.tokenization import IGNORED
 from alma.engines.trl.batches import Batches, Steps
 from alma.engines.trl.devices import Devices
@@ -134,8 +134,8 @@ class Loop(Trainer):  # type: ignore[misc]
         self._tokens, self._since = 0, time.monotonic()
         return super().train(*args, **kwargs)
 
-    def meet(self, stopping: bool) -> bool:
-        """Adds up what the devices did in this step; whether any of them was asked to stop, so that all do."""
+    def synchronise(self, stopping: bool) -> bool:
+        """Gathers what the devices did in this step; whether any of them was asked to stop, so that all do."""
         mine = torch.tensor([[self._tokens, memory_bytes(), stopping]], device=self.args.device, dtype=torch.int64)
         each_D = self.accelerator.gather(mine)
         self._tokens, seconds = 0, time.monotonic() - self._since
@@ -152,7 +152,7 @@ class Loop(Trainer):  # type: ignore[misc]
         return bool(each_D[:, 2].any())
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds what ``meet`` found."""
+        """Adds what ``synchronise`` gathered."""
         if "loss" in logs:
             logs.update(self._measured)
         super().log(logs, start_time)
@@ -190,7 +190,7 @@ class Listener(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """At the last step no checkpoint is needed: the model itself comes next."""
         del args
-        stopping = self._loop.meet(self._training.stopping())
+        stopping = self._loop.synchronise(self._training.stopping())
         if state.global_step >= state.max_steps:
             control.should_save = False
         elif stopping:

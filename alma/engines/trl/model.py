@@ -9,8 +9,8 @@ import torch
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.utils import is_flash_attn_2_available
 
-from alma.engines import Training
 from alma.engines.hf.model import load_model
+from alma.engines.protocols import Training
 from alma.engines.trl.loop import is_bfloat16
 from alma.errors import ConfigError
 from alma.sections import Finetune

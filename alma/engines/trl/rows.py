@@ -8,9 +8,9 @@ from typing import Any
 
 from transformers import AutoConfig
 
-from alma.engines import Training
 from alma.engines.chat import load_tokenizer, stop_ids
 from alma.engines.dpo_reference import with_logprobs
+from alma.engines.protocols import Training
 from alma.engines.rating import RatingTokens
 from alma.engines.tokenization import Tokenized, dpo_rows, highest_id, judge_rows, keep, sft_rows
 from alma.errors import DataError

@@ -7,7 +7,7 @@ from typing import Any
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
-from alma.engines import Training
+from alma.engines.protocols import Training
 from alma.engines.trl.devices import is_padding_free
 from alma.engines.trl.loop import Loop, arguments
 from alma.sections import Finetune

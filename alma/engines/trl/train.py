@@ -6,7 +6,7 @@ import os
 
 import torch
 
-from alma.engines import Training
+from alma.engines.protocols import Training
 from alma.sections import Finetune
 
 

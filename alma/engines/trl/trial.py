@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from datasets import Dataset
 
-from alma.engines import Training
 from alma.engines.checkpoints import check_layout, keep_newest, newest_whole
+from alma.engines.protocols import Training
 from alma.engines.trl.attempt import Outcome, attempt, is_out_of_memory
 from alma.engines.trl.devices import Devices
 from alma.engines.trl.launch import OutOfMemory, launch

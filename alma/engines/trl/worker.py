@@ -23,7 +23,7 @@ def main(spec_file: str) -> int:
 
     from datasets import Dataset
 
-    from alma.engines import Training
+    from alma.engines.protocols import Training
     from alma.engines.trl.attempt import attempt, is_out_of_memory
     from alma.errors import AlmaError
     from alma.sections import Finetune

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from alma.engines.chat import encode
-from alma.engines.stream import EmbedRequest
+from alma.engines.requests import EmbedRequest, Floats
 from alma.engines.vllm.model import Sequences, VllmModel
 from alma.engines.vllm.start import library
 from alma.errors import DataError
 from alma.sections import Inference
-
-if TYPE_CHECKING:
-    from alma.engines import Floats
 
 
 class VllmEmbedder(VllmModel):
@@ -38,13 +34,11 @@ class VllmEmbedder(VllmModel):
             enable_prefix_caching=False,  # the mean needs every token's vector
         )
 
-    def embed(self, texts_P: Sequence[str], *, max_tokens: int) -> Floats:
-        """See ``alma.engines.Embedder``. Longer texts are cut off on the right; one without tokens: ``DataError``."""
-        vectors_PD: Floats = self.answer(EmbedRequest(texts_P, max_tokens))
-        return vectors_PD
-
     def sequences(self, request: EmbedRequest) -> Sequences:
-        """One for every text, and one for the BOS alone."""
+        """One for every text, cut off on the right, and one for the BOS alone.
+
+        A text without tokens of its own raises ``DataError``.
+        """
         head = encode(self.tokenizer, [""])[0]
         room = min(request.max_tokens, self.context - len(head))
         ids_PT = [ids[: len(head) + room] for ids in self.encode(request.texts_P)]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alma.engines import TOO_LONG, Completion
 from alma.engines.chat import check_stop_texts, prompt_text, stop_ids
-from alma.engines.hf.text import before_first, continuations, plain, special_texts
-from alma.engines.stream import GenerateRequest
+from alma.engines.continuation import before_first, continuations, plain, special_texts
+from alma.engines.requests import TOO_LONG, Completion, GenerateRequest
 from alma.engines.vllm.model import Sequences, VllmModel
 from alma.sections import Inference, Sampling
 
@@ -18,7 +17,7 @@ _SEED_BITS = 2**63 - 1
 
 
 class VllmGenerator(VllmModel):
-    """``alma.engines.Generator`` over vLLM, ``Streaming`` and ``Swapping``.
+    """``alma.engines.Generator`` over vLLM, ``Swapping`` too.
 
     Every sample is a request with its own seed; what the samples of a prompt share is computed once by prefix caching.
     The tokens drawn are not those of ``hf`` (greedy ones are). A row ends as with ``hf``.
@@ -31,23 +30,8 @@ class VllmGenerator(VllmModel):
         """See ``alma.engines.Generator``. A model without a (working) chat template raises ``DataError``."""
         return prompt_text(self.tokenizer, prompt)
 
-    def generate(
-        self,
-        texts_P: Sequence[str],
-        seeds_PN: Sequence[Sequence[int]],
-        sampling: Sampling | None,
-        *,
-        max_new_tokens: int,
-        stop: Sequence[str] = (),
-        on_tokens: Callable[[int], None] = lambda _: None,
-    ) -> list[list[Completion]]:
-        """See ``alma.engines.Generator``. ``on_tokens`` hears of a sample's tokens when it ends."""
-        request = GenerateRequest(texts_P, seeds_PN, sampling, max_new_tokens, stop)
-        completions_PN: list[list[Completion]] = self.answer(request, on_tokens)
-        return completions_PN
-
     def sequences(self, request: GenerateRequest) -> Sequences:
-        """One for every sample of every text that leaves room in the context."""
+        """One for every sample of every text that leaves room in the context; its tokens are heard of when it ends."""
         check_stop_texts(request.stop)
         ids_PT = self.encode(request.texts_P)
         ends = sorted(stop_ids(self.path, self.tokenizer))

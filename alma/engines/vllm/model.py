@@ -19,8 +19,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from alma.engines.chat import encode_known, load_tokenizer
-from alma.engines.stream import Answered, OnTokens, Request
-from alma.engines.vllm.pool import can_swap, text_config, weight_shapes
+from alma.engines.model_folder import text_config, weight_shapes
+from alma.engines.requests import Answered, OnTokens, Request
+from alma.engines.vllm.pool import can_swap
 from alma.engines.vllm.start import arguments, eager, in_process, library, num_engines, on_cpu, quiet, refusal
 from alma.sections import Inference
 
@@ -62,14 +63,14 @@ class _Open:
     outputs: list[Any]
     left: int
 
-    def answered(self) -> Answered:
+    def answered(self) -> Answered[Any]:
         """All outputs are there."""
         outputs = self.outputs
         return Answered(self.place, self.sequences.answer(outputs), self.num_rows, self.sequences.num_tokens(outputs))
 
 
 class VllmModel(ABC):
-    """A live engine, its model and its tokenizer; leave the ``with`` block and their memory is given back.
+    """``alma.engines.Engine``: a live vLLM, its model and tokenizer; the end of the ``with`` block gives memory back.
 
     Raises ``alma.errors.ConfigError`` where the machine, the memory or a setting does not fit the model and
     ``alma.errors.DataError`` where the folder holds no model that vLLM knows.
@@ -104,13 +105,8 @@ class VllmModel(ABC):
         """See ``alma.engines.chat.encode_known``."""
         return encode_known(self.tokenizer, texts_P, self.num_ids, self.path)
 
-    def answer(self, request: Request, on_tokens: OnTokens = lambda _: None) -> Any:
-        """The answer to a request that comes alone."""
-        [answered] = self.stream([request], on_tokens=on_tokens)
-        return answered.answer
-
-    def stream(self, requests: Iterable[Request | None], *, on_tokens: OnTokens) -> Iterator[Answered]:
-        """See ``alma.engines.stream.Streaming``.
+    def answer(self, requests: Iterable[Request | None], *, on_tokens: OnTokens) -> Iterator[Answered[Any]]:
+        """See ``alma.engines.protocols.Engine``.
 
         vLLM always has as many sequences waiting as it runs at once, so that a finished one leaves no gap.
         """

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
-from alma.engines.stream import Request
+from alma.engines.requests import Request
 from alma.errors import StageError, TransientError
 from alma.sections import Inference
 

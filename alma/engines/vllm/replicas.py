@@ -7,7 +7,7 @@ put together in the order of the requests; which engine computed what changes no
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import wait
@@ -16,16 +16,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from alma.devices import visible_gpus
-from alma.engines import Completion, Rating
 from alma.engines.chat import load_tokenizer, prompt_text
-from alma.engines.stream import Answered, EmbedRequest, GenerateRequest, OnTokens, Request, ScoreRequest
-from alma.engines.vllm.pool import text_config, weight_shapes
+from alma.engines.model_folder import text_config, weight_shapes
+from alma.engines.requests import Answered, OnTokens, Request
 from alma.engines.vllm.process import Answer, Replica, Verb
 from alma.engines.vllm.start import library, num_engines, on_cpu
-from alma.sections import Inference, Sampling, Scoring
+from alma.sections import Inference, Scoring
 
 if TYPE_CHECKING:
-    from alma.engines import Floats
     from alma.engines.vllm.embed import VllmEmbedder
     from alma.engines.vllm.generate import VllmGenerator
     from alma.engines.vllm.score import VllmScorer
@@ -74,13 +72,13 @@ class _Open:
     left: int
     num_tokens: int = 0
 
-    def answered(self) -> Answered:
+    def answered(self) -> Answered[Any]:
         answer = self.request.join([self.answers[at] for at in range(len(self.answers))])
         return Answered(self.place, answer, len(self.request), self.num_tokens)
 
 
 class Replicas:
-    """``Generator``, ``Scorer`` or ``Embedder``, as ``verb`` says, ``Streaming`` and ``Swapping``.
+    """``Generator``, ``Scorer`` or ``Embedder``, as ``verb`` says; ``Swapping`` too.
 
     ``devices`` are the values of ``CUDA_VISIBLE_DEVICES``, one for each process. A process that fails ends it all with
     its error; one that is killed with ``alma.errors.TransientError``.
@@ -109,41 +107,6 @@ class Replicas:
         """See ``alma.engines.Generator``."""
         return prompt_text(self.tokenizer, prompt)
 
-    def generate(
-        self,
-        texts_P: Sequence[str],
-        seeds_PN: Sequence[Sequence[int]],
-        sampling: Sampling | None,
-        *,
-        max_new_tokens: int,
-        stop: Sequence[str] = (),
-        on_tokens: Callable[[int], None] = lambda _: None,
-    ) -> list[list[Completion]]:
-        """See ``alma.engines.Generator``."""
-        request = GenerateRequest(texts_P, seeds_PN, sampling, max_new_tokens, stop)
-        [answered] = self.stream([request], on_tokens=on_tokens)
-        completions_PN: list[list[Completion]] = answered.answer
-        return completions_PN
-
-    def score(
-        self,
-        prefixes_P: Sequence[str],
-        suffixes_PN: Sequence[Sequence[str]],
-        *,
-        max_tokens: int,
-        on_tokens: Callable[[int], None] = lambda _: None,
-    ) -> list[list[Rating]]:
-        """See ``alma.engines.Scorer``."""
-        [answered] = self.stream([ScoreRequest(prefixes_P, suffixes_PN, max_tokens)], on_tokens=on_tokens)
-        ratings_PN: list[list[Rating]] = answered.answer
-        return ratings_PN
-
-    def embed(self, texts_P: Sequence[str], *, max_tokens: int) -> Floats:
-        """See ``alma.engines.Embedder``."""
-        [answered] = self.stream([EmbedRequest(texts_P, max_tokens)], on_tokens=lambda _: None)
-        vectors_PD: Floats = answered.answer
-        return vectors_PD
-
     def swap(self, model: Path) -> None:
         """See ``alma.engines.pool.Swapping``: all processes at once."""
         if model == self.path:
@@ -154,9 +117,9 @@ class Replicas:
             replica.expect("swapped")
         self.path, self.tokenizer = model, load_tokenizer(model)
 
-    def stream(self, requests: Iterable[Request | None], *, on_tokens: OnTokens) -> Iterator[Answered]:
-        """See ``alma.engines.stream.Streaming``. The next prompt goes to the process that has the fewest rows left."""
-        room = 2 * self.cfg.batch_rows  # of each process: as many rows wait as run, see VllmModel.stream
+    def answer(self, requests: Iterable[Request | None], *, on_tokens: OnTokens) -> Iterator[Answered[Any]]:
+        """See ``alma.engines.protocols.Engine``. The next prompt goes to the process that has the fewest rows left."""
+        room = 2 * self.cfg.batch_rows  # of each process: as many rows wait as run, see VllmModel.answer
         running: dict[int, tuple[_Open, int]] = {}
         pieces, names = self._pieces(requests), itertools.count()
         try:

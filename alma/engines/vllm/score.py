@@ -5,17 +5,16 @@ Axes: P prompts, N responses of one prompt, R ratings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from alma.engines import UNREADABLE, Rating
-from alma.engines.hf.score import shared_start
+from alma.engines.prefix import shared_prefix
 from alma.engines.rating import RatingTokens
-from alma.engines.stream import ScoreRequest
+from alma.engines.requests import Rated, Rating, ScoreRequest
 from alma.engines.vllm.model import Sequences, VllmModel
 from alma.sections import Scoring
 
@@ -33,38 +32,24 @@ class VllmScorer(VllmModel):
         self.ratings = RatingTokens.of(self.tokenizer, cfg.template)
         self.num_positions = 1 if self.ratings.ten is None else 2
 
-    def score(
-        self,
-        prefixes_P: Sequence[str],
-        suffixes_PN: Sequence[Sequence[str]],
-        *,
-        max_tokens: int,
-        on_tokens: Callable[[int], None] = lambda _: None,
-    ) -> list[list[Rating]]:
-        """See ``alma.engines.Scorer``. ``on_tokens`` hears of the tokens computed: cached ones not again."""
-        ratings_PN: list[list[Rating]] = self.answer(ScoreRequest(prefixes_P, suffixes_PN, max_tokens), on_tokens)
-        return ratings_PN
-
     def sequences(self, request: ScoreRequest) -> Sequences:
-        """One for every distinct response of every prompt that is not too long to read."""
-        pairs = [
-            (place, each) for place, suffixes in enumerate(request.suffixes_PN) for each in dict.fromkeys(suffixes)
-        ]
-        # Whole texts: prefix and suffix apart would give other tokens wherever a token crosses their border.
-        ids_BT = self.encode([request.prefixes_P[place] + suffix for place, suffix in pairs])
+        """One for every distinct response of every prompt that is not too long to read.
+
+        The tokens heard of are those that were computed: cached ones not again.
+        """
+        texts = request.distinct()
+        ids_BT = self.encode(list(texts.values()))
         room = min(request.max_tokens, self.context - self.num_positions)
-        readable = [(pair, ids) for pair, ids in zip(pairs, ids_BT, strict=True) if len(ids) <= room]
+        readable = [(pair, ids) for pair, ids in zip(texts, ids_BT, strict=True) if len(ids) <= room]
         params = self._params()
 
         def answer(outputs: list[Any]) -> list[list[Rating]]:
-            ratings = {
-                pair: self._rating(output.outputs[0].logprobs)
-                for (pair, _), output in zip(readable, outputs, strict=True)
-            }
-            return [
-                [ratings.get((place, suffix), UNREADABLE) for suffix in suffixes]
-                for place, suffixes in enumerate(request.suffixes_PN)
-            ]
+            return request.answer(
+                {
+                    pair: self._rating(output.outputs[0].logprobs)
+                    for (pair, _), output in zip(readable, outputs, strict=True)
+                }
+            )
 
         def heard(output: Any) -> int:
             return len(output.prompt_token_ids) - (output.num_cached_tokens or 0) + self.num_positions - 1
@@ -73,12 +58,12 @@ class VllmScorer(VllmModel):
         num_tokens = self._num_tokens(readable)
         return Sequences([(ids, params) for _, ids in readable], answer, heard, lambda _: num_tokens)
 
-    def _num_tokens(self, readable: Sequence[tuple[tuple[int, str], list[int]]]) -> int:
+    def _num_tokens(self, readable: Sequence[tuple[Rated, list[int]]]) -> int:
         """Tokens to be read, those with which all rating prompts of a prompt begin once, as ``hf`` counts them."""
         total = 0
         for _, group in groupby(readable, key=lambda each: each[0][0]):
             ids_NT = [ids for _, ids in group]
-            shared = len(shared_start([ids[:-1] for ids in ids_NT]))
+            shared = len(shared_prefix([ids[:-1] for ids in ids_NT]))
             total += shared + sum(len(ids) - shared + self.num_positions - 1 for ids in ids_NT)
         return total
 

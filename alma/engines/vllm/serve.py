@@ -12,8 +12,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
-from alma.engines import load_embedder, load_generator, load_scorer
-from alma.engines.stream import Request
+from alma.engines.loading import load_embedder, load_generator, load_scorer
+from alma.engines.requests import Request
 from alma.engines.vllm.process import Answer, Cancel, Failure, Piece, Start, Swap
 from alma.errors import AlmaError, StageError
 
@@ -78,7 +78,7 @@ def serve(connection: Connection) -> None:
 
         while True:
             try:
-                for answered in engine.stream(queue.requests(), on_tokens=hear):
+                for answered in engine.answer(queue.requests(), on_tokens=hear):
                     name = queue.open.pop(answered.place)
                     connection.send(Answer(name, answered.answer, answered.num_tokens, heard[0]))
                     heard[0] = 0

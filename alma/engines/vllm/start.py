@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alma.devices import check_gpus, count_gpus
-from alma.engines.vllm.pool import text_config
+from alma.engines.model_folder import text_config
 from alma.errors import ConfigError, DataError, StageError
 from alma.sections import Inference, Vllm
 

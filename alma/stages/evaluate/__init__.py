@@ -22,11 +22,13 @@ from alma.engines import (
     TOO_LONG,
     UNREADABLE,
     Completion,
+    GenerateRequest,
     Generator,
+    ask,
+    lazy,
     load_classifier,
     load_generator,
     load_scorer,
-    when_asked,
 )
 from alma.engines.judging import rate, reading
 from alma.engines.too_long import check_too_long, too_long_counts
@@ -69,9 +71,9 @@ def run(
         return choose(cfg, model, prompts.table(["id", "prompt"]).to_pylist(), among)
 
     with (
-        when_asked(lambda: load_generator(cfg, model.folder)) as generator,
-        when_asked(lambda: load_scorer(cfg, _folder(judge))) as scorer,
-        when_asked(lambda: load_classifier(cfg, _folder(classifier))) as reader,
+        lazy(lambda: load_generator(cfg, model.folder)) as generator,
+        lazy(lambda: load_scorer(cfg, _folder(judge))) as scorer,
+        lazy(lambda: load_classifier(cfg, _folder(classifier))) as reader,
     ):
         for part, progress in out.each(len(prompts), cfg.part_rows, "prompts"):
             asked = prompts.table(None, part.start, part.stop).to_pylist()
@@ -119,12 +121,12 @@ def answer(
     seeds_PN, limit = [[0]] * len(prompts_P), cfg.max_new_tokens
     if cfg.shots == "none":
         texts = [generator.chat(prompt) for prompt in prompts_P]
-        return [several[0] for several in generator.generate(texts, seeds_PN, None, max_new_tokens=limit)]
+        return [several[0] for several in ask(generator, GenerateRequest(texts, seeds_PN, None, limit))]
     texts = [
         answer_prompt(cfg.turns, [(shot.question, shot.answer) for shot in before], prompt)
         for prompt, before in zip(prompts_P, before_PK, strict=True)
     ]
-    answers = generator.generate(texts, seeds_PN, None, max_new_tokens=limit, stop=markers(cfg.turns))
+    answers = ask(generator, GenerateRequest(texts, seeds_PN, None, limit, markers(cfg.turns)))
     return [replace(several[0], text=cut(cfg.turns, several[0].text)) for several in answers]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from alma.artifact import Model, Rows
-from alma.engines import load_embedder
+from alma.engines import EmbedRequest, ask, load_embedder
 from alma.errors import ConfigError
 from alma.sections import Evaluate
 from alma.seeds import sample_seed
@@ -47,6 +47,6 @@ def choose(cfg: Evaluate, model: Model, prompts: Sequence[dict[str, Any]], among
         return [draw([among], cfg.num_shots, seed, row["prompt"]) for seed, row in zip(seeds, prompts, strict=True)]
     asked_P = [row["prompt"] for row in prompts]
     with load_embedder(cfg, model.folder) as embedder:
-        vectors_PD = embedder.embed(asked_P, max_tokens=cfg.embedding_tokens)
-        vectors_SD = embedder.embed([shot.question for shot in among.shots], max_tokens=cfg.embedding_tokens)
+        vectors_PD = ask(embedder, EmbedRequest(asked_P, cfg.embedding_tokens))
+        vectors_SD = ask(embedder, EmbedRequest([shot.question for shot in among.shots], cfg.embedding_tokens))
     return nearest([among], [vectors_SD], cfg.num_shots, asked_P, vectors_PD)

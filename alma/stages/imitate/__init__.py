@@ -17,7 +17,7 @@ import pyarrow as pa
 from alma.artifact import Metrics, Model, Rows
 from alma.artifact.out import Out
 from alma.artifact.records import DROP_REASONS, IMITATION
-from alma.engines import load_generator, load_scorer, when_asked
+from alma.engines import lazy, load_generator, load_scorer
 from alma.errors import StageError
 from alma.sections import Imitate
 from alma.stages.imitate.answers import AnswerShots, choose, write_answers
@@ -53,20 +53,20 @@ def run(
 
     attempts = blank(cfg, sets)
     if not asks_again(cfg):
-        with when_asked(lambda: load_generator(cfg, model.folder)) as generator:
+        with lazy(lambda: load_generator(cfg, model.folder)) as generator:
             write = partial(write_questions, cfg, generator, sets)
             attempts = in_parts(out, "questions", attempts, cfg.part_rows, write)
         compare(cfg, sets, attempts)
     left = [attempt for attempt in attempts if attempt.reason is None]
     done = [attempt for attempt in attempts if attempt.reason is not None]
     shots = AnswerShots(cfg, embedder or model, sets, left)
-    with when_asked(lambda: load_generator(cfg, model.folder)) as generator:
+    with lazy(lambda: load_generator(cfg, model.folder)) as generator:
         answered = in_parts(out, "answers", left, cfg.part_rows, partial(write_answers, cfg, generator, shots))
     if judge is None:
         chosen = choose(cfg, None, answered)
     else:
         folder = judge.folder
-        with when_asked(lambda: load_scorer(cfg, folder)) as scorer:
+        with lazy(lambda: load_scorer(cfg, folder)) as scorer:
             chosen = choose(cfg, scorer, answered)
     if cfg.duplicates == "pool" and not asks_again(cfg):
         compare_among(cfg, answered)

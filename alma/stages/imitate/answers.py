@@ -7,7 +7,17 @@ from contextlib import ExitStack
 from functools import cached_property
 
 from alma.artifact import Model
-from alma.engines import TOO_LONG, Embedder, Generator, Scorer, load_embedder
+from alma.engines import (
+    TOO_LONG,
+    Embedder,
+    EmbedRequest,
+    GenerateRequest,
+    Generator,
+    Scorer,
+    ask,
+    load_embedder,
+    load_sentence_embedder,
+)
 from alma.engines.judging import rate, reading
 from alma.engines.vectors import unit_rows
 from alma.sections import Imitate
@@ -41,7 +51,7 @@ class AnswerShots:
             embedder = stack.enter_context(_embedder(cfg, self._model))
             sizes = [len(rows) for rows in sets]
             texts = [shot.question for rows in sets for shot in rows.shots] + questions
-            vectors = unit_rows(embedder.embed(texts, max_tokens=cfg.embedding_tokens))
+            vectors = unit_rows(ask(embedder, EmbedRequest(texts, cfg.embedding_tokens)))
         starts = [sum(sizes[:place]) for place in range(len(sizes) + 1)]
         vectors_of = [vectors[start : start + size] for start, size in zip(starts, sizes, strict=False)]
         found = nearest(sets, vectors_of, cfg.num_shots, questions, vectors[starts[-1] :])
@@ -51,7 +61,7 @@ class AnswerShots:
 def write_answers(
     cfg: Imitate, generator: Callable[[], Generator], shots: AnswerShots, attempts: Sequence[Attempt]
 ) -> None:
-    """Answers the questions that were not dropped, in one call of the engine."""
+    """Answers the questions that were not dropped, in one request."""
     left = [attempt for attempt in attempts if attempt.reason is None]
     texts = []
     for attempt in left:
@@ -64,13 +74,14 @@ def write_answers(
         [sample_seed(cfg.seed, "answer", cfg.iteration, attempt.number, place) for place in range(cfg.num_answers)]
         for attempt in left
     ]
-    completions_PN = generator().generate(
-        texts,
-        seeds_PN,
-        cfg.answer_sampling,
+    request = GenerateRequest(
+        texts_P=texts,
+        seeds_PN=seeds_PN,
+        sampling=cfg.answer_sampling,
         max_new_tokens=cfg.answer_sampling.max_new_tokens,
         stop=markers(cfg.turns),
     )
+    completions_PN = ask(generator(), request)
     for attempt, seeds, completions in zip(left, seeds_PN, completions_PN, strict=True):
         if TOO_LONG in completions:  # all of them: they are of one text
             attempt.reason = "context"
@@ -111,8 +122,5 @@ def choose(cfg: Imitate, scorer: Callable[[], Scorer] | None, attempts: Sequence
 
 
 def _embedder(cfg: Imitate, model: Model) -> Embedder:
-    if cfg.embedding == "model":
-        return load_embedder(cfg, model.folder)
-    from alma.engines.sentence import SentenceEmbedder
-
-    return SentenceEmbedder(cfg, model.folder)
+    load = load_embedder if cfg.embedding == "model" else load_sentence_embedder
+    return load(cfg, model.folder)

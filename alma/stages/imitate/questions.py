@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from alma.engines import TOO_LONG, Generator
+from alma.engines import TOO_LONG, GenerateRequest, Generator, ask
 from alma.sections import Imitate
 from alma.seeds import sample_seed
 from alma.stages.imitate.attempt import Attempt
@@ -30,19 +30,20 @@ def asks_again(cfg: Imitate) -> bool:
 def write_questions(
     cfg: Imitate, generator: Callable[[], Generator], sets: Sequence[DataSet], attempts: Sequence[Attempt]
 ) -> None:
-    """Writes the question of every attempt, in one call of the engine."""
+    """Writes the question of every attempt, in one request."""
     texts = []
     for attempt in attempts:
         shots = draw(sets, cfg.num_shots, sample_seed(cfg.seed, "question shots", cfg.iteration, attempt.number))
         attempt.shot_ids = [shot.id for shot in shots]
         texts.append(question_prompt(cfg.turns, [(shot.question, shot.answer) for shot in shots]))
-    completions = generator().generate(
-        texts,
-        [[attempt.seed or 0] for attempt in attempts],
-        cfg.question_sampling,
+    request = GenerateRequest(
+        texts_P=texts,
+        seeds_PN=[[attempt.seed or 0] for attempt in attempts],
+        sampling=cfg.question_sampling,
         max_new_tokens=cfg.question_sampling.max_new_tokens,
         stop=markers(cfg.turns),
     )
+    completions = ask(generator(), request)
     for attempt, (completion,) in zip(attempts, completions, strict=True):
         attempt.question = cut(cfg.turns, completion.text)
         attempt.num_tokens, attempt.ended = completion.num_tokens, completion.ended

@@ -18,7 +18,7 @@ class Room:
         if cfg.engine == "echo":
             return
         from alma.engines.chat import load_tokenizer
-        from alma.engines.vllm.pool import text_config
+        from alma.engines.model_folder import text_config
 
         self.context = getattr(text_config(model), "max_position_embeddings", None)
         if cfg.engine == "vllm" and cfg.vllm.max_model_len is not None:

@@ -6,25 +6,23 @@ Only safetensors are read and no code from the folder is run.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
+from alma.engines.answering import OneByOne
+from alma.engines.requests import EmbedRequest, Floats, OnTokens
 from alma.errors import ConfigError, DataError
 from alma.sections import Inference
-
-if TYPE_CHECKING:
-    from alma.engines import Floats
 
 _OURS = "sentence_transformers."
 """Modules of the library itself; a folder may name others, which would be imported."""
 
 
-class SentenceEmbedder:
+class SentenceEmbedder(OneByOne[EmbedRequest, Floats]):
     """``alma.engines.Embedder`` over sentence-transformers, whatever pooling the folder's ``modules.json`` says."""
 
     def __init__(self, cfg: Inference, model: Path) -> None:
@@ -49,10 +47,11 @@ class SentenceEmbedder:
     ) -> None:
         del self.model
 
-    def embed(self, texts_P: Sequence[str], *, max_tokens: int) -> Floats:
-        """See ``alma.engines.Embedder``; the vectors are the model's own: (P, D) float64."""
-        self.model.max_seq_length = min(max_tokens, self.model.max_seq_length or max_tokens)
-        vectors_PD = self.model.encode(list(texts_P), batch_size=self.cfg.batch_rows, show_progress_bar=False)
+    def answer_one(self, request: EmbedRequest, on_tokens: OnTokens) -> Floats:
+        """See ``alma.engines.OneByOne``; the vectors are the model's own: (P, D) float64."""
+        del on_tokens  # embedders count none
+        self.model.max_seq_length = min(request.max_tokens, self.model.max_seq_length or request.max_tokens)
+        vectors_PD = self.model.encode(list(request.texts_P), batch_size=self.cfg.batch_rows, show_progress_bar=False)
         return np.asarray(vectors_PD, dtype=np.float64)
 
 

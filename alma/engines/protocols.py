@@ -1,0 +1,135 @@
+"""What an engine is: one method for what is generated, rated or embedded, and protocols for the rest.
+
+Axes: P prompts, L labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeAlias, TypeVar
+
+from alma.engines.checkpoints import NOWHERE, Remote
+from alma.engines.requests import (
+    Answered,
+    AnswerT_co,
+    Completion,
+    EmbedRequest,
+    Floats,
+    GenerateRequest,
+    OnTokens,
+    Rating,
+    ScoreRequest,
+)
+from alma.sections import Finetune
+
+RequestT_contra = TypeVar("RequestT_contra", contravariant=True)
+
+
+class Loaded(Protocol):
+    """A model in memory; leave the ``with`` block and its memory is given back."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Engine(Loaded, Protocol[RequestT_contra, AnswerT_co]):
+    """A model that answers requests. ``alma.engines.ask`` is for a single one."""
+
+    def answer(
+        self, requests: Iterable[RequestT_contra | None], *, on_tokens: OnTokens
+    ) -> Iterator[Answered[AnswerT_co]]:
+        """Answers every request, each as soon as it is whole; the next is taken when there is room for it.
+
+        So a request enters while the stragglers of earlier ones still run, and answers may come in another order.
+        ``None`` among the requests says that there is none at the moment, while some are not answered yet.
+        ``on_tokens`` hears of every token that is computed. What ``requests`` or ``on_tokens`` raises ends it, and what
+        still runs is taken back.
+        """
+
+
+class Generator(Engine[GenerateRequest, list[list[Completion]]], Protocol):
+    """Samples continuations."""
+
+    def chat(self, prompt: str) -> str:
+        """The text that asks this model for the answer to ``prompt``: its chat template, generation prompt added."""
+
+
+Scorer: TypeAlias = Engine[ScoreRequest, list[list[Rating]]]
+"""Reads the rating distribution at one position (paper section 3.3.4)."""
+
+Embedder: TypeAlias = Engine[EmbedRequest, Floats]
+"""Turns texts into vectors."""
+
+
+class Classifier(Loaded, Protocol):
+    """Gives texts labels."""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The names of the labels, in their order."""
+
+    @property
+    def independent(self) -> bool:
+        """Whether each label has a probability of its own; else those of all labels sum to 1."""
+
+    def classify(
+        self, texts_P: Sequence[str], *, max_tokens: int, on_tokens: OnTokens = lambda _: None
+    ) -> list[list[float] | None]:
+        """Each label's probability, (P, L); ``None`` for a text without tokens or too long to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairLogprobs:
+    """Log-probabilities of a preference pair's two responses, end tokens included, given the prompt; in nats.
+
+    ``digest`` is of all token ids that were read: a training on other tokens cannot use these numbers.
+    """
+
+    chosen: float
+    rejected: float
+    digest: str
+
+
+class ReferenceModel(Loaded, Protocol):
+    """DPO's reference model (arXiv 2305.18290)."""
+
+    def read(
+        self, pairs_P: Sequence[tuple[str, str, str]], *, on_tokens: OnTokens = lambda _: None
+    ) -> list[PairLogprobs | None]:
+        """Of (prompt, chosen, rejected), tokenized as in training; ``None`` for a pair that training sets aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What a trainer needs besides its section.
+
+    ``rows`` has columns by objective: sft ``prompt, response``; dpo ``prompt, chosen, rejected``; judge ``prompt,
+    response, target`` where ``target`` is the wanted p(0..10) as a list of 11 floats. ``model`` is the folder to start
+    from, ``out`` the folder to write (safetensors, config, tokenizer, chat template), ``scratch`` a folder that is kept
+    between attempts and holds checkpoints, ``remote`` where they outlive this machine. ``on_step(step, total_steps,
+    metrics)`` hears of every optimizer step, ``metrics`` holding at least ``loss``, ``learning_rate``, ``tokens``;
+    ``stopping()`` turns true when the process was asked to stop: write a checkpoint, then raise
+    ``alma.errors.Stopped``. ``reference`` is of dpo, one per row; without it the trainer computes its own.
+    """
+
+    model: Path
+    rows: Sequence[dict[str, Any]]
+    out: Path
+    scratch: Path
+    on_step: Callable[[int, int, dict[str, float]], None] = lambda *_: None
+    stopping: Callable[[], bool] = lambda: False
+    remote: Remote = NOWHERE
+    reference: Sequence[PairLogprobs | None] | None = None
+
+
+class Trainer(Protocol):
+    """Trains a model from a checkpoint, resuming from ``scratch`` where it holds a whole checkpoint."""
+
+    def train(self, cfg: Finetune, training: Training) -> dict[str, float | int]:
+        """Returns metrics: ``num_rows, num_steps, num_tokens, num_too_long, first_loss, last_loss``."""

@@ -1,0 +1,1 @@
+"""Models of sentence-transformers: ``embed`` holds ``SentenceEmbedder``."""
