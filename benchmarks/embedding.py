@@ -19,7 +19,7 @@ from live import as_alma_runs
 from models import llama, words
 from ratios import Side, alternate, options, outcome, publish, publish_rate
 
-from alma.engines import load_embedder
+from alma.engines import EmbedRequest, ask, load_embedder
 from alma.sections import Embed, Vllm
 
 MEAN_TOKENS = 40
@@ -29,7 +29,7 @@ CLOSE = 0.999
 
 def check(ours: Any, theirs: Any, texts: list[str]) -> None:
     """Fails unless both read the same out of the texts."""
-    pairs = [each.embed(texts, max_tokens=512) for each in (ours, theirs)]
+    pairs = [ask(each, EmbedRequest(texts, max_tokens=512)) for each in (ours, theirs)]
     unit = [vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in pairs]
     cosine = float((unit[0] * unit[1]).sum(1).min())
     if cosine < CLOSE:
@@ -53,7 +53,7 @@ def main(asked: argparse.Namespace) -> None:
 
             def run(engine: Any, size: int) -> int:
                 for start in range(0, len(texts), size):
-                    engine.embed(texts[start : start + size], max_tokens=512)
+                    ask(engine, EmbedRequest(texts[start : start + size], max_tokens=512))
                 return num
 
             sides = [

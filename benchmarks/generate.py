@@ -23,6 +23,7 @@ from models import MEAN_TOKENS, MICRO, micro, prompts_of, random_llama, words
 from timing import Way, compare, machine, options
 from transformers.utils import logging
 
+from alma.engines import GenerateRequest, ask
 from alma.engines.hf.generate import HfGenerator
 from alma.sections import Inference, Sampling
 
@@ -77,9 +78,7 @@ def ours(engine: HfGenerator, case: Case, repeat: int | None) -> list[list[tuple
     """(number of tokens, text) of every sample; greedy where ``repeat`` is ``None``."""
     seeds_PN = [[0]] * len(case.texts_P) if repeat is None else case.seeds_PN(repeat)
     sampling = None if repeat is None else case.sampling
-    found = engine.generate(
-        case.texts_P, seeds_PN, sampling, max_new_tokens=case.sampling.max_new_tokens, stop=case.stop
-    )
+    found = ask(engine, GenerateRequest(case.texts_P, seeds_PN, sampling, case.sampling.max_new_tokens, case.stop))
     return [[(each.num_tokens, each.text) for each in several] for several in found]
 
 

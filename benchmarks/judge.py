@@ -25,6 +25,7 @@ from models import MICRO, letters, micro, prompts_of, random_llama, words
 from timing import Way, compare, machine, options
 from transformers.utils import logging
 
+from alma.engines import ScoreRequest, ask
 from alma.engines.hf.score import HfScorer
 from alma.prompts import JUDGE_TEMPLATE, judge_prefix, judge_suffix
 from alma.sections import Judge
@@ -55,7 +56,7 @@ def ours(scorer: HfScorer, case: Case) -> np.ndarray[Any, Any]:
     """(rows, 11)."""
     prefixes = [judge_prefix(case.template, prompt) for prompt in case.prompts_P]
     suffixes = [[judge_suffix(case.template, each) for each in several] for several in case.responses_PN]
-    found = scorer.score(prefixes, suffixes, max_tokens=8192)
+    found = ask(scorer, ScoreRequest(prefixes, suffixes, max_tokens=8192))
     return np.array([each.probs_R for several in found for each in several])
 
 

@@ -30,7 +30,7 @@ from live import kept
 from models import llama, words
 from ratios import Side, alternate, options, outcome, publish, publish_rate
 
-from alma.engines import load_scorer
+from alma.engines import ScoreRequest, ask, load_scorer
 from alma.engines.rating import RatingTokens
 from alma.prompts import JUDGE_TEMPLATE, judge_prefix, judge_suffix
 from alma.sections import Judge
@@ -72,7 +72,7 @@ class Case:
 def ours(case: Case, _: int) -> int:
     """The engine as stage ``judge`` asks it."""
     case.fresh()
-    found = case.engine.score(case.prefixes_P, case.suffixes_PN, max_tokens=8192)
+    found = ask(case.engine, ScoreRequest(case.prefixes_P, case.suffixes_PN, max_tokens=8192))
     case.probs = np.array([each.probs_R for several in found for each in several])
     return len(case.probs)
 

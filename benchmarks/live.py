@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from alma import engines
+from alma.engines import loading
 
 
 @contextmanager
@@ -18,14 +18,14 @@ def kept(engine: Any) -> Iterator[Any]:
 
     Stages leave their engine with ``with``; here that does nothing, and an engine is found in place of loaded.
     """
-    kind, load = type(engine), engines._engine
+    kind, load = type(engine), loading._engine
     engine.__class__ = type("Kept", (kind,), {"__exit__": lambda *_: None})
-    engines._engine = lambda *_: lambda *_: engine  # type: ignore[assignment]
+    loading._engine = lambda *_: lambda *_: engine  # type: ignore[assignment]
     try:
         with as_alma_runs():
             yield engine
     finally:
-        engines._engine = load
+        loading._engine = load
         engine.__class__ = kind
         engine.__exit__(None, None, None)
 

@@ -35,7 +35,7 @@ from transformers.utils import logging
 
 from alma.artifact import Model, Ref, Rows
 from alma.artifact.records import SCHEMAS
-from alma.engines import load_generator
+from alma.engines import GenerateRequest, ask, load_generator
 from alma.running import stage as run
 from alma.sections import Respond
 from alma.seeds import sample_seed
@@ -77,7 +77,7 @@ def single_file(case: Case, repeat: int) -> str:
         seeds_PN = [
             [sample_seed(cfg.seed, row["id"], case.model.key, i) for i in range(cfg.num_samples)] for row in prompts
         ]
-        found = generator.generate(texts, seeds_PN, cfg.sampling, max_new_tokens=cfg.sampling.max_new_tokens)
+        found = ask(generator, GenerateRequest(texts, seeds_PN, cfg.sampling, cfg.sampling.max_new_tokens))
     rows = [
         {
             "id": f"{row['id']}-{i}",

@@ -23,7 +23,7 @@ from live import as_alma_runs
 from models import llama, words
 from ratios import options, outcome, publish, summary
 
-from alma.engines import load_generator
+from alma.engines import GenerateRequest, ask, load_generator
 from alma.sections import Inference
 
 NUM_PROMPTS, PROMPT_TOKENS, NEW_TOKENS = 8, 20, 8
@@ -33,9 +33,8 @@ CFG = Inference(engine="vllm", batch_rows=64)
 
 def answers(engine: Any, prompts: list[str]) -> list[str]:
     """The greedy ones."""
-    found = engine.generate(
-        [engine.chat(each) for each in prompts], [[0]] * len(prompts), None, max_new_tokens=NEW_TOKENS
-    )
+    texts = [engine.chat(each) for each in prompts]
+    found = ask(engine, GenerateRequest(texts, [[0]] * len(prompts), None, NEW_TOKENS))
     return [several[0].text for several in found]
 
 

@@ -19,6 +19,7 @@ import torch
 
 from alma.engines import load_generator
 from alma.sections import Inference, Sampling
+from tests.builders.asking import generate
 
 
 @dataclass
@@ -73,7 +74,8 @@ class ServerStub:
         [ids] = self.engine.encode([text])
         assert isinstance(given, str) or ids == given, "these tokens are those of no text"
         with self.lock:
-            [[done]] = self.engine.generate(
+            [[done]] = generate(
+                self.engine,
                 [text],
                 [[body.get("seed", 0)]],
                 Sampling(temperature=body["temperature"], top_p=body["top_p"]) if body["temperature"] else None,

@@ -47,7 +47,7 @@ from alma.engines import load_generator
 from alma.sections import Inference, Vllm
 cfg = Inference(engine="vllm", batch_rows=4, vllm=Vllm(kv_cache_gib=0.2, data_parallel=2))
 with load_generator(cfg, Path("/examples/micro/base")) as engine:
-    answers = engine.generate(["<s><user>1+1"] * 9, [[0]] * 9, None, max_new_tokens=5)
+    answers = generate(engine, ["<s><user>1+1"] * 9, [[0]] * 9, None, max_new_tokens=5)
 print("answers", len(answers), len({answer.text for [answer] in answers}))
 print("left", sum(b"vllm_" b"serve" in path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")))
 """

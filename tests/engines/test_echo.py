@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 from alma.engines import Training, load_embedder, load_generator, load_scorer, load_trainer
 from alma.errors import DataError, Stopped
 from alma.sections import Finetune, Inference, Sampling
+from tests.builders.asking import embed, generate, score
 
 CFG = Inference(engine="echo")
 SAMPLING = Sampling()
@@ -40,8 +41,8 @@ def test_a_sample_depends_on_model_text_and_seed(
 ) -> None:
     empty = tmp_path_factory.getbasetemp()
     with load_generator(CFG, empty) as engine:
-        together = engine.generate(texts, [seeds] * len(texts), SAMPLING, max_new_tokens=40)
-        backwards = engine.generate(texts[::-1], [seeds[::-1]] * len(texts), SAMPLING, max_new_tokens=40)
+        together = generate(engine, texts, [seeds] * len(texts), SAMPLING, max_new_tokens=40)
+        backwards = generate(engine, texts[::-1], [seeds[::-1]] * len(texts), SAMPLING, max_new_tokens=40)
     assert [row[::-1] for row in backwards[::-1]] == together
     seen = [each.text for row in together for each in row]
     assert len(set(seen)) == len(seen)
@@ -50,10 +51,10 @@ def test_a_sample_depends_on_model_text_and_seed(
 def test_samples_are_short_texts_that_mostly_end(model: Path) -> None:
     heard: list[int] = []
     with load_generator(CFG, model) as engine:
-        [found] = engine.generate(["a"], [range(1000)], SAMPLING, max_new_tokens=50, on_tokens=heard.append)
-        [cut] = engine.generate(["a"], [range(1000)], SAMPLING, max_new_tokens=50, stop=["ter", "o"])
-        [greedy] = engine.generate(["a"], [[1]], None, max_new_tokens=50)
-        [same] = engine.generate(["a"], [[2]], None, max_new_tokens=50)
+        [found] = generate(engine, ["a"], [range(1000)], SAMPLING, max_new_tokens=50, on_tokens=heard.append)
+        [cut] = generate(engine, ["a"], [range(1000)], SAMPLING, max_new_tokens=50, stop=["ter", "o"])
+        [greedy] = generate(engine, ["a"], [[1]], None, max_new_tokens=50)
+        [same] = generate(engine, ["a"], [[2]], None, max_new_tokens=50)
     unended = [each for each in found if not each.ended]
     assert 20 < len(unended) < 80
     assert all(each.num_tokens == 50 == len(each.text.split()) for each in unended)
@@ -66,16 +67,16 @@ def test_samples_are_short_texts_that_mostly_end(model: Path) -> None:
 
 def test_no_sample_exceeds_its_limit(model: Path) -> None:
     with load_generator(CFG, model) as engine:
-        [found] = engine.generate(["a"], [range(100)], SAMPLING, max_new_tokens=4, stop=["a "])
+        [found] = generate(engine, ["a"], [range(100)], SAMPLING, max_new_tokens=4, stop=["a "])
     assert max(each.num_tokens for each in found) == 4
 
 
 def test_ratings_are_smooth_distributions_with_mass(model: Path) -> None:
     suffixes = [f"answer {place}" for place in range(2000)]
     with load_scorer(CFG, model) as engine:
-        [found] = engine.score(["question "], [suffixes], max_tokens=100)
-        assert engine.score(["question answer "], [["7"]], max_tokens=100)[0][0] == found[7]
-        [[unreadable]] = engine.score(["a b c "], [["d"]], max_tokens=3)
+        [found] = score(engine, ["question "], [suffixes], max_tokens=100)
+        assert score(engine, ["question answer "], [["7"]], max_tokens=100)[0][0] == found[7]
+        [[unreadable]] = score(engine, ["a b c "], [["d"]], max_tokens=3)
     probs_BR = np.array([each.probs_R for each in found])
     masses = np.array([each.mass for each in found])
     np.testing.assert_allclose(probs_BR.sum(1), 1.0)
@@ -90,9 +91,9 @@ def test_ratings_are_smooth_distributions_with_mass(model: Path) -> None:
 def test_like_texts_have_like_vectors(model: Path) -> None:
     texts = ["count the letters of the word river", "count the letters of the word garden", "tell a joke", "", "x"]
     with load_embedder(CFG, model) as engine:
-        vectors_PD = engine.embed(texts, max_tokens=100)
-        np.testing.assert_array_equal(engine.embed(texts[:1], max_tokens=100), vectors_PD[:1])
-        np.testing.assert_array_equal(*(engine.embed([text], max_tokens=2) for text in ("a b c", "a b d")))
+        vectors_PD = embed(engine, texts, max_tokens=100)
+        np.testing.assert_array_equal(embed(engine, texts[:1], max_tokens=100), vectors_PD[:1])
+        np.testing.assert_array_equal(*(embed(engine, [text], max_tokens=2) for text in ("a b c", "a b d")))
     norms = np.linalg.norm(vectors_PD, axis=1)
     assert np.all(norms > 0)
     near, far = (vectors_PD[0] @ vectors_PD[place] / norms[0] / norms[place] for place in (1, 2))
@@ -154,5 +155,6 @@ def test_a_missing_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_torch_is_not_loaded() -> None:
-    script = "import sys, alma.engines.echo, alma.engines.rating; sys.exit('torch' in sys.modules)"
+    modules = [f"alma.engines.{each}" for each in ("echo.generate", "echo.score", "echo.embed", "echo.train", "rating")]
+    script = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

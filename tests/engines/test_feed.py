@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from alma.artifact import Artifact, Ref
 from alma.artifact.out import Out, Part
 from alma.artifact.shard import Shard, ShardDone
-from alma.engines.feed import Work, feed
-from alma.engines.stream import Answered
+from alma.engines import Answered, OnTokens
+from alma.engines.feed import PartRequests, feed
 from alma.errors import StageError, Stopped
 from alma.store import FolderStore, open_store
 
@@ -23,24 +23,21 @@ Asked = tuple[int, Any]
 
 
 class Engine:
-    """Answers ``width`` requests side by side, each after as many steps as it says; a change of turn waits for all."""
+    """Answers ``width`` requests side by side, each after as many steps as it says. It is the engine of every turn."""
 
     def __init__(self, width: int, steps: Callable[[int], int] = lambda row: 1 + row % 7) -> None:
         self.width, self.steps = width, steps
         self.taken: list[Asked] = []
         self.answered: list[Asked] = []
 
-    def __call__(self, asked: Iterable[Asked], on_tokens: Callable[[int], None]) -> Generator[Answered, None, None]:
-        pending, running, number = iter(asked), dict[int, tuple[Asked, int]](), 0
-        waiting: Asked | None = None
+    def answer(self, requests: Iterable[Any], *, on_tokens: OnTokens) -> Iterator[Answered[str]]:
+        pending, running, number = iter(requests), dict[int, tuple[Asked, int]](), 0
         while True:
-            while len(running) < self.width:
-                waiting = waiting or next(pending, None)
-                if waiting is None or any(turn != waiting[0] for (turn, _), _ in running.values()):
-                    break
-                self.taken.append(waiting)
-                running[number] = waiting, self.steps(waiting[1][0])
-                number, waiting = number + 1, None
+            while len(running) < self.width and (taken := next(pending, None)) is not None:
+                assert all(turn == taken[0] for (turn, _), _ in running.values()), "a turn begins before the last ended"
+                self.taken.append(taken)
+                running[number] = taken, self.steps(taken[1][0])
+                number += 1
             if not running:
                 return
             on_tokens(len(running))
@@ -56,7 +53,7 @@ def embedding(out: Out, row: int, text: str) -> dict[str, Any]:
 
 
 def run(out: Out, engine: Any, num_rows: int, part_rows: int, turns: int = 1, parts_per_turn: int = 1) -> None:
-    def work(part: Part) -> Work:
+    def requests(part: Part) -> PartRequests:
         """Two requests of a part in every turn, where it has two rows."""
         rows = range(part.start, part.stop)
         halves = [half for half in (rows[::2], rows[1::2]) if half]
@@ -66,9 +63,12 @@ def run(out: Out, engine: Any, num_rows: int, part_rows: int, turns: int = 1, pa
             assert answers == [f"{each}" for each in asked]
             return [embedding(out, row, f"p{row}") for row in rows], {"num_tokens": num_tokens}
 
-        return Work(asked, finished)
+        def make(request: Asked) -> Callable[[Any], Any]:
+            return lambda _: request
 
-    feed(out, num_rows, part_rows, "rows", "embedding", work, engine, parts_per_turn=parts_per_turn)
+        return PartRequests([(each[0], make(each)) for each in asked], finished)
+
+    feed(out, num_rows, part_rows, "rows", "embedding", requests, lambda _: engine, parts_per_turn=parts_per_turn)
 
 
 def make(folder: Path, **settings: Any) -> Out:
@@ -122,8 +122,8 @@ def test_a_stop_ends_it_at_once_and_leaves_what_was_whole(tmp_path: Path) -> Non
     engine = Engine(2, steps=lambda row: 10**9 if row >= 6 else 1)
 
     class Stopping(Engine):
-        def __call__(self, asked: Iterable[Asked], on_tokens: Any) -> Any:
-            for answered in super().__call__(asked, on_tokens):
+        def answer(self, requests: Iterable[Any], *, on_tokens: OnTokens) -> Iterator[Answered[str]]:
+            for answered in super().answer(requests, on_tokens=on_tokens):
                 yield answered
                 if len(self.answered) == 6:
                     stop.set()
@@ -141,15 +141,16 @@ def test_a_stop_ends_it_at_once_and_leaves_what_was_whole(tmp_path: Path) -> Non
 
 
 def test_an_engine_that_was_stopped_with_us_is_a_stop(tmp_path: Path) -> None:
-    def dead(asked: Iterable[Asked], on_tokens: Any) -> Any:
-        yield Answered(0, str(next(iter(asked))), 1, 1)
-        raise RuntimeError("engine core died")
+    class Dead(Engine):
+        def answer(self, requests: Iterable[Any], *, on_tokens: OnTokens) -> Iterator[Answered[str]]:
+            yield Answered(0, str(next(iter(requests))), 1, 1)
+            raise RuntimeError("engine core died")
 
     with pytest.raises(RuntimeError, match="engine core died"):
-        run(make(tmp_path / "a"), dead, 4, 2)
+        run(make(tmp_path / "a"), Dead(1), 4, 2)
     stop = iter([False, True])
     with pytest.raises(Stopped):
-        run(make(tmp_path / "b", stopping=lambda: next(stop)), dead, 4, 2)
+        run(make(tmp_path / "b", stopping=lambda: next(stop)), Dead(1), 4, 2)
 
 
 def test_a_share_publishes_its_parts_to_the_last(tmp_path: Path) -> None:
@@ -172,8 +173,8 @@ def test_publication_does_not_keep_the_engine_waiting(tmp_path: Path, monkeypatc
         upload(self, path, name)
 
     class Watched(Engine):
-        def __call__(self, asked: Iterable[Asked], on_tokens: Any) -> Any:
-            for answered in super().__call__(asked, on_tokens):
+        def answer(self, requests: Iterable[Any], *, on_tokens: OnTokens) -> Iterator[Answered[str]]:
+            for answered in super().answer(requests, on_tokens=on_tokens):
                 if len(self.answered) == 3:
                     ahead.set()
                 yield answered

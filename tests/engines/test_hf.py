@@ -27,6 +27,7 @@ from alma.engines.hf.decode import choose
 from alma.engines.rating import RatingTokens
 from alma.errors import ConfigError, DataError
 from alma.sections import Inference, Judge, Sampling
+from tests.builders.asking import embed, generate, score
 from tests.builders.models import (
     PREFIXES,
     SUFFIXES,
@@ -61,7 +62,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_greedy_is_what_transformers_generates(folder: Path) -> None:
     model, tokens = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     with load_generator(CFG, folder) as engine:
-        found = engine.generate(TEXTS, [[0]] * len(TEXTS), None, max_new_tokens=24)
+        found = generate(engine, TEXTS, [[0]] * len(TEXTS), None, max_new_tokens=24)
     for text, [completion] in zip(TEXTS, found, strict=True):
         ids = tokens(text, return_tensors="pt").input_ids
         written = model.generate(ids, do_sample=False, max_new_tokens=24)[0, ids.shape[1] :].tolist()
@@ -76,14 +77,14 @@ def test_samples_depend_on_text_and_seed_only(folder: Path) -> None:
     rng = random.Random(0)
     wanted = [(rng.choice(TEXTS), seed % 25) for seed in range(100)]
     with load_generator(CFG, folder) as engine:
-        together = engine.generate(TEXTS, [list(range(25))] * len(TEXTS), SAMPLING, max_new_tokens=12)
-        alone = engine.generate(
-            [text for text, _ in wanted], [[seed] for _, seed in wanted], SAMPLING, max_new_tokens=12
+        together = generate(engine, TEXTS, [list(range(25))] * len(TEXTS), SAMPLING, max_new_tokens=12)
+        alone = generate(
+            engine, [text for text, _ in wanted], [[seed] for _, seed in wanted], SAMPLING, max_new_tokens=12
         )
     with load_generator(Inference(batch_rows=37), folder) as engine:
         shuffled = rng.sample(wanted, len(wanted))
-        other = engine.generate(
-            [text for text, _ in shuffled], [[seed] for _, seed in shuffled], SAMPLING, max_new_tokens=12
+        other = generate(
+            engine, [text for text, _ in shuffled], [[seed] for _, seed in shuffled], SAMPLING, max_new_tokens=12
         )
     assert [each for [each] in alone] == [together[TEXTS.index(text)][seed] for text, seed in wanted]
     assert [other[shuffled.index(each)] for each in wanted] == alone
@@ -93,8 +94,8 @@ def test_samples_depend_on_text_and_seed_only(folder: Path) -> None:
 
 def test_a_longer_limit_only_continues_a_sample(plain: Path) -> None:
     with load_generator(CFG, plain) as engine:
-        short = engine.generate(["abc"], [range(20)], SAMPLING, max_new_tokens=5)[0]
-        long = engine.generate(["abc"], [range(20)], SAMPLING, max_new_tokens=30)[0]
+        short = generate(engine, ["abc"], [range(20)], SAMPLING, max_new_tokens=5)[0]
+        long = generate(engine, ["abc"], [range(20)], SAMPLING, max_new_tokens=30)[0]
     assert all(b.text.startswith(a.text) for a, b in zip(short, long, strict=True))
     assert all(a == b for a, b in zip(short, long, strict=True) if a.ended)
 
@@ -119,8 +120,8 @@ def test_stop_texts_cut_and_end(folder: Path) -> None:
     seeds = [list(range(20))] * len(TEXTS)
     heard: list[int] = []
     with load_generator(CFG, folder) as engine:
-        free = engine.generate(TEXTS, seeds, SAMPLING, max_new_tokens=20)
-        stopped = engine.generate(TEXTS, seeds, SAMPLING, max_new_tokens=20, stop=stop, on_tokens=heard.append)
+        free = generate(engine, TEXTS, seeds, SAMPLING, max_new_tokens=20)
+        stopped = generate(engine, TEXTS, seeds, SAMPLING, max_new_tokens=20, stop=stop, on_tokens=heard.append)
     num_cut = 0
     for a, b in zip(chain(*free), chain(*stopped), strict=True):
         places = [place for place in map(a.text.find, stop) if place >= 0]
@@ -141,7 +142,7 @@ def test_stop_texts_cut_and_end(folder: Path) -> None:
 def test_num_tokens_and_end(plain: Path, stop: tuple[str, ...]) -> None:
     heard: list[int] = []
     with load_generator(CFG, plain) as engine:
-        [found] = engine.generate(["abc"], [range(60)], SAMPLING, max_new_tokens=9, stop=stop, on_tokens=heard.append)
+        [found] = generate(engine, ["abc"], [range(60)], SAMPLING, max_new_tokens=9, stop=stop, on_tokens=heard.append)
     # One token per character, so the text says how many there were; what ended it is one more.
     assert all(each.num_tokens == len(each.text) + 1 for each in found if each.ended)
     assert all(len(each.text) <= each.num_tokens <= 9 for each in found)
@@ -154,7 +155,7 @@ def test_model_text_never_holds_a_special_token() -> None:
     base = Path(__file__).parents[2] / "examples" / "micro" / "base"
     texts = ["<s><user>copy fhil<assistant>", "<s><user>copy abcd<assistant>"]
     with load_generator(CFG, base) as engine:
-        found = [each for row in engine.generate(texts, [range(8)] * 2, SAMPLING, max_new_tokens=20) for each in row]
+        found = [each for row in generate(engine, texts, [range(8)] * 2, SAMPLING, max_new_tokens=20) for each in row]
     assert not any("<" in each.text for each in found)
     assert any(each.text in ("fhil", "abcd") and not each.ended for each in found)
 
@@ -164,9 +165,9 @@ def test_end_tokens_of_the_generation_config_end_too(plain: Path, tmp_path: Path
     dot = AutoTokenizer.from_pretrained(plain).convert_tokens_to_ids(".")
     (tmp_path / "generation_config.json").write_text(f'{{"eos_token_id": [2, {dot}]}}')
     with load_generator(CFG, plain) as engine:
-        [before] = engine.generate(["abc"], [range(60)], SAMPLING, max_new_tokens=30)
+        [before] = generate(engine, ["abc"], [range(60)], SAMPLING, max_new_tokens=30)
     with load_generator(CFG, tmp_path) as engine:
-        [after] = engine.generate(["abc"], [range(60)], SAMPLING, max_new_tokens=30)
+        [after] = generate(engine, ["abc"], [range(60)], SAMPLING, max_new_tokens=30)
     assert any("." in each.text for each in before)
     assert [each.text for each in after] == [each.text.partition(".")[0] for each in before]
     assert all(b.ended for a, b in zip(before, after, strict=True) if "." in a.text)
@@ -176,7 +177,7 @@ def test_bos_is_there_once_raw_or_rendered(plain: Path) -> None:
     with load_generator(CFG, plain) as engine:
         asked = engine.chat("abc")
         assert asked == "<s>q abc a "
-        raw, rendered = engine.generate(["q abc a ", asked], [[1], [1]], SAMPLING, max_new_tokens=10)
+        raw, rendered = generate(engine, ["q abc a ", asked], [[1], [1]], SAMPLING, max_new_tokens=10)
     assert raw == rendered
 
 
@@ -195,9 +196,9 @@ def test_a_space_that_begins_the_continuation_is_kept(plain: Path, tmp_path: Pat
     model.resize_token_embeddings(len(tokens))
     model.save_pretrained(tmp_path)
     with load_generator(CFG, tmp_path) as engine:
-        [found] = engine.generate(["a b"], [range(30)], SAMPLING, max_new_tokens=8)
-        [cut] = engine.generate(["a b"], [range(30)], SAMPLING, max_new_tokens=8, stop=[" a"])
-        [space] = engine.generate(["a b"], [range(30)], SAMPLING, max_new_tokens=8, stop=["c "])
+        [found] = generate(engine, ["a b"], [range(30)], SAMPLING, max_new_tokens=8)
+        [cut] = generate(engine, ["a b"], [range(30)], SAMPLING, max_new_tokens=8, stop=[" a"])
+        [space] = generate(engine, ["a b"], [range(30)], SAMPLING, max_new_tokens=8, stop=["c "])
     assert any(each.text.startswith((" a", " b")) for each in found)
     assert any(each.text.startswith("c") for each in found)
     assert [each.text for each in cut] == [each.text.partition(" a")[0] for each in found]
@@ -207,13 +208,13 @@ def test_a_space_that_begins_the_continuation_is_kept(plain: Path, tmp_path: Pat
 
 def test_the_context_is_a_limit(plain: Path) -> None:
     with load_generator(CFG, plain) as engine:
-        [[last], [first]] = engine.generate(["a" * 94, "a"], [[0], [0]], None, max_new_tokens=200)
+        [[last], [first]] = generate(engine, ["a" * 94, "a"], [[0], [0]], None, max_new_tokens=200)
         assert last.num_tokens == 1  # the BOS is the 95th token of 96
         assert first.num_tokens <= 94
-        fits, long = engine.generate(["a", "a" * 95], [[0], [0]], None, max_new_tokens=1)
+        fits, long = generate(engine, ["a", "a" * 95], [[0], [0]], None, max_new_tokens=1)
         assert (fits[0].num_tokens, long) == (1, [TOO_LONG])
         with pytest.raises(ConfigError, match="empty text"):
-            engine.generate(["a"], [[0]], None, max_new_tokens=1, stop=[""])
+            generate(engine, ["a"], [[0]], None, max_new_tokens=1, stop=[""])
 
 
 def judge(**settings: Any) -> Judge:
@@ -224,7 +225,7 @@ def test_ratings_are_those_of_one_call_per_pair(folder: Path) -> None:
     model, tokens = AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
     ratings = RatingTokens.of(tokens, TEMPLATE)
     with load_scorer(judge(), folder) as engine:
-        found = engine.score(PREFIXES, SUFFIXES, max_tokens=90)
+        found = score(engine, PREFIXES, SUFFIXES, max_tokens=90)
     for prefix, suffixes, row in zip(PREFIXES, SUFFIXES, found, strict=True):
         for suffix, rating in zip(suffixes, row, strict=True):
             ids = tokens(prefix + suffix, return_tensors="pt").input_ids
@@ -243,8 +244,8 @@ def test_ratings_are_those_of_one_call_per_pair(folder: Path) -> None:
 def test_equal_responses_are_computed_once_and_prefixes_too(plain: Path) -> None:
     heard: list[int] = []
     with load_scorer(judge(), plain) as engine:
-        found = engine.score(
-            ["q aaaaaaaaaaaa a "], [["b r: [[", "c r: [[", "b r: [["]], max_tokens=90, on_tokens=heard.append
+        found = score(
+            engine, ["q aaaaaaaaaaaa a "], [["b r: [[", "c r: [[", "b r: [["]], max_tokens=90, on_tokens=heard.append
         )
     shared = 1 + len("q aaaaaaaaaaaa a ")
     assert sum(heard) == shared + 2 * len("b r: [[1")
@@ -253,9 +254,9 @@ def test_equal_responses_are_computed_once_and_prefixes_too(plain: Path) -> None
 
 def test_a_rating_prompt_too_long_is_unreadable_and_its_neighbours_are_not(plain: Path) -> None:
     with load_scorer(judge(), plain) as engine:
-        [row] = engine.score(["q a a "], [["b r: [[", "b" * 30 + " r: [[", "c r: [["]], max_tokens=30)
-        [both] = engine.score(["q a a "], [["b r: [[", "c r: [["]], max_tokens=30)
-        [[full], [over]] = engine.score(["q a a "] * 2, [["b" * 82 + " r: [["], ["b" * 83 + " r: [["]], max_tokens=999)
+        [row] = score(engine, ["q a a "], [["b r: [[", "b" * 30 + " r: [[", "c r: [["]], max_tokens=30)
+        [both] = score(engine, ["q a a "], [["b r: [[", "c r: [["]], max_tokens=30)
+        [[full], [over]] = score(engine, ["q a a "] * 2, [["b" * 82 + " r: [["], ["b" * 83 + " r: [["]], max_tokens=999)
     assert row[1].mass == 0.0
     assert row[1].probs_R == pytest.approx([1 / 11] * 11)
     assert [row[0], row[2]] == both
@@ -267,9 +268,9 @@ def test_embeddings_are_means_over_the_texts_own_tokens(folder: Path) -> None:
     model, tokens = AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
     texts = [*TEXTS, "a" * 200]
     with load_embedder(Inference(batch_rows=3), folder) as engine:
-        found = engine.embed(texts, max_tokens=11)
+        found = embed(engine, texts, max_tokens=11)
         with pytest.raises(DataError, match="text 1 "):
-            engine.embed(["a", ""], max_tokens=11)
+            embed(engine, ["a", ""], max_tokens=11)
     for text, vector in zip(texts, found, strict=True):
         ids = tokens(text, return_tensors="pt").input_ids[:, :12]  # BOS and eleven of its own
         with torch.inference_mode():
@@ -280,7 +281,7 @@ def test_embeddings_are_means_over_the_texts_own_tokens(folder: Path) -> None:
 
 def test_leaving_gives_the_memory_back(plain: Path) -> None:
     with load_generator(CFG, plain) as engine:
-        engine.generate(["a"], [[0]], None, max_new_tokens=3)
+        generate(engine, ["a"], [[0]], None, max_new_tokens=3)
         model = weakref.ref(engine.model)  # type: ignore[attr-defined]
     assert model() is None
 
@@ -329,6 +330,6 @@ def test_a_tokenizer_larger_than_the_model_is_refused_where_it_matters(plain: Pa
     tokens.add_tokens(["zzz"])
     tokens.save_pretrained(tmp_path)
     with load_generator(CFG, tmp_path) as engine:
-        engine.generate(["abc"], [[0]], None, max_new_tokens=2)
+        generate(engine, ["abc"], [[0]], None, max_new_tokens=2)
         with pytest.raises(DataError, match=r"token \d+ and the model knows \d+"):
-            engine.generate(["abczzz"], [[0]], None, max_new_tokens=2)
+            generate(engine, ["abczzz"], [[0]], None, max_new_tokens=2)

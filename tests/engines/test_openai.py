@@ -22,6 +22,7 @@ from alma.errors import AccessError, ConfigError, TransientError
 from alma.running.stage import run
 from alma.sections import Embed, Evaluate, Inference, IngestModel, IngestRows, OpenAI, Sampling, Synthesize
 from alma.store import open_store
+from tests.builders.asking import generate
 from tests.builders.models import TEXTS, gpt2, llama, saved
 from tests.builders.openai_server import Fault, ServerStub, serving
 
@@ -65,9 +66,9 @@ def test_text_order_and_count_are_those_of_hf(
     heard: list[int] = []
     masked = [[seed % 2**63 for seed in seeds] for seeds in SEEDS]
     for sampling, seeds in ((SAMPLING, SEEDS), (None, [[0]] * len(texts))):
-        wanted = stub.engine.generate(texts, masked if sampling else seeds, sampling, max_new_tokens=20, stop=["a:"])
+        wanted = generate(stub.engine, texts, masked if sampling else seeds, sampling, max_new_tokens=20, stop=["a:"])
         with engine_of(stub, prompts=prompts, extensions=extensions) as engine:
-            found = engine.generate(texts, seeds, sampling, max_new_tokens=20, stop=["a:"], on_tokens=heard.append)
+            found = generate(engine, texts, seeds, sampling, max_new_tokens=20, stop=["a:"], on_tokens=heard.append)
             assert engine.chat("abc") == stub.engine.chat("abc")
         assert found == wanted
         assert sum(heard) == sum(each.num_tokens for several in found for each in several)
@@ -78,7 +79,7 @@ def test_text_order_and_count_are_those_of_hf(
 def test_requests_are_bounded(folder: Path) -> None:
     stub = ServerStub(folder, delay=lambda: 0.02)
     with engine_of(stub, max_concurrent=3) as engine:
-        engine.generate(TEXTS, [[1, 2, 3]] * len(TEXTS), SAMPLING, max_new_tokens=2)
+        generate(engine, TEXTS, [[1, 2, 3]] * len(TEXTS), SAMPLING, max_new_tokens=2)
     assert stub.peak == 3
 
 
@@ -87,7 +88,7 @@ def test_a_text_too_long_is_not_sent(folder: Path) -> None:
         stub = ServerStub(folder, context=context)
         with engine_of(stub) as engine:
             texts = ["a" * (room - 3), "a" * (room - 1), "a" * room]  # and <s>
-            found = engine.generate(texts, [[1], [1, 2], [3]], None, max_new_tokens=50)
+            found = generate(engine, texts, [[1], [1, 2], [3]], None, max_new_tokens=50)
         assert found[1:] == [[TOO_LONG, TOO_LONG], [TOO_LONG]]
         [body] = stub.bodies
         assert (len(body["prompt"]), body["max_tokens"]) == (room - 2, 2)
@@ -108,10 +109,10 @@ def test_a_text_too_long_is_not_sent(folder: Path) -> None:
 def test_what_may_pass_is_tried_again(folder: Path, fault: Fault) -> None:
     stub = ServerStub(folder)
     with engine_of(stub) as engine:
-        wanted = engine.generate(TEXTS, [[1, 2]] * len(TEXTS), SAMPLING, max_new_tokens=8)
+        wanted = generate(engine, TEXTS, [[1, 2]] * len(TEXTS), SAMPLING, max_new_tokens=8)
         stub.bodies.clear()
         stub.faults = deque([fault, None, fault, fault, None, fault])
-        assert engine.generate(TEXTS, [[1, 2]] * len(TEXTS), SAMPLING, max_new_tokens=8) == wanted
+        assert generate(engine, TEXTS, [[1, 2]] * len(TEXTS), SAMPLING, max_new_tokens=8) == wanted
     assert len(stub.bodies) == 2 * len(TEXTS) + 4
 
 
@@ -119,7 +120,7 @@ def test_a_timeout_is_tried_again(folder: Path) -> None:
     waits = iter([0.0, 1.5, *[0.0] * 9])
     stub = ServerStub(folder, delay=lambda: next(waits))
     with engine_of(stub, timeout_seconds=0.5) as engine:
-        assert len(engine.generate(["abc"], [[1]], SAMPLING, max_new_tokens=2)) == 1
+        assert len(generate(engine, ["abc"], [[1]], SAMPLING, max_new_tokens=2)) == 1
     assert len(stub.bodies) == 2
 
 
@@ -128,7 +129,7 @@ def test_retry_after_is_waited_for(folder: Path) -> None:
     with engine_of(stub) as engine:
         stub.faults = deque([Fault(429, b"", {"Retry-After": "1"})])
         start = time.monotonic()
-        engine.generate(["abc"], [[1]], SAMPLING, max_new_tokens=2)
+        generate(engine, ["abc"], [[1]], SAMPLING, max_new_tokens=2)
     assert time.monotonic() - start >= 1.0
 
 
@@ -145,7 +146,7 @@ def test_what_does_not_pass_ends_it_for_another_try(folder: Path, fault: Fault, 
     with engine_of(stub, retries=2, max_concurrent=1) as engine:
         stub.faults = deque([fault] * 50)
         with pytest.raises(TransientError, match=said) as caught:
-            engine.generate(TEXTS, [[1]] * len(TEXTS), SAMPLING, max_new_tokens=2)
+            generate(engine, TEXTS, [[1]] * len(TEXTS), SAMPLING, max_new_tokens=2)
     assert caught.value.exit_code == 75
     assert len(stub.bodies) == num_tries
 
@@ -159,7 +160,7 @@ def test_a_refusal_in_the_middle_ends_what_waits(folder: Path, monkeypatch: pyte
         )
         start = time.monotonic()
         with pytest.raises(ConfigError, match="HTTP 422: no seeds"):
-            engine.generate(["abc", "a"], [[1], [1]], SAMPLING, max_new_tokens=2)
+            generate(engine, ["abc", "a"], [[1], [1]], SAMPLING, max_new_tokens=2)
     assert time.monotonic() - start < 100
 
 
@@ -234,7 +235,7 @@ def test_the_servers_text_is_not_trusted(folder: Path, text: str, stop: Any, wan
         answer["usage"]["completion_tokens"] = 9
 
     with engine_of(ServerStub(folder, change=change)) as engine:
-        assert engine.generate(["abc"], [[1]], SAMPLING, max_new_tokens=9, stop=stop) == [[wanted]]
+        assert generate(engine, ["abc"], [[1]], SAMPLING, max_new_tokens=9, stop=stop) == [[wanted]]
 
 
 def test_the_key_is_sent_and_shown_nowhere(
@@ -246,7 +247,7 @@ def test_the_key_is_sent_and_shown_nowhere(
         load_generator(section("http://localhost:1/v1", key_variable="MY_KEY"), folder)
     monkeypatch.setenv("MY_KEY", KEY + "\n")  # as files of secrets end
     with engine_of(stub, key_variable="MY_KEY") as engine:
-        engine.generate(["abc"], [[1]], SAMPLING, max_new_tokens=2)
+        generate(engine, ["abc"], [[1]], SAMPLING, max_new_tokens=2)
     refused(stub, AccessError, r"refuses a request without a key \(set openai.key_variable\)")
     monkeypatch.setenv("MY_KEY", KEY + "2")
     message = refused(stub, AccessError, r"refuses the key in \$MY_KEY: HTTP 401: .*\[key\]", key_variable="MY_KEY")
@@ -285,10 +286,10 @@ def test_what_an_endpoint_cannot_do_is_said(folder: Path) -> None:
         Inference(engine="openai")
     penalised = Sampling(repetition_penalty=1.2)
     with engine_of(ServerStub(folder)) as engine, pytest.raises(ConfigError, match=r"repetition_penalty = 1\.2"):
-        engine.generate(["abc"], [[1]], penalised, max_new_tokens=2)
+        generate(engine, ["abc"], [[1]], penalised, max_new_tokens=2)
     stub = ServerStub(folder, vllm=True)
     with engine_of(stub, extensions="vllm") as engine:
-        engine.generate(["abc"], [[1]], penalised, max_new_tokens=2)
+        generate(engine, ["abc"], [[1]], penalised, max_new_tokens=2)
     assert stub.bodies[0]["repetition_penalty"] == 1.2
 
 

@@ -21,6 +21,7 @@ from alma.engines.openai.score import MAX_UNSEEN_SHARE, Listed, OpenaiScorer
 from alma.engines.rating import RatingTokens
 from alma.errors import ConfigError
 from alma.sections import Judge, OpenAI
+from tests.builders.asking import score
 from tests.builders.models import PREFIXES, SUFFIXES, TEMPLATE, gpt2, llama, saved, tokenizer
 from tests.builders.openai_server import ServerStub, serving
 
@@ -46,7 +47,7 @@ def scorer_of(stub: ServerStub, **settings: Any) -> Iterator[Any]:
 
 def by_hf(folder: Path) -> list[list[Rating]]:
     with load_scorer(Judge(template=TEMPLATE), folder) as scorer:
-        return scorer.score(PREFIXES, SUFFIXES, max_tokens=90)
+        return score(scorer, PREFIXES, SUFFIXES, max_tokens=90)
 
 
 def flat(ratings_PN: list[list[Rating]]) -> list[Rating]:
@@ -60,7 +61,7 @@ def test_ratings_are_those_of_hf(folder: Path, extensions: str, prompts: str) ->
     stub = ServerStub(folder, vllm=extensions == "vllm")
     heard: list[int] = []
     with scorer_of(stub, extensions=extensions, prompts=prompts, top_logprobs=NUM_IDS) as scorer:
-        found = scorer.score(PREFIXES, SUFFIXES, max_tokens=90, on_tokens=heard.append)
+        found = score(scorer, PREFIXES, SUFFIXES, max_tokens=90, on_tokens=heard.append)
     assert [len(each) for each in found] == [len(each) for each in SUFFIXES]
     for one, other in zip(flat(found), flat(wanted), strict=True):
         assert one.probs_R == pytest.approx(other.probs_R, abs=2e-5)
@@ -74,11 +75,11 @@ def test_ratings_are_those_of_hf(folder: Path, extensions: str, prompts: str) ->
 def test_a_rating_prompt_that_is_too_long_is_not_sent(folder: Path) -> None:
     stub = ServerStub(folder)
     with scorer_of(stub, top_logprobs=NUM_IDS) as scorer:
-        assert scorer.score(["q a"], [["b" * 40 + " r: [["]], max_tokens=40) == [[UNREADABLE]]
+        assert score(scorer, ["q a"], [["b" * 40 + " r: [["]], max_tokens=40) == [[UNREADABLE]]
         assert stub.bodies == []
         ten = 2 if scorer.ratings.ten else 1
         suffixes = ["b" * (96 - ten - 5 + more) + "[[" for more in (0, 1)]  # with <s> and "qb": one fits, one does not
-        [[fits, long]] = scorer.score(["qb"], [suffixes], max_tokens=999)
+        [[fits, long]] = score(scorer, ["qb"], [suffixes], max_tokens=999)
         assert (fits.mass > 0, long) == (True, UNREADABLE)
 
 
@@ -88,7 +89,7 @@ def test_few_listed_are_unparsable_or_near_and_never_more_than_there_is(
     """Thirty tokens, of which these models like many: much is left out of the first eleven."""
     wanted = flat(by_hf(folder))
     with scorer_of(ServerStub(folder), top_logprobs=11) as scorer, caplog.at_level(logging.WARNING):
-        found = flat(scorer.score(PREFIXES, SUFFIXES, max_tokens=90))
+        found = flat(score(scorer, PREFIXES, SUFFIXES, max_tokens=90))
     for one, other in zip(found, wanted, strict=True):
         assert one.mass <= other.mass + 1e-5
     assert UNREADABLE in found
@@ -127,9 +128,9 @@ def test_a_list_as_of_the_chat_api_is_read(folder: Path) -> None:
         choice["logprobs"] = {"content": [{**top[0], "top_logprobs": top}]}
 
     with scorer_of(ServerStub(folder), top_logprobs=NUM_IDS) as scorer:
-        wanted = scorer.score(PREFIXES, SUFFIXES, max_tokens=90)
+        wanted = score(scorer, PREFIXES, SUFFIXES, max_tokens=90)
     with scorer_of(ServerStub(folder, change=change), top_logprobs=NUM_IDS) as scorer:
-        assert scorer.score(PREFIXES, SUFFIXES, max_tokens=90) == wanted
+        assert score(scorer, PREFIXES, SUFFIXES, max_tokens=90) == wanted
 
 
 def test_tokens_of_one_text_are_not_mixed(folder: Path, tmp_path: Path) -> None:

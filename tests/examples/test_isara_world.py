@@ -157,7 +157,7 @@ def test_the_run_file_reads():
 def test_the_base_is_right_after_seeds_and_never_without():
     pytest.importorskip("torch")
     from alma.config import load
-    from alma.engines import load_generator
+    from alma.engines import GenerateRequest, ask, load_generator
     from alma.text.turns import answer_prompt, cut, markers
 
     cfg = load(ISARA.parent / "isara-micro.toml").evaluate
@@ -167,9 +167,8 @@ def test_the_base_is_right_after_seeds_and_never_without():
     with load_generator(cfg, ISARA / "base") as generator:
         for num_shots in (0, 8):
             texts = [answer_prompt(cfg.turns, rng.sample(seeds, num_shots), row["prompt"]) for row in asked]
-            answers = generator.generate(
-                texts, [[0]] * len(texts), None, max_new_tokens=cfg.max_new_tokens, stop=markers(cfg.turns)
-            )
+            request = GenerateRequest(texts, [[0]] * len(texts), None, cfg.max_new_tokens, markers(cfg.turns))
+            answers = ask(generator, request)
             said = [cut(cfg.turns, each.text) for (each,) in answers]
             right.append(sum(one == row["reference"] for one, row in zip(said, asked, strict=True)))
     assert right[0] == 0

@@ -34,6 +34,7 @@ from alma.stages.evaluate.references import rouge_difference
 from alma.store import Store, open_store
 from alma.text.rouge import rouge_l, rouge_l_matrix, words
 from alma.text.turns import answer_prompt
+from tests.builders.asking import embed, generate
 from tests.builders.models import llama, saved
 
 torch.set_num_threads(1)
@@ -201,8 +202,8 @@ def test_nearest_examples_are_the_nearest_by_the_models_embeddings(bench: Bench)
     ref = bench.run("evaluate", cfg, model=model, prompts=bench.rows("asked", "prompts", ASKED), shots=seeds)
     among = bench.table(seeds)
     with load_embedder(cfg, bench.read(model).folder) as embedder:
-        vectors = embedder.embed([row["prompt"] for row in among], max_tokens=512)
-        asked = embedder.embed([row["prompt"] for row in ASKED], max_tokens=512)
+        vectors = embed(embedder, [row["prompt"] for row in among], max_tokens=512)
+        asked = embed(embedder, [row["prompt"] for row in ASKED], max_tokens=512)
     vectors, asked = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (vectors, asked))
     for row, vector in zip(bench.table(ref), asked, strict=True):
         places = [next(i for i, each in enumerate(among) if each["id"] == shot) for shot in row["shot_ids"]]
@@ -236,7 +237,7 @@ def test_an_answer_in_context_ends_at_the_first_marker(bench: Bench) -> None:
     rows = bench.table(ref)
     texts = [answer_prompt(turns, [shown[each] for each in row["shot_ids"]], row["prompt"]) for row in rows]
     with load_generator(cfg, bench.read(model).folder) as generator:
-        whole = [each[0].text for each in generator.generate(texts, [[0]] * len(texts), None, max_new_tokens=12)]
+        whole = [each[0].text for each in generate(generator, texts, [[0]] * len(texts), None, max_new_tokens=12)]
     assert [row["response"] for row in rows] == [
         text.partition("river")[0].partition("word")[0].strip() for text in whole
     ]
@@ -318,7 +319,7 @@ def test_a_model_answers_in_context_as_it_does_when_asked_by_hand(
         for row in rows[:2]:
             shown = "".join(f"q {known[i]['prompt']}\na {known[i]['response']}\n" for i in row["shot_ids"])
             text = f"{shown}q {row['prompt']}\na"
-            answer = generator.generate([text], [[0]], None, max_new_tokens=8, stop=["q", "a"])[0][0]
+            answer = generate(generator, [text], [[0]], None, max_new_tokens=8, stop=["q", "a"])[0][0]
             assert (row["response"], row["ended"]) == (answer.text.strip(), answer.ended)
             assert row["correct"] is False
 

@@ -20,15 +20,16 @@ from alma.artifact import Artifact, Manifest, Ref, Rows, row_id
 from alma.artifact.out import Out
 from alma.artifact.records import DROP_REASONS, SCHEMAS
 from alma.engines import load_embedder, load_generator
+from alma.engines.continuation import special_texts
 from alma.engines.hf.decode import choose
 from alma.engines.hf.generate import uniforms
-from alma.engines.hf.text import special_texts
 from alma.errors import ConfigError, DataError, StageError, Stopped
 from alma.running.stage import run
 from alma.sections import Finetune, Imitate, Inference, Sampling, Turns
 from alma.seeds import sample_seed
 from alma.stages import finetune, imitate
 from alma.store import Store, open_store
+from tests.builders.asking import embed, generate
 
 torch.set_num_threads(1)
 MICRO = Path(__file__).parents[2] / "examples" / "micro"
@@ -330,8 +331,8 @@ def test_answers_follow_the_nearest_questions(world: World) -> None:
     rows = content(world.imitate(HF, seeds=seeds, model=model))
     place_of = {row_id(seeds, place): place for place in range(len(pairs))}
     with load_embedder(HF, MICRO / "base") as embedder:
-        known = embedder.embed([question for question, _ in pairs], max_tokens=512)
-        asked = embedder.embed([row["prompt"] for row in rows], max_tokens=512)
+        known = embed(embedder, [question for question, _ in pairs], max_tokens=512)
+        asked = embed(embedder, [row["prompt"] for row in rows], max_tokens=512)
     for row, vector in zip(rows, asked, strict=True):
         cosine = known @ vector / np.linalg.norm(known, axis=1) / np.linalg.norm(vector)
         free = [place for place in np.argsort(cosine) if pairs[place][0] != row["prompt"]]
@@ -353,8 +354,8 @@ def test_repetition_penalty_is_that_of_transformers(penalty: float) -> None:
     texts = ["<s><user>copy kec<assistant>", "<s><list>copy abc\n", "<s><user>first 3 hihe<assistant>hi"]
     seeds = [[1, 2, 3, 4]] * 3
     with load_generator(Inference(batch_rows=5), MICRO / "base") as engine:
-        found = engine.generate(texts, seeds, sampling, max_new_tokens=20)
-        plain = engine.generate(texts, seeds, sampling.changed(repetition_penalty=1.0), max_new_tokens=20)
+        found = generate(engine, texts, seeds, sampling, max_new_tokens=20)
+        plain = generate(engine, texts, seeds, sampling.changed(repetition_penalty=1.0), max_new_tokens=20)
     assert found != plain
     tokenizer = AutoTokenizer.from_pretrained(MICRO / "base")
     model = AutoModelForCausalLM.from_pretrained(MICRO / "base", dtype=torch.float32).eval()
@@ -384,8 +385,8 @@ def test_vllm_penalises_as_hf_does() -> None:
     answers = []
     for engine in ("hf", "vllm"):
         with load_generator(Inference.model_validate({"engine": engine}), MICRO / "base") as generator:
-            answers.append(generator.generate(texts, [[1]] * 2, sampling, max_new_tokens=16))
-            plain = generator.generate(texts, [[1]] * 2, None, max_new_tokens=16)
+            answers.append(generate(generator, texts, [[1]] * 2, sampling, max_new_tokens=16))
+            plain = generate(generator, texts, [[1]] * 2, None, max_new_tokens=16)
         assert plain != answers[-1]
     assert answers[0] == answers[1]
 

@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from alma.sections import Inference, Sampling, Vllm
+from tests.builders.asking import generate
 from tests.builders.models import shape, tokenizer
 
 BASE = Path(__file__).parents[3] / "examples" / "micro" / "base"
@@ -74,7 +75,7 @@ def nudged(path: Path, seed: int, dtype: torch.dtype = torch.float32) -> Path:
 
 
 def greedy(engine: Any, texts: list[str], **more: Any) -> Any:
-    return engine.generate(texts, [[0]] * len(texts), None, **({"max_new_tokens": 24} | more))
+    return generate(engine, texts, [[0]] * len(texts), None, **({"max_new_tokens": 24} | more))
 
 
 def rewritten(path: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> Path:

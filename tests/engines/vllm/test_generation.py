@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM
 from alma.engines import TOO_LONG, load_generator
 from alma.errors import ConfigError
 from alma.sections import Sampling
+from tests.builders.asking import generate
 from tests.builders.models import TEXTS
 from tests.engines.vllm.checkpoints import ASKED, BASE, HF, SAMPLING, VLLM, greedy
 
@@ -42,14 +43,14 @@ def test_samples_depend_on_text_and_seed_only(micro: Any) -> None:
     rng = random.Random(0)
     seeds = [*range(24), 2**64 - 1]
     wanted = [(rng.choice(ASKED), rng.choice(seeds)) for _ in range(60)]
-    together = micro.generate(ASKED, [seeds] * len(ASKED), SAMPLING, max_new_tokens=12)
+    together = generate(micro, ASKED, [seeds] * len(ASKED), SAMPLING, max_new_tokens=12)
     with load_generator(VLLM.changed(batch_rows=7), BASE) as engine:
-        alone = engine.generate(
-            [text for text, _ in wanted], [[seed] for _, seed in wanted], SAMPLING, max_new_tokens=12
+        alone = generate(
+            engine, [text for text, _ in wanted], [[seed] for _, seed in wanted], SAMPLING, max_new_tokens=12
         )
     assert [each for [each] in alone] == [together[ASKED.index(text)][seeds.index(seed)] for text, seed in wanted]
     assert all(len({each.text for each in row}) > 10 for row in together[:2])
-    again = micro.generate(ASKED, [seeds] * len(ASKED), SAMPLING, max_new_tokens=12)
+    again = generate(micro, ASKED, [seeds] * len(ASKED), SAMPLING, max_new_tokens=12)
     assert again == together  # also after another engine of this process was closed
 
 
@@ -59,15 +60,15 @@ def test_more_prompts_than_one_step_reads_are_sampled_too(micro: Any) -> None:
     seeds = [[number] for number in range(200)]
     with load_generator(VLLM.changed(batch_rows=256), BASE) as engine:
         assert len(texts) * len(engine.encode(texts[:1])[0]) > 8192  # type: ignore[attr-defined]
-        found = engine.generate(texts, seeds, SAMPLING, max_new_tokens=3)
-    assert found == micro.generate(texts, seeds, SAMPLING, max_new_tokens=3)
+        found = generate(engine, texts, seeds, SAMPLING, max_new_tokens=3)
+    assert found == generate(micro, texts, seeds, SAMPLING, max_new_tokens=3)
 
 
 def test_samples_have_the_distribution_of_the_nucleus(micro: Any) -> None:
     model, tokens = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32), micro.tokenizer
     ids = torch.tensor(micro.encode(["<s><list>"]))
     num = 4000
-    [row] = micro.generate(["<s><list>"], [range(num)], Sampling(temperature=1.5, top_p=0.8), max_new_tokens=1)
+    [row] = generate(micro, ["<s><list>"], [range(num)], Sampling(temperature=1.5, top_p=0.8), max_new_tokens=1)
     with torch.inference_mode():
         probs_V = (model(ids).logits[0, -1] / 1.5).softmax(-1)
     order = probs_V.argsort(descending=True)
@@ -84,15 +85,15 @@ def test_samples_have_the_distribution_of_the_nucleus(micro: Any) -> None:
 def test_a_text_that_fills_the_context_is_set_aside_as_by_hf(micro: Any) -> None:
     texts, seeds = ["a", "a" * 300, "b"], [[0], [0, 1], [0]]
     with load_generator(HF, BASE) as engine:
-        wanted = engine.generate(texts, seeds, None, max_new_tokens=9)
-    assert micro.generate(texts, seeds, None, max_new_tokens=9) == wanted
+        wanted = generate(engine, texts, seeds, None, max_new_tokens=9)
+    assert generate(micro, texts, seeds, None, max_new_tokens=9) == wanted
     assert wanted[1] == [TOO_LONG, TOO_LONG]
     assert wanted[0] != [TOO_LONG] != wanted[2]
-    assert micro.generate(["a" * 300], [[0]], None, max_new_tokens=9) == [[TOO_LONG]]
+    assert generate(micro, ["a" * 300], [[0]], None, max_new_tokens=9) == [[TOO_LONG]]
     with pytest.raises(ConfigError, match="empty text"):
         greedy(micro, ["a"], stop=[""])
     with load_generator(VLLM.changed(vllm={"max_model_len": 32, "kv_cache_gib": 0.1}), BASE) as engine:
-        assert engine.generate(["abc"], [[0]], None, max_new_tokens=99)[0][0].num_tokens <= 29
+        assert generate(engine, ["abc"], [[0]], None, max_new_tokens=99)[0][0].num_tokens <= 29
         assert greedy(engine, ["a" * 40]) == [[TOO_LONG]]
 
 
@@ -101,7 +102,7 @@ def test_what_was_asked_for_is_taken_back_when_the_caller_stops(micro: Any) -> N
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        micro.generate(ASKED, [range(50)] * len(ASKED), SAMPLING, max_new_tokens=20, on_tokens=stop)
+        generate(micro, ASKED, [range(50)] * len(ASKED), SAMPLING, max_new_tokens=20, on_tokens=stop)
     assert not micro.llm.llm_engine.has_unfinished_requests()
     with load_generator(HF, BASE) as engine:
         assert greedy(micro, ASKED) == greedy(engine, ASKED)

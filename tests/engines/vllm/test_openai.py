@@ -18,6 +18,7 @@ import pytest
 from alma.engines import load_generator, load_scorer
 from alma.errors import ConfigError
 from alma.sections import Inference, Judge, OpenAI, Sampling
+from tests.builders.asking import generate, score
 
 BASE = Path(__file__).parents[3] / "examples" / "micro" / "base"
 TEMPLATE = "<s><review>{prompt}<assistant>{response}<rating>"
@@ -67,12 +68,12 @@ def served(address: str, **settings: str) -> OpenAI:
 @pytest.mark.parametrize("prompts", ["tokens", "text"])
 def test_greedy_text_is_that_of_hf(address: str, extensions: str, prompts: str) -> None:
     with load_generator(Inference(), BASE) as engine:
-        wanted = engine.generate(ASKED, [[0]] * len(ASKED), None, max_new_tokens=24)
-        stopped = engine.generate(ASKED, [[0]] * len(ASKED), None, max_new_tokens=24, stop=["\n", "e"])
+        wanted = generate(engine, ASKED, [[0]] * len(ASKED), None, max_new_tokens=24)
+        stopped = generate(engine, ASKED, [[0]] * len(ASKED), None, max_new_tokens=24, stop=["\n", "e"])
     cfg = Inference(engine="openai", openai=served(address, extensions=extensions, prompts=prompts))
     with load_generator(cfg, BASE) as engine:
-        found = engine.generate(ASKED, [[0]] * len(ASKED), None, max_new_tokens=24)
-        cut = engine.generate(ASKED, [[0]] * len(ASKED), None, max_new_tokens=24, stop=["\n", "e"])
+        found = generate(engine, ASKED, [[0]] * len(ASKED), None, max_new_tokens=24)
+        cut = generate(engine, ASKED, [[0]] * len(ASKED), None, max_new_tokens=24, stop=["\n", "e"])
     if extensions == "vllm":
         assert (found, cut) == (wanted, stopped)
     for one, other in zip(chain.from_iterable(found), chain.from_iterable(wanted), strict=True):
@@ -82,20 +83,20 @@ def test_greedy_text_is_that_of_hf(address: str, extensions: str, prompts: str) 
 def test_samples_are_those_of_the_vllm_engine(address: str) -> None:
     seeds = [[1, 2**64 - 1, 3]] * len(ASKED)
     with load_generator(Inference(engine="vllm", vllm={"kv_cache_gib": 0.1}), BASE) as engine:  # type: ignore[arg-type]
-        wanted = engine.generate(ASKED, seeds, SAMPLING, max_new_tokens=24)
+        wanted = generate(engine, ASKED, seeds, SAMPLING, max_new_tokens=24)
     cfg = Inference(engine="openai", openai=served(address, extensions="vllm"))
     with load_generator(cfg, BASE) as engine:
-        assert engine.generate(ASKED, seeds, SAMPLING, max_new_tokens=24) == wanted
+        assert generate(engine, ASKED, seeds, SAMPLING, max_new_tokens=24) == wanted
 
 
 @pytest.mark.parametrize("extensions", ["none", "vllm"])
 def test_ratings_are_those_of_hf(address: str, extensions: str) -> None:
     prefixes, suffixes = ["<s><review>2+2<assistant>", "<s><review>abc<assistant>"], [["4<rating>", "5<rating>"]] * 2
     with load_scorer(Judge(template=TEMPLATE), BASE) as scorer:
-        wanted = scorer.score(prefixes, suffixes, max_tokens=90)
+        wanted = score(scorer, prefixes, suffixes, max_tokens=90)
     cfg = Judge(engine="openai", template=TEMPLATE, openai=served(address, extensions=extensions))
     with load_scorer(cfg, BASE) as scorer:
-        found = scorer.score(prefixes, suffixes, max_tokens=90)
+        found = score(scorer, prefixes, suffixes, max_tokens=90)
     for one, other in zip(chain.from_iterable(found), chain.from_iterable(wanted), strict=True):
         assert one.probs_R == pytest.approx(other.probs_R, abs=1e-3 if extensions == "vllm" else 0.02)
         assert one.mass == pytest.approx(other.mass, abs=1e-3 if extensions == "vllm" else 0.02)

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from alma.engines import load_generator, load_scorer
-from alma.engines.stream import GenerateRequest
+from alma.engines import GenerateRequest, load_generator, load_scorer
 from alma.errors import ConfigError, TransientError
 from alma.sections import Judge
+from tests.builders.asking import generate, score
 from tests.engines.vllm.checkpoints import ASKED, BASE, MICRO_TEMPLATE, SAMPLING, SETTINGS, VLLM, greedy
 
 TWO = VLLM.changed(vllm=SETTINGS.changed(data_parallel=2), batch_rows=4)
@@ -39,8 +39,8 @@ def test_two_engines_answer_as_one_and_both_work(micro: Any, two: Any, monkeypat
     seeds = [[10 * place + sample for sample in range(3)] for place in range(20)]
     texts = [f"<s><user>{ASKED[place % 5]} {place}<assistant>" for place in range(20)]
     texts[7] = "a" * 300  # longer than the context
-    wanted = micro.generate(texts, seeds, SAMPLING, max_new_tokens=12)
-    found = two.generate(texts, seeds, SAMPLING, max_new_tokens=12, on_tokens=heard.append)
+    wanted = generate(micro, texts, seeds, SAMPLING, max_new_tokens=12)
+    found = generate(two, texts, seeds, SAMPLING, max_new_tokens=12, on_tokens=heard.append)
     assert found == wanted
     assert sum(heard) == sum(each.num_tokens for row in found for each in row)
     assert len(asked) == 2
@@ -59,7 +59,7 @@ def test_requests_follow_one_another_and_each_is_answered_once(micro: Any, two: 
             yield GenerateRequest(texts, [[number]] * len(texts), SAMPLING, 10)
 
     found = {}
-    for answered in two.stream(requests(), on_tokens=lambda _: None):
+    for answered in two.answer(requests(), on_tokens=lambda _: None):
         assert answered.place not in found
         assert answered.num_tokens == sum(each.num_tokens for [each] in answered.answer)
         found[answered.place] = answered.answer
@@ -67,7 +67,7 @@ def test_requests_follow_one_another_and_each_is_answered_once(micro: Any, two: 
     assert found[3] == []
     for number in (0, 5):
         texts = [f"{text}{number}" for text in ASKED]
-        assert found[number] == micro.generate(texts, [[number]] * 5, SAMPLING, max_new_tokens=10)
+        assert found[number] == generate(micro, texts, [[number]] * 5, SAMPLING, max_new_tokens=10)
 
 
 def test_what_was_asked_for_is_forgotten_when_the_caller_stops(micro: Any, two: Any) -> None:
@@ -75,7 +75,7 @@ def test_what_was_asked_for_is_forgotten_when_the_caller_stops(micro: Any, two: 
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        two.generate(ASKED, [range(20)] * len(ASKED), SAMPLING, max_new_tokens=20, on_tokens=stop)
+        generate(two, ASKED, [range(20)] * len(ASKED), SAMPLING, max_new_tokens=20, on_tokens=stop)
     assert greedy(two, ASKED) == greedy(micro, ASKED)
 
 
@@ -93,9 +93,9 @@ def test_a_judge_is_shared_out_too() -> None:
     prefixes = [f"<s><review>{number}" for number in range(9)]
     suffixes = [[f"<assistant>{each}<rating>" for each in ("3", "4", "3", "x" * number)] for number in range(9)]
     with load_scorer(cfg, BASE) as engine:
-        wanted = engine.score(prefixes, suffixes, max_tokens=200)
+        wanted = score(engine, prefixes, suffixes, max_tokens=200)
     with load_scorer(cfg.changed(vllm=TWO.vllm), BASE) as engine:
-        found = engine.score(prefixes, suffixes, max_tokens=200)
+        found = score(engine, prefixes, suffixes, max_tokens=200)
     for ours, theirs in zip(found, wanted, strict=True):
         for one, other in zip(ours, theirs, strict=True):
             assert one.probs_R == pytest.approx(other.probs_R, abs=1e-5)
@@ -112,5 +112,5 @@ def test_an_error_of_a_process_is_the_stages_error_and_a_killed_one_is_worth_ano
             processes[1].send_signal(signal.SIGKILL)
 
         with pytest.raises(TransientError, match="killed by SIGKILL"):
-            engine.generate(ASKED * 40, [range(4)] * len(ASKED) * 40, SAMPLING, max_new_tokens=20, on_tokens=kill)
+            generate(engine, ASKED * 40, [range(4)] * len(ASKED) * 40, SAMPLING, max_new_tokens=20, on_tokens=kill)
     assert [process.poll() is None for process in processes] == [False, False]

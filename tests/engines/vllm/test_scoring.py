@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alma.engines import load_scorer
-from alma.engines.stream import ScoreRequest, stream
+from alma.engines import ScoreRequest, load_scorer
 from alma.sections import Judge
+from tests.builders.asking import score
 from tests.builders.models import PREFIXES, SUFFIXES, TEMPLATE
 from tests.engines.vllm.checkpoints import BASE, MICRO_TEMPLATE, SETTINGS
 
@@ -19,10 +19,10 @@ def test_ratings_are_those_of_hf(folder: Path) -> None:
     cfg = Judge(engine="vllm", template=TEMPLATE, batch_rows=64, vllm=SETTINGS)
     request = ScoreRequest(PREFIXES, SUFFIXES, max_tokens=60)
     with load_scorer(cfg.changed(engine="hf"), folder) as engine:
-        [theirs] = stream(engine, [request], lambda _: None)
+        [theirs] = engine.answer([request], on_tokens=lambda _: None)
     with load_scorer(cfg, folder) as engine:
-        [ours] = stream(engine, [request], lambda _: None)
-        assert engine.score(PREFIXES, SUFFIXES, max_tokens=60) == ours.answer
+        [ours] = engine.answer([request], on_tokens=lambda _: None)
+        assert score(engine, PREFIXES, SUFFIXES, max_tokens=60) == ours.answer
     assert ours.num_tokens == theirs.num_tokens, "what is counted must not depend on what a cache spared"
     wanted, found = theirs.answer, ours.answer
     assert [len(row) for row in found] == [len(row) for row in wanted]
@@ -37,8 +37,12 @@ def test_equal_responses_are_rated_once_and_shared_beginnings_too() -> None:
     cfg = Judge(engine="vllm", template=MICRO_TEMPLATE, batch_rows=64, vllm=SETTINGS)
     prefix, answers = "<s><review>" + "abc " * 40, ["3", "4", "3", "x" * 100]
     with load_scorer(cfg, BASE) as engine:
-        [found] = engine.score(
-            [prefix], [[f"<assistant>{each}<rating>" for each in answers]], max_tokens=200, on_tokens=heard.append
+        [found] = score(
+            engine,
+            [prefix],
+            [[f"<assistant>{each}<rating>" for each in answers]],
+            max_tokens=200,
+            on_tokens=heard.append,
         )
         sizes = [len(ids) for ids in engine.encode([f"{prefix}<assistant>{each}<rating>" for each in answers])]
     assert found[0] == found[2] != found[1]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from alma.engines.stream import GenerateRequest, stream
+from alma.engines import GenerateRequest, ask
 from tests.engines.vllm.checkpoints import ASKED, SAMPLING
 
 
@@ -25,7 +25,7 @@ def test_the_next_request_enters_before_the_last_ones_stragglers_leave(micro: An
             yield request(number)  # 100 samples; the engine runs 64 and has 64 wait
 
     answers = {}
-    for answered in stream(micro, requests(), lambda _: None):
+    for answered in micro.answer(requests(), on_tokens=lambda _: None):
         events.append(("answered", answered.place))
         answers[answered.place] = answered
     for number in range(5):
@@ -34,7 +34,7 @@ def test_the_next_request_enters_before_the_last_ones_stragglers_leave(micro: An
         assert events.index(("taken", number + 3)) > events.index(("answered", number)), "far more is taken than needed"
     assert sorted(answers) == [*range(6)]
     for number in (0, 3, 5):
-        alone = request(number).ask(micro, lambda _: None)
+        alone = ask(micro, request(number))
         assert answers[number].answer == alone
         assert answers[number].num_rows == 100
         assert answers[number].num_tokens == sum(each.num_tokens for row in alone for each in row)
@@ -46,8 +46,8 @@ def test_what_runs_is_taken_back_when_there_are_no_more_requests_to_be_had(micro
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(stream(micro, requests(), lambda _: None))
+        list(micro.answer(requests(), on_tokens=lambda _: None))
     assert not micro.llm.llm_engine.has_unfinished_requests()
-    for _ in micro.stream([request(0), request(1)], on_tokens=lambda _: None):
+    for _ in micro.answer([request(0), request(1)], on_tokens=lambda _: None):
         break  # the caller leaves
     assert not micro.llm.llm_engine.has_unfinished_requests()
