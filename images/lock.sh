@@ -50,8 +50,9 @@ lock images/submit/cpu.lock "${alma[@]}" images/submit/submit.in --no-binary kfp
 # DeepSpeed too is published as source only.
 train=(--extra torch --extra deepspeed --no-binary deepspeed --build-constraints images/build.lock)
 lock images/trl/gpu.lock "${alma[@]}" "${train[@]}"
-lock images/trl/cpu.lock "${alma[@]}" "${train[@]}" --find-links "$torch_cpu"
 lock images/vllm/gpu.lock "${alma[@]}" "${train[@]}" images/vllm/gpu.in
+# Last, since uv fails where it cannot read that page: the others are checked by then.
+lock images/trl/cpu.lock "${alma[@]}" "${train[@]}" --find-links "$torch_cpu"
 lock images/vllm/cpu.lock "${alma[@]}" "${train[@]}" images/vllm/cpu.in --find-links "$torch_cpu" \
     --excludes images/vllm/cpu.excludes
 exit $stale

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -50,49 +47,6 @@ def constraints() -> dict[str, str]:
 
 def dockerfile(name: str) -> str:
     return (IMAGES / name / "Dockerfile").read_text()
-
-
-def torch_cpu() -> str | None:
-    """The folder where this machine keeps PyTorch's CPU wheel, if pip is told of one."""
-    pip = [sys.executable, "-m", "pip", "config", "get", "global.find-links"]
-    told = os.environ.get("PIP_FIND_LINKS") or subprocess.run(pip, capture_output=True, text=True, check=False).stdout
-    return told.strip() if told and Path(told.strip()).is_dir() else None
-
-
-def check_locks(script: Path, cache: Path) -> subprocess.CompletedProcess[str]:
-    """Runs ``lock.sh --check``; skips the test, saying so, without uv or network."""
-    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    if uv is None:
-        pytest.skip("uv is not installed (pip install uv): LOCK FILES ARE NOT CHECKED")
-    environment = {**os.environ, "UV": uv, "UV_CACHE_DIR": str(cache)}  # an empty cache, as on a fresh machine
-    folder = torch_cpu()
-    if folder is not None:
-        environment["TORCH_CPU"] = folder
-    ran = subprocess.run([script, "--check"], env=environment, capture_output=True, text=True, check=False)
-    unreachable = r"dns error|error sending request|failed to lookup|connection refused"
-    if ran.returncode and re.search(unreachable, ran.stderr, re.IGNORECASE):
-        pytest.skip(f"NO NETWORK: LOCK FILES ARE NOT CHECKED: {ran.stderr.strip().splitlines()[-1]}")
-    return ran
-
-
-@pytest.mark.timeout(300)
-def test_lock_files_resolve_and_are_up_to_date(tmp_path: Path) -> None:
-    """By metadata alone; the official vLLM and the CUDA build of torch are among them."""
-    ran = check_locks(IMAGES / "lock.sh", tmp_path)
-    assert ran.returncode == 0, f"{ran.stdout}{ran.stderr}"
-
-
-def test_a_stale_lock_file_is_noticed(tmp_path: Path) -> None:
-    folder = tmp_path / "images"
-    folder.mkdir()
-    shutil.copy(IMAGES / "lock.sh", folder)
-    shutil.copy(IMAGES / "build.lock", folder)
-    (folder / "build.in").write_text("uv==0.13.8\n")  # setuptools is wanted no more
-    ran = check_locks(folder / "lock.sh", tmp_path / "cache")
-    assert ran.returncode != 0
-    assert "images/build.lock is out of date: images/lock.sh" in ran.stderr
-    assert "\n-setuptools==" in ran.stdout
-    assert (folder / "build.lock").read_text() == (IMAGES / "build.lock").read_text(), "--check wrote"
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: str(lock.relative_to(IMAGES)))
