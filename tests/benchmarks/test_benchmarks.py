@@ -6,7 +6,6 @@ How fast anything is decides no test. Those that need vLLM are skipped where it 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
 import subprocess
 import sys
@@ -20,9 +19,6 @@ from alma.engines.chat import check_chat, load_tokenizer
 from alma.plan.rates import read_rates
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-needs_vllm = pytest.mark.skipif(
-    importlib.util.find_spec("vllm") is None, reason="vLLM is not installed: uv pip install -r images/vllm/cpu.lock"
-)
 
 
 @pytest.fixture
@@ -99,7 +95,7 @@ def test_sft_measures_both_sides_and_their_memory(tmp_path: Path) -> None:
     assert rate.parameters == result["model"]["parameters"]
 
 
-@needs_vllm
+@pytest.mark.vllm
 def test_generation_has_the_same_tokens_on_both_sides(tmp_path: Path) -> None:
     result, rates = run("generation", tmp_path, "--prompts", "4", "--samples", "4", "--max-tokens", "8", "--parts", "2")
     assert result["sides"]["alma"]["tokens"] == result["sides"]["LLM.generate, seeded"]["tokens"]
@@ -107,7 +103,7 @@ def test_generation_has_the_same_tokens_on_both_sides(tmp_path: Path) -> None:
     assert [(rate.work, rate.engine) for rate in read_rates(rates)] == [("generate", "vllm")]
 
 
-@needs_vllm
+@pytest.mark.vllm
 def test_judging_reads_the_same_probabilities(tmp_path: Path) -> None:
     result, rates = run("judging", tmp_path, "--prompts", "2", "--responses", "3", "--prompt-tokens", "20")
     assert all(side["responses"] == [6] for side in result["sides"].values())
@@ -115,13 +111,13 @@ def test_judging_reads_the_same_probabilities(tmp_path: Path) -> None:
     assert rate.work == "read"
 
 
-@needs_vllm
+@pytest.mark.vllm
 def test_embedding_reads_the_same_vectors(tmp_path: Path) -> None:
     _, rates = run("embedding", tmp_path, "--prompts", "4")
     assert {(rate.work, rate.engine) for rate in read_rates(rates)} == {("embed", "vllm"), ("embed", "hf")}
 
 
-@needs_vllm
+@pytest.mark.vllm
 def test_swapped_checkpoints_answer_as_fresh_ones(tmp_path: Path) -> None:
     result, _ = run("swap", tmp_path)
     assert result["sides"]["three engines, one by one"]["checkpoints"] == [3]

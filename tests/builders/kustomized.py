@@ -36,6 +36,8 @@ VOLUMES = {
 
 Object = dict[str, Any]
 
+REMEDY = "tests/tools/kubectl.sh .venv/bin, then pytest tests/manifests"
+
 
 @functools.cache
 def kubectl() -> str:
@@ -43,10 +45,10 @@ def kubectl() -> str:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     found = shutil.which("kubectl", path=path)
     if found is None:
-        pytest.skip("MANIFESTS NOT CHECKED: there is no kubectl (tests/tools/kubectl.sh .venv/bin)")
+        pytest.skip(f"MANIFESTS NOT CHECKED: there is no kubectl: {REMEDY}")
     told = subprocess.run([found, "version", "--client"], capture_output=True, text=True, check=False).stdout
     if "Kustomize Version: v" not in told:
-        pytest.skip(f"MANIFESTS NOT CHECKED: {found} is older than 1.24 (tests/tools/kubectl.sh .venv/bin)")
+        pytest.skip(f"MANIFESTS NOT CHECKED: {found} is older than 1.24: {REMEDY}")
     return found
 
 

@@ -17,7 +17,7 @@ def containers_start() -> None:
     reason = podman.why_not()
     if reason:
         print(f"\nSKIPPED TIER containers: {reason}", file=sys.__stderr__)
-        pytest.skip(f"NO CONTAINERS HERE: {reason}")
+        pytest.skip(f"NO CONTAINERS HERE: {reason}; then make containers")
 
 
 @pytest.fixture(scope="session")

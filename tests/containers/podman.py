@@ -58,7 +58,11 @@ def why_not() -> str | None:
     ran = subprocess.run(
         ["podman", "run", "--rm", "--network=none", PYTHON_IMAGE, "true"], capture_output=True, text=True, check=False
     )
-    return f"podman starts no container: {ran.stderr.strip()}" if ran.returncode else None
+    return (
+        f"podman starts no container, images/testing/prepare.sh says why: {ran.stderr.strip()}"
+        if ran.returncode
+        else None
+    )
 
 
 def build(image: str, *, cpu: bool = False) -> str:

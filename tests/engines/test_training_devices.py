@@ -39,7 +39,8 @@ TOLERANCE = 1e-5
 """Of losses and weights, float32: numbers are added up in another order."""
 
 needs_compiler = pytest.mark.skipif(
-    shutil.which("g++") is None, reason="DeepSpeed on a CPU compiles an operator, and there is no g++"
+    shutil.which("g++") is None,
+    reason="DeepSpeed on a CPU compiles an operator, and there is no g++: apt-get install g++, then make test",
 )
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+NO_TORCH = "torch and transformers are not installed: pip install -e '.[torch]', then pytest tests/examples"
 ISARA = Path(__file__).parents[2] / "examples" / "isara"
 sys.path.insert(0, str(ISARA))
 import pages  # noqa: E402
@@ -130,7 +131,7 @@ def test_the_base_is_the_one_that_the_manifest_names():
 
 
 def test_tokenizer_round_trip():
-    tokenizers = pytest.importorskip("tokenizers")
+    tokenizers = pytest.importorskip("tokenizers", reason=NO_TORCH)
     tokenizer = tokenizers.Tokenizer.from_file(str(ISARA / "base" / "tokenizer.json"))
     rng = Random(3)
     for _ in range(50):
@@ -155,7 +156,7 @@ def test_the_run_file_reads():
 
 
 def test_the_base_is_right_after_seeds_and_never_without():
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason=NO_TORCH)
     from alma.config import load
     from alma.engines import GenerateRequest, ask, load_generator
     from alma.text.turns import answer_prompt, cut, markers

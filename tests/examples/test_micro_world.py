@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+NO_TORCH = "torch and transformers are not installed: pip install -e '.[torch]', then pytest tests/examples"
 MICRO = Path(__file__).parents[2] / "examples" / "micro"
 sys.path.insert(0, str(MICRO))
 import build  # noqa: E402
@@ -139,7 +140,7 @@ def test_the_folder_stays_small():
 
 
 def test_tokenizer_round_trip():
-    tokenizers = pytest.importorskip("tokenizers")
+    tokenizers = pytest.importorskip("tokenizers", reason=NO_TORCH)
     tokenizer = tokenizers.Tokenizer.from_file(str(MICRO / "base" / "tokenizer.json"))
     for row in shipped("heldout_scores.jsonl"):
         text = row["prompt"] + "\n" + row["response"]
@@ -150,8 +151,8 @@ def test_tokenizer_round_trip():
 
 
 def test_the_base_loads_as_an_ordinary_model():
-    transformers = pytest.importorskip("transformers")
-    pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers", reason=NO_TORCH)
+    pytest.importorskip("torch", reason=NO_TORCH)
     model = transformers.AutoModelForCausalLM.from_pretrained(MICRO / "base")
     tokenizer = transformers.AutoTokenizer.from_pretrained(MICRO / "base")
     assert model.config.architectures == ["LlamaForCausalLM"]

@@ -79,7 +79,7 @@ def test_the_docs_tell_the_size_of_the_compiled_pipelines(name: str) -> None:
 
 def test_a_changed_page_is_noticed(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     if request.config.getoption("--regenerate-golden"):
-        pytest.skip("writes")
+        pytest.skip("the golden files are being written: without --regenerate-golden")
     (tmp_path / "page.md").write_text("old")
     with pytest.raises(AssertionError, match="make golden"):
         check(request, tmp_path / "page.md", "new")

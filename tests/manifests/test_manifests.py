@@ -218,6 +218,8 @@ def test_an_image_may_be_named_by_its_digest(tmp_path: Path) -> None:
 def test_scripts_are_sound(script: str) -> None:
     checker = shutil.which("shellcheck")
     if checker is None:
-        pytest.skip(f"{script} NOT CHECKED: there is no shellcheck (apt-get install shellcheck)")
+        pytest.skip(
+            f"{script} NOT CHECKED: there is no shellcheck: apt-get install shellcheck, then pytest tests/manifests"
+        )
     done = subprocess.run([checker, str(ROOT / script)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

@@ -189,7 +189,7 @@ def test_revision_must_be_a_commit_and_only_for_the_hub(tmp_path: Path) -> None:
         ingest.identify(rows(revision="a" * 40), tmp_path)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything: as another user, pytest tests/sources")
 def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     (tmp_path / "seeds.jsonl").write_bytes(lines(GOOD))
     (tmp_path / "seeds.jsonl").chmod(0)

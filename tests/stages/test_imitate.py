@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -377,9 +378,9 @@ def test_repetition_penalty_is_that_of_transformers(penalty: float) -> None:
             assert written == completion.text
 
 
+@pytest.mark.vllm
 def test_vllm_penalises_as_hf_does() -> None:
     """At a temperature near zero a sample is the most probable text."""
-    pytest.importorskip("vllm", reason="vllm is not installed here: its repetition penalty is not tested")
     sampling = Sampling(temperature=0.001, top_p=1.0, repetition_penalty=1.3)
     texts = ["<s><user>copy kec<assistant>", "<s><user>first 3 hihe<assistant>"]
     answers = []
@@ -394,23 +395,20 @@ def test_vllm_penalises_as_hf_does() -> None:
 # Sentence embeddings
 
 
-def test_without_the_library_the_remedy_is_named(world: World) -> None:
-    try:
-        import sentence_transformers  # noqa: F401
-    except ImportError:
-        with pytest.raises(ConfigError, match=r"pip install .*sentence-transformers"):
-            world.imitate(
-                ECHO.changed(embedding="sentence-transformers"),
-                seeds=world.pairs(SEEDS),
-                model=world.model(),
-                embedder=world.model(),
-            )
-    else:
-        pytest.skip("sentence-transformers is installed")
+def test_without_the_library_the_remedy_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(ConfigError, match=r"pip install .*sentence-transformers"):
+        world.imitate(
+            ECHO.changed(embedding="sentence-transformers"),
+            seeds=world.pairs(SEEDS),
+            model=world.model(),
+            embedder=world.model(),
+        )
 
 
 def test_sentence_embeddings(world: World, tmp_path: Path) -> None:
-    library = pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed: not tested")
+    remedy = "pip install -e '.[sentence-transformers]', then pytest tests/stages/test_imitate.py"
+    library = pytest.importorskip("sentence_transformers", reason=f"sentence-transformers is not installed: {remedy}")
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
     from transformers import BertConfig, BertModel, BertTokenizerFast
 

@@ -24,6 +24,7 @@ from alma.store.cache import cached
 from alma.store.eviction import VARIABLE, bound
 from alma.store.ranges import RANGE_BYTES
 from tests.builders.proxy import Proxy, running
+from tests.builders.small_disk import small_disk
 
 if TYPE_CHECKING:
     from tests.conftest import S3Server
@@ -269,7 +270,6 @@ def test_a_file_larger_than_the_bound(store: Store, proxy: Proxy, cache: Path, m
     assert proxy.asked == []
 
 
-MOUNT = ["unshare", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs -o size=4m none "$0" && exec "$@"']
 FULL = """
 import sys
 from alma.store.cache import cached
@@ -283,12 +283,10 @@ except NoSpaceError as error:
 
 
 def test_a_disk_that_is_too_small(store: Store, proxy: Proxy, cache: Path, tmp_path: Path) -> None:
-    cache.mkdir()
-    if subprocess.run([*MOUNT, cache, "true"], stderr=subprocess.DEVNULL, check=False).returncode:
-        pytest.skip("this machine lets nobody mount a small disk in a namespace (unshare --map-root-user --mount)")
+    on_small_disk = small_disk(cache, "4m")
     wanted = put_large(store, tmp_path)
     proxy.forget()
-    command = [*MOUNT, str(cache), sys.executable, "-c", FULL, store.uri, *map(str, wanted)]
+    command = [*on_small_disk, sys.executable, "-c", FULL, store.uri, *map(str, wanted)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
     assert "the disk is full" in done.stdout
     assert proxy.asked == [], "it was known before"

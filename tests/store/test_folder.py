@@ -18,6 +18,7 @@ from alma.errors import ConfigError
 from alma.store import FolderStore, open_store
 from alma.store.files import publish
 from alma.store.names import TEMPORARY
+from tests.builders.small_disk import small_disk
 
 
 def test_a_folder_by_path_and_by_uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,9 +208,6 @@ def test_a_folder_that_refuses_us(public_folder: Path, code: str) -> None:
     assert "Permission denied; give uid" in answer
 
 
-MOUNT = ["unshare", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs -o size=64k none "$0" && exec "$@"']
-
-
 @pytest.mark.parametrize(
     "code",
     [
@@ -221,11 +219,9 @@ MOUNT = ["unshare", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs -o
 )
 def test_a_full_disk(store_uri: str, tmp_path: Path, code: str) -> None:
     small = tmp_path / "small"
-    small.mkdir()
-    if subprocess.run([*MOUNT, small, "true"], stderr=subprocess.DEVNULL, check=False).returncode:
-        pytest.skip("this machine lets nobody mount a small disk in a namespace (unshare --map-root-user --mount)")
+    on_small_disk = small_disk(small, "64k")
     open_store(store_uri).write("large", bytes(10**6))
     (tmp_path / "large").write_bytes(bytes(10**6))
-    answer = said(code, small, store_uri, small, tmp_path / "large", before=[*MOUNT, str(small)])
+    answer = said(code, small, store_uri, small, tmp_path / "large", before=on_small_disk)
     assert answer.startswith(f"NoSpaceError: {small}")
     assert "No space left on device; free some space" in answer

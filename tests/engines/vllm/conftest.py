@@ -1,13 +1,10 @@
 """The ``vllm`` engines on the shipped micro model and on tiny models of other families: skipped, loudly, without vLLM.
 
-To run them: a virtual environment with all of ``images/vllm/cpu.lock`` (``uv pip install --no-deps -r``, with
-``--find-links`` where torch's CPU wheel lies elsewhere), pytest and hypothesis; then ``pytest tests/engines/vllm``.
+``make vllm`` runs them, in a virtual environment that ``tests/tools/vllm.sh`` makes.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,13 +14,15 @@ import pytest
 from alma.engines import load_generator
 from tests.engines.vllm import checkpoints as made
 
+HERE = Path(__file__).parent
 
-@pytest.fixture(scope="session", autouse=True)
-def vllm_is_there() -> None:
-    """Skips every test of this folder where vLLM is not installed."""
-    if importlib.util.find_spec("vllm") is None:
-        print("\nSKIPPED tests/engines/vllm: vLLM is not installed (images/vllm/cpu.lock)", file=sys.__stderr__)
-        pytest.skip("NO VLLM HERE: install images/vllm/cpu.lock, see tests/engines/vllm/conftest.py")
+
+@pytest.hookimpl(tryfirst=True)  # before those that the command line does not ask for are left out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test of this folder needs vLLM."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker("vllm")
 
 
 @pytest.fixture(scope="module", params=[made.llama, made.tied, made.mistral, made.gpt2], ids=lambda make: make.__name__)

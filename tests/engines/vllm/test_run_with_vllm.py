@@ -34,7 +34,7 @@ FEW = [
 
 
 def test_the_micro_recipe_runs_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("trl", reason="NO TRL HERE: the recipe trains with it")
+    pytest.importorskip("trl", reason="trl, with which the recipe trains, is not installed: make vllm")
     run_file = ROOT / "examples" / "micro.toml"
     store = open_store(str(tmp_path))
     local = Local(store, run_file.parent, lambda *_: None, isolate=False)
