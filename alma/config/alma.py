@@ -117,7 +117,11 @@ class Alma(Method):
     train: Finetune = Finetune()
     evaluate: Evaluate = Evaluate()
     curve: Curve = Curve()
-    report: Report = Report()
+    report: Report = Report(
+        title="ALMA",
+        about="ALMA, alignment with minimal annotation (arXiv 2412.04305)",
+        sections=("quality", "length", "best_of_n", "judge", "selection", "prompts", "training", "cost"),
+    )
 
     @property
     def length(self) -> str:

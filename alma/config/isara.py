@@ -91,7 +91,11 @@ class Isara(Method):
 
     judge_seed: Finetune = Finetune(objective="judge", packing=False)
     evaluate: Evaluate = Evaluate()
-    report: Report = Report(title="ISARA")
+    report: Report = Report(
+        title="ISARA",
+        about="ISARA, self-alignment from a few examples (arXiv 2401.06785), beside its baselines",
+        sections=("comparison", "imitation", "training", "cost"),
+    )
 
     @property
     def length(self) -> str:
@@ -100,11 +104,8 @@ class Isara(Method):
 
     @classmethod
     def shared(cls, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """See ``Method.shared``: also the rating prompt, how shots are shown, and the sections' own defaults."""
+        """See ``Method.shared``: also the rating prompt, and how shots are shown."""
         found = super().shared(values)
-        for name in ("train", "judge_seed", "report"):
-            default = cls.model_fields[name].default
-            found[name] = default.model_dump(exclude_defaults=True) | found.get(name, {})
         found["classifier"]["task"] = "classification"
         found["embedder"]["task"] = "embedding"
         template = _of(values, "imitate", "template")

@@ -11,7 +11,11 @@ from alma.sections import Engine, Sampling, Section, Vllm
 
 
 class Method(Section):
-    """One method's settings: what is said once for all stages, and a section per use of a stage."""
+    """One method's settings: what is said once for all stages, and a section per use of a stage.
+
+    A field whose default is a section states what the method sets there: who writes one of its settings in a run file
+    keeps the others. ``report`` so states the page: its title, what its head says was run, which sections it has.
+    """
 
     root: ClassVar[str]
     """The name of its root in a run file."""
@@ -68,6 +72,10 @@ class Method(Section):
                 if isinstance(value, Sampling):  # so that who sets one of its fields keeps the others
                     found[name][field] = value.model_dump(exclude_defaults=True)
         found |= {name: {"trainer": "echo"} if engine == "echo" else {} for name in cls.training}
+        for name, field in cls.model_fields.items():
+            if isinstance(field.default, Section) and name not in cls.inference:
+                own = field.default.model_dump(exclude_defaults=True)
+                found |= {name: own | found.get(name, {})} if own else {}
         return found | {name: {"kind": kind} for name, kind in cls.sources.items()}
 
     @model_validator(mode="before")

@@ -17,9 +17,10 @@ from alma.errors import ConfigError
 from alma.sections import Section
 
 METHODS: dict[str, type[Method]] = {"alma": Alma, "isara": Isara}
-"""Root of a run file → the method that it sets."""
+"""Root of a run file → the settings of the method that it names: a line per method."""
 
-ROOTS = (*METHODS, "placement")
+PLACEMENT = "placement"
+"""The root of a run file that is the cluster's."""
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Method:
@@ -51,9 +52,10 @@ def read_tree(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
 def parse(tree: dict[str, Any], origin: str) -> Method:
     """The settings of a parsed run file, of the method that it names; ``origin`` is named in errors."""
-    unknown = sorted(set(tree) - set(ROOTS))
+    roots = (*METHODS, PLACEMENT)
+    unknown = sorted(set(tree) - set(roots))
     if unknown:
-        raise ConfigError(f"{origin}: unknown root [{unknown[0]}]; a run file has [{'], ['.join(ROOTS)}]")
+        raise ConfigError(f"{origin}: unknown root [{unknown[0]}]; a run file has [{'], ['.join(roots)}]")
     named = [root for root in METHODS if root in tree]
     if len(named) != 1:
         said = f"both [{'] and ['.join(named)}]" if named else "no method"

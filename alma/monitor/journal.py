@@ -90,6 +90,11 @@ def folder(run: str) -> str:
     return f"runs/{run}/steps"
 
 
+def record(run: str) -> str:
+    """The object in the store in which a pipeline's preflight records what ``run`` is: method, settings, steps."""
+    return f"{folder(run).removesuffix('/steps')}/settings.json"
+
+
 def slug(label: str) -> str:
     """A label as a file name: "round 03 · respond" → "round-03-respond"."""
     return re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")

@@ -22,7 +22,10 @@ def print_outcome(store: Store, outcome: Outcome, done: dict[str, Manifest], rec
     report = Artifact.open(store, Ref.parse(str(outcome.report)))
     assert isinstance(report, Folder)
     compared = report.folder / "comparison.json"
-    console.print(_arms(json.loads(compared.read_text(encoding="utf-8"))) if compared.exists() else _rounds(done))
+    if compared.exists():
+        console.print(_arms(json.loads(compared.read_text(encoding="utf-8"))))
+    else:
+        console.print(_rounds(done, json.loads((report.folder / "report.json").read_text(encoding="utf-8"))["title"]))
     console.print(f"model   {_place(store, outcome.model)}", soft_wrap=True)
     if outcome.judge is not None:
         console.print(f"judge   {_place(store, outcome.judge)}", soft_wrap=True)
@@ -30,10 +33,11 @@ def print_outcome(store: Store, outcome: Outcome, done: dict[str, Manifest], rec
     console.print(f"report  {report.folder / 'report.html'}", soft_wrap=True)
 
 
-def _rounds(done: dict[str, Manifest]) -> Table:
+def _rounds(done: dict[str, Manifest], title: str) -> Table:
+    """A row per evaluation; ``title`` is the page's."""
     names = ("exact_match", "judge_score", "response_tokens", "fraction_ended")
     columns = ("correct answers", "judge's score", "response tokens", "fraction ended")
-    table = Table("", *columns, title="by round, ± standard error")
+    table = Table("", *columns, title=f"{plain(title)} by round, ± standard error")
     for label, manifest in done.items():
         if manifest.stage == "evaluate":
             table.add_row(label.partition(" ·")[0], *(_with_error(manifest, name) for name in names))
@@ -49,7 +53,7 @@ def _arms(comparison: dict[str, Any]) -> Table:
         for name, found in arm["measures"].items()
         if found["mean"] or not name.startswith("prompts_")
     )
-    title = f"{comparison['title']} and its baselines, ± standard error over repeats (* over prompts)"
+    title = f"{plain(comparison['title'])} by arm, ± standard error over repeats (* over prompts)"
     table = Table("", "repeats", *(name.replace("_", " ") for name in names), title=title)
     for arm in arms:
         cells = []

@@ -20,21 +20,21 @@ MODELS = ("checkpoint_id", "judge_id")
 SHOWN = ("prompt", "response", "chosen", "rejected", "score", "mean", "human_score", "round", "cluster", "source_id")
 
 
-class Step(NamedTuple):
-    """One row on the way back: the column that named it, its id, its values, and the rows it names in turn."""
+class Origin(NamedTuple):
+    """A row or model on the way back: the column that named it, its id, its values, and what it came from in turn."""
 
     column: str
     name: str
     values: dict[str, Any]
-    origins: list[Step]
+    origins: list[Origin]
 
 
-def trace(store: Store, row_id: str) -> Step:
+def trace(store: Store, row_id: str) -> Origin:
     """The row and its whole ancestry. Raises ``DataError`` for an id that names no row of the store."""
     return _trace(store, row_id, "row", {})
 
 
-def _trace(store: Store, row_id: str, column: str, known: dict[str, Step]) -> Step:
+def _trace(store: Store, row_id: str, column: str, known: dict[str, Origin]) -> Origin:
     """``known``: by id, since rows that were shown as examples of one another have ancestors in common."""
     if row_id not in known:
         values = find_row(store, row_id)
@@ -44,7 +44,7 @@ def _trace(store: Store, row_id: str, column: str, known: dict[str, Step]) -> St
                 origins.append(trace_model(store, name, origin))
             else:
                 origins.append(_trace(store, origin, name, known))
-        known[row_id] = Step(column, row_id, values, origins)
+        known[row_id] = Origin(column, row_id, values, origins)
     return known[row_id]._replace(column=column)
 
 
@@ -72,11 +72,11 @@ def origins_of(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
                 yield column, str(each)
 
 
-def trace_model(store: Store, column: str, name: str) -> Step:
+def trace_model(store: Store, column: str, name: str) -> Origin:
     """A model's own inputs, one level deep: its rows are too many to show."""
     manifest = Artifact.open(store, Ref.parse(name)).manifest
-    inputs = [Step(port, source, {}, []) for port, source in manifest.inputs.items()]
-    return Step(column, name, {}, inputs)
+    inputs = [Origin(port, source, {}, []) for port, source in manifest.inputs.items()]
+    return Origin(column, name, {}, inputs)
 
 
 def print_trace(store: Store, row_id: str) -> None:
@@ -84,18 +84,18 @@ def print_trace(store: Store, row_id: str) -> None:
     console = Console()
     shown: set[str] = set()
 
-    def grow(tree: Tree, step: Step) -> None:
-        head = Text.assemble((step.column, "cyan"), " ", step.name)
-        if step.name in shown:
+    def grow(tree: Tree, origin: Origin) -> None:
+        head = Text.assemble((origin.column, "cyan"), " ", origin.name)
+        if origin.name in shown:
             tree.add(Text.assemble(head, (" (above)", "dim")))
             return
-        shown.add(step.name)
+        shown.add(origin.name)
         for column in SHOWN:
-            if step.values.get(column) is not None:
-                head.append(f"\n{column}: {plain(step.values[column])}", style="dim")
+            if origin.values.get(column) is not None:
+                head.append(f"\n{column}: {plain(origin.values[column])}", style="dim")
         branch = tree.add(head)
-        for origin in step.origins:
-            grow(branch, origin)
+        for earlier in origin.origins:
+            grow(branch, earlier)
 
     root = Tree(Text(store.uri, style="dim"))
     grow(root, trace(store, row_id))

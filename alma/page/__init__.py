@@ -4,11 +4,15 @@
 
     numbers     what report.json holds
     measure     tables → numbers
-    headline quality best_of_n judge prompts selection training cost      numbers → sections
-    arms comparison imitation                                         the same where methods are compared
+    headline    numbers → the head of the page
+    quality best_of_n judge selection prompts training cost      numbers → sections
+    arms comparison imitation                                    the same where arms are compared
     samples     tables → rows of the sample browser
     figure      matplotlib → SVG in the page's colours
     page.html style.css browser.js                                    the page
+
+No method is named here: which sections a page has, and what its head says was run, each method states in its settings
+(``alma.sections.Report``).
 
 Model text is untrusted: the template escapes everything, the browser writes text nodes only, and the page's content
 security policy runs no script but the one whose hash it names and loads nothing at all.
@@ -18,7 +22,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -32,6 +36,23 @@ from alma.page.samples import script_json
 from alma.page.section import Section
 from alma.page.text import visible
 from alma.page.training import TrainingCurve
+from alma.sections.report import PageSection
+
+Draw = Callable[[Sequence[Point], Sequence[TrainingCurve]], Section]
+
+SECTIONS: Mapping[PageSection, Draw] = {
+    "quality": lambda points, _: quality.quality(points),
+    "length": lambda points, _: quality.length(points),
+    "best_of_n": lambda points, _: best_of_n.best_of_n(points),
+    "judge": lambda points, _: judge.judge(points),
+    "selection": lambda points, _: selection.selection(points),
+    "prompts": lambda points, _: prompts.prompts(points),
+    "comparison": lambda points, _: comparison.comparison(points),
+    "imitation": lambda points, _: imitation.imitation(points),
+    "training": training.training,
+    "cost": lambda points, _: cost.cost(points),
+}
+"""Name of a section → what draws it."""
 
 
 def render(report: Report, samples: Mapping[str, Any], curves: Sequence[TrainingCurve] = ()) -> str:
@@ -46,8 +67,8 @@ def render(report: Report, samples: Mapping[str, Any], curves: Sequence[Training
     return template.render(
         title=report.title,
         label=points[-1].label,
-        headline=headline.headline(points),
-        sections=sections(points, curves),
+        headline=headline.headline(report),
+        sections=sections(report, curves),
         samples=script_json(dict(samples)),
         style=Markup((files / "style.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
@@ -56,20 +77,9 @@ def render(report: Report, samples: Mapping[str, Any], curves: Sequence[Training
     )
 
 
-def sections(points: Sequence[Point], curves: Sequence[TrainingCurve] = ()) -> list[Section]:
-    """The page's sections: those of a comparison where points have arms, else those of rounds."""
-    if any(point.arm for point in points):
-        told = [comparison.comparison(points), imitation.imitation(points)]
-    else:
-        told = [
-            quality.quality(points),
-            quality.length(points),
-            best_of_n.best_of_n(points),
-            judge.judge(points),
-            selection.selection(points),
-            prompts.prompts(points),
-        ]
-    return [*told, training.training(points, curves), cost.cost(points)]
+def sections(report: Report, curves: Sequence[TrainingCurve] = ()) -> list[Section]:
+    """The sections that the report asks for, in its order."""
+    return [SECTIONS[name](report.points, curves) for name in report.sections]
 
 
 def _finalize(value: Any) -> Any:

@@ -17,7 +17,7 @@ def best_of_n(points: Sequence[Point]) -> Section:
     """Two panels over n: the judge's score of its pick, and whether the pick is correct, beside the oracle."""
     found = having(points, "best_of_n")
     if not found:
-        return Section("best-of-n", TITLE, missing="No samples on the evaluation prompts were given (alma.curve).")
+        return Section("best-of-n", TITLE, missing="No samples on the evaluation prompts were given.")
     point, it = found[-1], found[-1].best_of_n
     assert it is not None
     lead = [

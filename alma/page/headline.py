@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from alma.page.arms import Arm, arms
 from alma.page.comparison import SHOWN, present, written
-from alma.page.numbers import Estimate, Point, Quality
+from alma.page.numbers import Estimate, Point, Quality, Report
 from alma.page.text import percent, percent_interval, rounded, signed, visible
 
 
@@ -29,20 +29,24 @@ class Headline:
     warnings: tuple[str, ...]
 
 
-def headline(points: Sequence[Point]) -> Headline:
+def headline(report: Report) -> Headline:
+    """Arms by their first measure on a page that compares them, else how quality changed over the points."""
+    about = visible(report.about or report.title)
+    return _compared(about, report.points) if "comparison" in report.sections else _changed(about, report)
+
+
+def _changed(about: str, report: Report) -> Headline:
     """The last evaluated point against the first trained one (against the first of all where none was trained)."""
-    if any(point.arm for point in points):
-        return _compared(points)
+    points = report.points
     found = [point for point in points if point.quality is not None]
     if not found:
-        return Headline((f"{visible(points[-1].label)}: nothing was evaluated yet.",), (), ())
+        return Headline((f"{about}: up to {visible(points[-1].label)} nothing was evaluated.",), (), ())
     start = next((point for point in found if point.training is not None), found[0])
     end = found[-1]
     before, after = start.quality, end.quality
     assert before is not None
     assert after is not None
-    rounds = sum(point.sampling is not None for point in points)
-    sentences = [_what(points, rounds)]
+    sentences = [f"{about}: {_extent(points, after)}."]
     if start is not end:
         names = f"From {visible(start.label)} to {visible(end.label)}"
         sentences += _changes(names, before, after)
@@ -55,16 +59,15 @@ def headline(points: Sequence[Point]) -> Headline:
         sentences.append(
             f"The untrained model, {visible(base.label)}, stands at {percent(base.quality.exact_match.value)}."
         )
-    return Headline(tuple(sentences), _tiles(points, before, after, start.label), _warnings(points, before, after))
+    return Headline(tuple(sentences), _tiles(points, before, after, start.label), _warnings(report, before, after))
 
 
-def _compared(points: Sequence[Point]) -> Headline:
+def _compared(about: str, points: Sequence[Point]) -> Headline:
     """The arms by the first measure there is, best first."""
-    method = "ISARA, self-alignment from a few examples (arXiv 2401.06785), beside its baselines"
     compared = arms(points)
     first = next((each for each in present(compared, SHOWN) if each.better), None)
     if first is None:
-        return Headline((f"{method}. Nothing was evaluated yet that is better or worse.",), (), ())
+        return Headline((f"{about}. Nothing was evaluated yet that is better or worse.",), (), ())
     ranked = sorted(
         (arm for arm in compared if first.name in arm.means),
         key=lambda arm: -first.better * arm.means[first.name].value,
@@ -73,7 +76,7 @@ def _compared(points: Sequence[Point]) -> Headline:
     alike = [arm for arm in ranked if arm.means[first.name].value == best.means[first.name].value]
     leader = visible(best.name) if len(alike) == 1 else f"{len(alike)} arms alike"
     sentences = [
-        f"{method}: {len(compared)} arms, {max(arm.repeats for arm in compared)} repeats.",
+        f"{about}: {len(compared)} arms, {max(arm.repeats for arm in compared)} repeats.",
         f"Best by the measure “{first.label}” ({'more' if first.better > 0 else 'less'} is better) is "
         f"{leader} with {written(best.means[first.name], first)}.",
         "± is one standard error: over the repeats of an arm, or over prompts where it was run once.",
@@ -119,12 +122,11 @@ def paired(before: Quality, after: Quality, what: str) -> Estimate | None:
     return Estimate.mean([float(b) - float(a) for a, b in pairs if a is not None and b is not None])
 
 
-def _what(points: Sequence[Point], rounds: int) -> str:
-    quality = next(point.quality for point in reversed(points) if point.quality is not None)
-    if rounds == 0:
-        return f"No feedback round yet; evaluated on {quality.num_prompts:,} held-out prompts."
-    done = "One feedback round" if rounds == 1 else f"{rounds} feedback rounds"
-    return f"{done} after the initial fine-tuning, evaluated on {quality.num_prompts:,} held-out prompts."
+def _extent(points: Sequence[Point], last: Quality) -> str:
+    """How far the run is, and on how much it was evaluated."""
+    rounds = sum(point.sampling is not None for point in points)
+    done = "" if rounds == 0 else "one feedback round, " if rounds == 1 else f"{rounds} feedback rounds, "
+    return f"{done}evaluated on {last.num_prompts:,} held-out prompts"
 
 
 def _changes(names: str, before: Quality, after: Quality) -> list[str]:
@@ -178,14 +180,14 @@ def _plus(estimate: Estimate, scale: float = 1) -> str:
     return f"± {scale * (estimate.high - estimate.low) / 2:.{1 if scale > 1 else 2}f}"
 
 
-def _warnings(points: Sequence[Point], before: Quality, after: Quality) -> tuple[str, ...]:
+def _warnings(report: Report, before: Quality, after: Quality) -> tuple[str, ...]:
     """What a careful reader would ask about, said before they ask."""
     found = []
     matched, score = paired(before, after, "correct"), paired(before, after, "scores")
     falls = matched is not None and matched.high is not None and matched.high < 0
     if falls and score is not None and score.low is not None and score.low > 0:
         found.append("The judge's score rose while correct answers fell: the judge is being gamed.")
-    if before.tokens and after.tokens and after.tokens.value > 1.2 * before.tokens.value:
+    if after.score and before.tokens and after.tokens and after.tokens.value > 1.2 * before.tokens.value:
         found.append(
             f"Answers grew from {before.tokens.value:.1f} to {after.tokens.value:.1f} tokens: part of the judge's "
             "score may be a taste for length (select.length_tolerance limits it)."
@@ -194,6 +196,6 @@ def _warnings(points: Sequence[Point], before: Quality, after: Quality) -> tuple
         found.append(f"{percent(1 - after.ended.value)} of the answers were cut off at the token limit.")
     if after.num_unparsed > 0.02 * after.num_prompts:
         found.append(f"{after.num_unparsed:,} of {after.num_prompts:,} evaluation judgements could not be read.")
-    if not any(point.judge for point in points):
+    if "judge" in report.sections and not any(point.judge for point in report.points):
         found.append("The judge was never compared with held-out human scores.")
     return tuple(found)

@@ -1,4 +1,4 @@
-"""What ISARA's filters kept of what the models wrote, and how diverse it is."""
+"""What the filters of ``imitate`` kept of what the models wrote, and how diverse it is."""
 
 from __future__ import annotations
 

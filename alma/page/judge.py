@@ -12,7 +12,7 @@ from alma.page.numbers import JudgeValidation, Point, Reading, Sampling
 from alma.page.section import Section
 from alma.page.text import interval, percent, percent_interval, visible
 
-NO_HELDOUT = "No held-out human scores were given (alma.heldout_scores), so the judge itself is not validated."
+NO_HELDOUT = "No held-out human scores were given, so the judge itself is not validated."
 
 
 def judge(points: Sequence[Point]) -> Section:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
+from alma.sections.report import PageSection
 from alma.statistics import Z_95, mean_and_error, wilson
 
 
@@ -256,6 +257,10 @@ class Point(Numbers):
 class Report(Numbers):
     """The whole run so far."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     title: str
+    about: str = ""
+    """What was run, in a few words; empty = the title."""
+    sections: tuple[PageSection, ...]
+    """Those of the page, in their order."""
     points: tuple[Point, ...]

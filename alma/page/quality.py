@@ -40,19 +40,20 @@ def quality(points: Sequence[Point]) -> Section:
         )
     else:
         lead.append(
-            "The evaluation prompts have no references, so which answers are correct is unknown: only the judge's "
-            "opinion is shown."
+            "The evaluation prompts have no references, so which answers are correct is unknown"
+            + (": only the judge's opinion is shown." if any(each for _, each in scores) else ".")
         )
-    charts.append(
-        over_rounds(
-            "score",
-            "The judge's mean score",
-            scores,
-            "two",
-            "The judge's real-valued score, 0 to 10, averaged over the same answers, with 95% intervals: what the "
-            "method improves, and no proof that the answers are correct.",
+    if any(each for _, each in scores):
+        charts.append(
+            over_rounds(
+                "score",
+                "The judge's mean score",
+                scores,
+                "two",
+                "The judge's real-valued score, 0 to 10, averaged over the same answers, with 95% intervals: what "
+                "selection improves, and no proof that the answers are correct.",
+            )
         )
-    )
     return Section("quality", "Quality by round", tuple(lead), tuple(charts), tuple(_heats(found)))
 
 
@@ -85,8 +86,8 @@ def length(points: Sequence[Point]) -> Section:
     tokens = Chart(
         title,
         draw("length", title, paint),
-        "Length of the greedy answers in tokens, end token included: a judge that likes length would pull this up "
-        "without the answers being any better.",
+        "Length of the greedy answers in tokens, end token included. Selection by a score that rises with length would "
+        "pull this up without the answers being any better.",
         Table(("point", "mean (95%)", "median"), rows),
     )
     ended = over_rounds(

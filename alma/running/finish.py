@@ -26,7 +26,7 @@ def finish(store_uri: str, run: str, *, state: str, out_html: str | None, out_ma
     entries = journal.read(store, run)
     if out_html:
         with publish(Path(out_html)) as file:
-            file.write(newest_page(store, entries).encode())
+            file.write(newest_page(store, run, entries).encode())
     if out_markdown:
         with publish(Path(out_markdown)) as file:
             file.write(summary(entries, run, store.uri, final_state(state)).encode())
@@ -43,8 +43,8 @@ def final_state(text: str) -> str:
         raise DataError(f"--state is not KFP's final status: {text[:200]!r}") from error
 
 
-def newest_page(store: Store, entries: list[Entry]) -> str:
-    """The report of the latest round that has one; before that, the steps as a page of their own."""
+def newest_page(store: Store, run: str, entries: list[Entry]) -> str:
+    """The newest report that was sealed; before that, the steps as a page of their own."""
     for entry in reversed(entries):
         if entry.stage == "report" and entry.state == "sealed" and entry.ref:
             return page(Artifact.open(store, Ref.parse(entry.ref)))
@@ -52,7 +52,17 @@ def newest_page(store: Store, entries: list[Entry]) -> str:
         f"<tr><td>{html.escape(entry.label)}<td>{html.escape(entry.state)}<td>{html.escape(short(entry.message))}"
         for entry in entries
     )
-    return f"<!doctype html><meta charset=utf-8><title>ALMA</title><h1>No report yet</h1><table>{rows}</table>\n"
+    title = html.escape(title_of(store, run))
+    head = f"<!doctype html><meta charset=utf-8><title>{title}</title><h1>{title}: no report yet</h1>"
+    return f"{head}<table>{rows}</table>\n"
+
+
+def title_of(store: Store, run: str) -> str:
+    """The method's name and paper, as preflight recorded them; the run's name where it recorded nothing readable."""
+    try:
+        return str(json.loads(store.read(journal.record(run)))["method"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return run
 
 
 def summary(entries: list[Entry], run: str, store_uri: str, state: str) -> str:

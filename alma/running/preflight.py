@@ -73,7 +73,7 @@ def check_store(uri: str, run: str, record: Mapping[str, Any]) -> Store:
     retry, is more often misspelt than down.
     """
     store = open_store(uri)
-    name = f"{journal.folder(run).removesuffix('/steps')}/settings.json"
+    name = journal.record(run)
     data = (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode()
     try:
         store.write(name, data)
@@ -141,7 +141,12 @@ def preflight(
     cfg = assemble(settings, sections, given_sources)
     check_graph(cfg, compiled)
     steps = graph(cfg)
-    record = {"alma": __version__, "settings": cfg.model_dump(mode="json"), "steps": [step.label for step in steps]}
+    record = {
+        "alma": __version__,
+        "method": cfg.title,
+        "settings": cfg.model_dump(mode="json"),
+        "steps": [step.label for step in steps],
+    }
     opened = check_store(store, run, record)
     return [
         f"{len(steps)} steps, as compiled",

@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from alma.sections.section import QUIET, Positive, Section
 
+PageSection = Literal[
+    "quality",
+    "length",
+    "best_of_n",
+    "judge",
+    "selection",
+    "prompts",
+    "comparison",
+    "imitation",
+    "training",
+    "cost",
+]
+"""The sections that a page can have; ``alma.page`` draws each."""
+
 
 class Report(Section):
     """One cumulative page."""
 
-    title: str = "ALMA"
-    """Heading of the page."""
+    title: str = "Report"
+    """Heading of the page. Every method has a default of its own."""
+
+    about: str = ""
+    """What was run, in a few words: the page's first sentence begins with them. Every method has a default of its own;
+    empty = the title."""
+
+    sections: tuple[PageSection, ...] = ("quality", "length", "training", "cost")
+    """Sections of the page, in their order. Every method has a default of its own. With "comparison" the page's head
+    compares arms, else it tells how quality changed from point to point."""
 
     label: str = ""
     """The name of this point on the page's time axis ("round 03"); set by the recipe."""

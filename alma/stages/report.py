@@ -55,8 +55,8 @@ def run(
     A port that is not given leaves its section to an earlier point. ``judgements`` are of the round's responses,
     ``selected`` the union so far; ``heldout`` and ``heldout_first`` are the final and the human-taught judge on
     held-out human scores; ``curve`` has N samples of each evaluation prompt, whose right answers are in
-    ``references``; ``imitation`` is what ISARA's model wrote, up to this iteration. With ``cfg.arm`` the page
-    compares methods, and its table lies beside it as JSON, CSV and Markdown. Raises ``ConfigError`` where
+    ``references``; ``imitation`` is what a model wrote after its seeds, up to this iteration. With ``cfg.arm``
+    the arms' table lies beside the page as JSON, CSV and Markdown. Raises ``ConfigError`` where
     ``previous`` has this label, or an evaluation of this arm's repeat.
     """
     earlier = _earlier(previous, cfg)
@@ -90,7 +90,7 @@ def run(
         if imitation is not None
         else None,
     )
-    report = Numbers(title=cfg.title, points=(*earlier, point))
+    report = Numbers(title=cfg.title, about=cfg.about, sections=cfg.sections, points=(*earlier, point))
     shown: dict[str, Any] = {name: {"label": cfg.label, "rows": [], "total": 0} for name in ("rounds", "answers")}
     if judged is not None:
         writers = selection.writers(report.points)

@@ -17,6 +17,7 @@ from rich.console import Console
 from alma.artifact import Artifact, Page, Ref
 from alma.artifact.out import Out
 from alma.artifact.records import DROP_REASONS, SCHEMAS
+from alma.config import Isara
 from alma.errors import ConfigError
 from alma.monitor.outcome import _arms
 from alma.page import numbers, render, samples, text
@@ -27,6 +28,8 @@ from alma.sections import Report
 from alma.stages import report
 from alma.store import open_store
 from tests.builders.page import HOSTILE, Elements
+
+PAGE: Report = Isara.model_fields["report"].default
 
 CORRECT = {
     "pretrained": {None: [1, 0, 0, 0]},
@@ -94,7 +97,7 @@ class Bench:
 
     def report(self, previous: Any, cfg: dict[str, Any], **inputs: Any) -> Any:
         out = self.out("report")
-        metrics = report.run(Report(**({"title": "ISARA"} | cfg)), previous=previous, **inputs, out=out)
+        metrics = report.run(PAGE.changed(**cfg), previous=previous, **inputs, out=out)
         return self.seal(out, "page", metrics)
 
     def whole(self) -> Page:

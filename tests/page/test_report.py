@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from alma.artifact import Artifact, Ref
 from alma.artifact.out import Out
 from alma.artifact.records import SCHEMAS
+from alma.config import Alma
 from alma.errors import ConfigError, DataError
 from alma.monitor import dashboard
 from alma.page import figure, measure, numbers, render, samples, text, training
@@ -45,6 +46,8 @@ FAMILIES: dict[str, Callable[[str], str]] = {
     "count": lambda w: str(len(w)),
     "drop": lambda w: w.replace(w[0], ""),
 }
+PAGE: Report = Alma.model_fields["report"].default
+
 LABELS = ("base", "round 01", "round 02", "round 03", "round 04", "round 05", "round 06")
 
 
@@ -253,7 +256,7 @@ class World:
         return self.rows("judge", "judgement", rows, {"judge": self.judge, "responses": responses}, 30.0)
 
     def report(self, number: int, previous: Any, inputs: dict[str, Any], **settings_: Any) -> Any:
-        cfg = Report(**({"title": "ALMA · micro world", "label": LABELS[number], "round": number} | settings_))
+        cfg = PAGE.changed(**({"label": LABELS[number], "round": number} | settings_))
         out = self.out("report")
         metrics = report.run(cfg, previous=previous, **inputs, out=out)
         assert all(math.isfinite(value) for value in metrics.values())
@@ -399,7 +402,7 @@ def test_policy_names_the_script_it_runs(pages: list[Any]) -> None:
 def test_headline_compares_with_the_first_trained_point(pages: list[Any]) -> None:
     shown = Elements(html_of(pages[-1])).text
     assert "From round 01 to round 02, correct answers went from" in shown
-    assert "One feedback round after the initial fine-tuning, evaluated on 60 held-out prompts." in shown
+    assert "(arXiv 2412.04305): one feedback round, evaluated on 60 held-out prompts." in shown
     assert "The untrained model, base, stands at" in shown
 
 
@@ -494,7 +497,7 @@ def test_a_gamed_judge_is_called_out(world: World) -> None:
         for n, (label, table) in enumerate((("first", before), ("last", raised)))
     )
     empty = {name: {"label": "x", "rows": [], "total": 0} for name in ("rounds", "answers")}
-    shown = Elements(render(numbers.Report(title="t", points=points), empty)).text
+    shown = Elements(render(numbers.Report(title="t", sections=PAGE.sections, points=points), empty)).text
     assert "The judge's score rose while correct answers fell: the judge is being gamed." in shown
     assert ", a loss." in shown
 
@@ -509,7 +512,7 @@ def test_a_label_is_used_once(world: World, pages: list[Any]) -> None:
 
 def test_foreign_numbers_are_refused(world: World) -> None:
     out = world.out("report")
-    (out.folder / "report.json").write_text('{"format": 1, "title": "t", "points": [{"label": 3}]}')
+    (out.folder / "report.json").write_text('{"format": 2, "title": "t", "sections": [], "points": [{"label": 3}]}')
     page = world.seal(out, "page", {}, 1.0, 0)
     with pytest.raises(DataError, match=r"report.json: points.0.label: .* make that report again"):
         world.report(0, page, {})

@@ -9,7 +9,7 @@ import pytest
 from alma.artifact import Ref, find_manifest
 from alma.config import Alma
 from alma.errors import DataError
-from alma.monitor.trace import Step, trace
+from alma.monitor.trace import Origin, trace
 from alma.plan import plan
 from alma.progress import Event
 from alma.recipes.alma import alma
@@ -143,16 +143,16 @@ def test_the_references_reach_no_stage_of_the_method(ran: Ran) -> None:
 
 def test_a_training_row_can_be_traced_to_people(ran: Ran) -> None:
     rows = column(ran, "round 03 · select", "id")
-    step = trace(ran.store, rows[-1])
-    names = {s.name.partition("-")[0].partition("/")[0] for s in walk(step)}
+    row = trace(ran.store, rows[-1])
+    names = {s.name.partition("-")[0].partition("/")[0] for s in walk(row)}
     assert {"select", "judge", "respond", "diversify", "curate", "synthesize", "ingest", "finetune"} <= names
-    people = [s.values["source_id"] for s in walk(step) if s.values.get("source_id")]
+    people = [s.values["source_id"] for s in walk(row) if s.values.get("source_id")]
     assert people
     assert all(source.startswith("sft-") for source in people)
 
 
-def walk(step: Step) -> list[Step]:
-    return [step, *(deeper for origin in step.origins for deeper in walk(origin))]
+def walk(origin: Origin) -> list[Origin]:
+    return [origin, *(deeper for earlier in origin.origins for deeper in walk(earlier))]
 
 
 def column(ran: Ran, label: str, name: str) -> list[str]:
