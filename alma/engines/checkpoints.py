@@ -6,10 +6,10 @@ process, is on the disk. Three kinds::
 
     one process     optimizer.pt, rng_state.pth
     several, ddp    optimizer.pt, rng_state_<process>.pth
-    ZeRO            global_step<step>/…, a share of the optimizer per process, and latest; rng_state as above
+    ZeRO            global_step<step>/…, a shard of the optimizer per process, and latest; rng_state as above
 
 These are torch's own files. transformers reads its own by torch's weights-only loader; DeepSpeed unpickles its own, so
-that whoever may write a store's checkpoints may run code where a ZeRO training goes on from them.
+that whoever may write a store's checkpoints may run code where a ZeRO training is resumed from them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NEEDED = ("optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
 """Without the first three transformers resumes all the same, silently with a fresh optimizer: we never do."""
 
 _ZERO_FOLDER = re.compile(r"global_step\d+/")
-_ZERO_SHARE = re.compile(r"global_step\d+/(?:bf16_|fp16_)?zero_pp_rank_(\d+)_mp_rank_00_optim_states\.pt")
+_ZERO_SHARD = re.compile(r"global_step\d+/(?:bf16_|fp16_)?zero_pp_rank_(\d+)_mp_rank_00_optim_states\.pt")
 _ZERO_WEIGHTS = re.compile(r"global_step\d+/zero_pp_rank_(\d+)_mp_rank_00_model_states\.pt")
 _RNG = re.compile(r"rng_state(?:_(\d+))?\.pth")
 
@@ -100,7 +100,7 @@ class Layout(NamedTuple):
 
 
 def problem(names: Collection[str]) -> str | None:
-    """What a checkpoint of these files lacks to be gone on from exactly, or ``None``."""
+    """What these files of a checkpoint lack for a training to be resumed from it exactly, or ``None``."""
     needed = list(NEEDED)
     layout = Layout.of(names)
     if layout.num_devices > 1 or "rng_state_0.pth" in names:
@@ -111,11 +111,11 @@ def problem(names: Collection[str]) -> str | None:
         missing = [name for name in missing if name != "optimizer.pt"]
         if "latest" not in names:
             missing.append("latest")
-        for what, pattern in (("optimizer", _ZERO_SHARE), ("weights", _ZERO_WEIGHTS)):
+        for what, pattern in (("optimizer", _ZERO_SHARD), ("weights", _ZERO_WEIGHTS)):
             if what == "weights" and layout.zero_stage == 2:
                 continue
-            shares = {int(found[1]) for name in names if (found := pattern.fullmatch(name))}
-            missing += [f"device {each}'s share of the {what}" for each in {*range(layout.num_devices)} - shares]
+            shards = {int(found[1]) for name in names if (found := pattern.fullmatch(name))}
+            missing += [f"device {each}'s shard of the {what}" for each in {*range(layout.num_devices)} - shards]
     if not any(name.endswith(".safetensors") for name in names):
         missing.insert(0, "the weights (safetensors)")
     return f"lacks {', '.join(missing)}" if missing else None
@@ -124,7 +124,7 @@ def problem(names: Collection[str]) -> str | None:
 def check_layout(checkpoint: Path, parallel: str, num_devices: int) -> None:
     """Raises ``ConfigError`` where these devices cannot go on from a checkpoint.
 
-    One piece of an optimizer serves any number of devices; ZeRO's shares serve those that wrote them. To begin anew
+    One piece of an optimizer serves any number of devices; ZeRO's shards serve those that wrote them. To begin anew
     without being told to could throw days away.
     """
     written = Layout.of(_names(checkpoint))
@@ -132,7 +132,7 @@ def check_layout(checkpoint: Path, parallel: str, num_devices: int) -> None:
     if written.zero_stage != zero_stage or (zero_stage and written.num_devices != num_devices):
         with_what = str(written) if written.zero_stage else "parallel = 'none' or 'ddp'"
         raise ConfigError(
-            f"{checkpoint} was written with {with_what} and cannot be gone on from with parallel = '{parallel}' on "
+            f"{checkpoint} was written with {with_what} and cannot be resumed with parallel = '{parallel}' on "
             f"{num_devices}; set parallel and num_devices as they were, or remove the checkpoints to begin anew"
         )
 

@@ -25,11 +25,10 @@ from alma.progress import Progress
 UNPUBLISHED_PARTS = 2
 """Whole parts that may wait for the store before the engine has to wait too: their rows are in memory."""
 
-
 MakeRequest: TypeAlias = Callable[[Any], Request]
 """Makes a request once the engine that is to answer it is there: its chat template is part of the text."""
 
-Turn: TypeAlias = tuple[int, MakeRequest]
+Asked: TypeAlias = tuple[int, MakeRequest]
 """Whose turn it is to answer (a checkpoint's place in its pool; 0 where there is one model), and what it is asked."""
 
 EngineOf: TypeAlias = Callable[[int], Engine[Any, Any]]
@@ -40,9 +39,9 @@ EngineOf: TypeAlias = Callable[[int], Engine[Any, Any]]
 class PartRequests:
     """What a part is made of."""
 
-    turns: Sequence[Turn]
+    asked: Sequence[Asked]
     rows: Callable[[list[Any], int], tuple[Sequence[Mapping[str, Any]], Mapping[str, int]]]
-    """From the answers in the order of ``turns`` and the tokens that they took: the part's rows, and its counts."""
+    """From the answers in the order of ``asked`` and the tokens that they took: the part's rows, and its counts."""
 
 
 @dataclass(slots=True)
@@ -52,7 +51,7 @@ class _Open:
     part: Part
     progress: Progress
     requests: PartRequests
-    answers: dict[int, Any] = field(default_factory=dict)  # by place in requests.turns
+    answers: dict[int, Any] = field(default_factory=dict)  # by place in requests.asked
     num_tokens: int = 0
 
 
@@ -86,12 +85,12 @@ def feed(
         except ShardDone as shard_done:  # the last parts are still being computed
             done.append(shard_done)
 
-    def turns() -> Iterator[Turn]:
+    def asked() -> Iterator[Asked]:
         pending, backwards, numbers = parts(), False, count()
         while group := list(islice(pending, parts_per_turn)):
-            for turn in sorted({turn for each in group for turn, _ in each.requests.turns}, reverse=backwards):
+            for turn in sorted({turn for each in group for turn, _ in each.requests.asked}, reverse=backwards):
                 for each in group:
-                    for place, (of_turn, make) in enumerate(each.requests.turns):
+                    for place, (of_turn, make) in enumerate(each.requests.asked):
                         if of_turn == turn:
                             running[next(numbers)] = each, place
                             yield turn, make
@@ -101,15 +100,15 @@ def feed(
         out.check_stop()
         shown[0].advance(0, num_tokens)
 
-    with _Publisher(out, schema) as publish, closing(_answers(engine, turns(), hear)) as given:
+    with _Publisher(out, schema) as publish, closing(_answers(engine, asked(), hear)) as given:
         try:
             for answered in given:
                 opened, place = running.pop(answered.place)
                 opened.answers[place] = answered.answer
                 opened.num_tokens += answered.num_tokens
                 opened.progress.advance(answered.num_rows)
-                if len(opened.answers) == len(opened.requests.turns):
-                    in_order = [opened.answers.pop(at) for at in range(len(opened.requests.turns))]
+                if len(opened.answers) == len(opened.requests.asked):
+                    in_order = [opened.answers.pop(at) for at in range(len(opened.requests.asked))]
                     publish(opened.part, *opened.requests.rows(in_order, opened.num_tokens))
                     out.check_stop()
         except AlmaError:
@@ -122,10 +121,10 @@ def feed(
         raise done[0]
 
 
-def _answers(engine: EngineOf, turns: Iterable[Turn], on_tokens: OnTokens) -> Generator[Answered[Any], None, None]:
+def _answers(engine: EngineOf, asked: Iterable[Asked], on_tokens: OnTokens) -> Generator[Answered[Any], None, None]:
     """What neighbours of one turn ask is answered without a pause; places are counted over all turns."""
     before = 0
-    for turn, group in groupby(turns, key=lambda each: each[0]):
+    for turn, group in groupby(asked, key=lambda each: each[0]):
         present, num = engine(turn), 0
         for answered in present.answer((make(present) for _, make in group), on_tokens=on_tokens):
             yield answered._replace(place=before + answered.place)

@@ -137,7 +137,7 @@ class EmbedRequest:
     """Embeds each text; answered by the vectors (P, D), float64, not yet normalised.
 
     A vector is the mean of the last hidden layer over the text's first ``max_tokens`` tokens, or what the model itself
-    makes of them where it was trained to embed. No tokens are counted.
+    makes of them where it was trained to embed. Of the engines only ``vllm`` counts its tokens.
     """
 
     texts_P: Sequence[str]

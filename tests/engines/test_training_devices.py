@@ -252,10 +252,10 @@ def test_only_those_that_share_alike_go_on_from_a_checkpoint(tmp_path: Path, par
     if parallel == goes_on or {parallel, goes_on} == {"none", "ddp"}:
         check_layout(folder, goes_on, 2)
     else:
-        with pytest.raises(ConfigError, match=rf"cannot be gone on from with parallel = '{goes_on}' on 2; set"):
+        with pytest.raises(ConfigError, match=rf"cannot be resumed with parallel = '{goes_on}' on 2; set"):
             check_layout(folder, goes_on, 2)
     if parallel.startswith("zero"):
-        with pytest.raises(ConfigError, match=r"on 2 devices and cannot be gone on from with .* on 4; set"):
+        with pytest.raises(ConfigError, match=r"on 2 devices and cannot be resumed with .* on 4; set"):
             check_layout(folder, parallel, 4)
 
 

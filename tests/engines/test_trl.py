@@ -194,7 +194,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(start: Path, tmp_path: Path
         process.send_signal(signal.SIGKILL)
     assert sorted(path.name for path in killed.scratch.glob("checkpoint-*")) == ["checkpoint-4", "checkpoint-6"]
     assert output.read_text() == ""
-    (killed.scratch / "checkpoint-6" / "optimizer.pt").unlink()  # weights alone: must not be gone on from
+    (killed.scratch / "checkpoint-6" / "optimizer.pt").unlink()  # weights alone: must not be resumed from
     steps: list[int] = []
     assert train(cfg, replace(killed, on_step=lambda step, *_: steps.append(step))) == metrics
     assert steps == list(range(5, 17))

@@ -53,7 +53,7 @@ def attempt(
 
 
 def _sharding(cfg: Finetune, training: Training, rows: Dataset) -> TrainingArguments:
-    """While this is alive, transformers gives each process its share of every weight that it loads."""
+    """While this is alive, transformers gives each process its shard of every weight that it loads."""
     import deepspeed
 
     args = TrainingArguments(**arguments(cfg, training, len(rows)))

@@ -53,7 +53,7 @@ class Devices:
         return cls(num_devices, parallel, liger if cfg.liger is None else cfg.liger)
 
     @property
-    def alone(self) -> bool:
+    def in_one_process(self) -> bool:
         """Whether this process trains by itself. With more GPUs in sight than one transformers would use them all."""
         return self.parallel == "none" and torch.cuda.device_count() <= 1
 

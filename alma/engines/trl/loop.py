@@ -169,7 +169,7 @@ class Loop(Trainer):  # type: ignore[misc]
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
-        self.accelerator.wait_for_everyone()  # each writes its share
+        self.accelerator.wait_for_everyone()  # each writes its shard
         if self.is_world_process_zero():
             publish(Path(self.args.output_dir), f"checkpoint-{self.state.global_step}")
 

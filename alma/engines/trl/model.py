@@ -32,7 +32,7 @@ TOKENIZER_FILES = (
 def load(cfg: Finetune, training: Training) -> tuple[Any, Any]:
     """The tokenizer and the model that is trained, float32.
 
-    While ``transformers.TrainingArguments`` for ZeRO-3 are alive, every process gets its share of the weights alone.
+    While ``transformers.TrainingArguments`` for ZeRO-3 are alive, every process gets its shard of the weights only.
     """
     tokenizer, model = load_model(training.model, torch.float32)
     if torch.cuda.is_available() and is_bfloat16(cfg) and is_flash_attn_2_available():

@@ -31,16 +31,16 @@ def train(cfg: Finetune, training: Training) -> dict[str, float | int]:
     if devices.deepspeed and cfg.objective == "dpo" and training.reference is None:
         raise ConfigError(
             f"parallel = '{devices.parallel}' with objective = 'dpo' needs the reference's log-probabilities, since "
-            "the model that would be asked for them is in shares; give finetune the input 'reference', or set "
+            "the model that would be asked for them is sharded; give finetune the input 'reference', or set "
             "parallel = 'ddp'"
         )
     data = tokenize(cfg, training)
-    share = math.ceil(min(cfg.batch_rows, len(data.rows)) / devices.num_devices)
+    rows_each = math.ceil(min(cfg.batch_rows, len(data.rows)) / devices.num_devices)
     decided = cfg.model_copy(
         update={
             "num_devices": devices.num_devices,
             "parallel": devices.parallel,
-            "micro_batch_rows": min(cfg.micro_batch_rows, share),
+            "micro_batch_rows": min(cfg.micro_batch_rows, rows_each),
         }
     )
     outcome = _by_trial(decided, devices, training, Dataset.from_list(data.rows))
@@ -73,7 +73,7 @@ def _by_trial(cfg: Finetune, devices: Devices, training: Training, rows: Dataset
         if checkpoint:
             check_layout(checkpoint, devices.parallel, devices.num_devices)
         try:
-            if devices.alone:
+            if devices.in_one_process:
                 return attempt(cfg, training, rows, checkpoint, saved)
             return launch(cfg, training, rows, checkpoint, saved)
         except (RuntimeError, MemoryError, OutOfMemory) as error:

@@ -167,6 +167,6 @@ class Replica:
         if status in (-signal.SIGKILL, -signal.SIGTERM):
             return TransientError(
                 f"the vLLM process{where} was killed by {signal.Signals(-status).name}: its memory ran out, or "
-                "somebody did it; run again to go on, with more memory or a smaller vllm.data_parallel if it recurs"
+                "somebody killed it; run again to go on, with more memory or a smaller vllm.data_parallel if it recurs"
             )
         return StageError(f"the vLLM process{where} ended with status {status}; the cause is in the log above")
