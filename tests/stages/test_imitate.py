@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, RepetitionPenaltyL
 from alma.artifact import Artifact, Manifest, Ref, Rows, row_id
 from alma.artifact.out import Out
 from alma.artifact.records import DROP_REASONS, SCHEMAS
-from alma.engines import load_embedder, load_generator
+from alma.engines import GenerateRequest, load_embedder, load_generator
 from alma.engines.continuation import special_texts
 from alma.engines.hf.decode import choose
 from alma.engines.hf.generate import uniforms
@@ -181,10 +181,13 @@ def test_a_stopped_stage_goes_on(world: World, monkeypatch: pytest.MonkeyPatch, 
 
     def counting(*given: Any) -> Any:
         engine = original(*given)
-        generate = engine.generate
-        monkeypatch.setattr(
-            engine, "generate", lambda texts, *a, **k: sizes.append(len(texts)) or generate(texts, *a, **k)
-        )
+        answer_one = engine.answer_one
+
+        def counted(request: GenerateRequest, on_tokens: Any) -> Any:
+            sizes.append(len(request))
+            return answer_one(request, on_tokens)
+
+        monkeypatch.setattr(engine, "answer_one", counted)
         return engine
 
     monkeypatch.setattr(imitate, "load_generator", counting)
