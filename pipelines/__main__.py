@@ -13,7 +13,7 @@ from typing import NoReturn
 from alma import __version__
 from alma.errors import AlmaError, Stopped
 from pipelines import compile as compiling
-from pipelines import follow, status, stop, submit
+from pipelines import draw, follow, status, stop, submit
 from pipelines.signals import Terminated, listen
 
 
@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"alma {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="command")
     compiling.add_parser(commands)
+    draw.add_parser(commands)
     submit.add_parser(commands)
     follow.add_parser(commands)
     status.add_parsers(commands)
