@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from kfp import compiler, dsl, kubernetes
 
-from tests.builders.backend import Backend, BackendError, Container, Ended, in_podman
+from tests.builders.backend import Backend, BackendError, Container, Ended, here, in_podman
 from tests.builders.backend.lines import expand
 
 IMAGE = "image"
@@ -329,6 +329,16 @@ def test_kubernetes_expands_as_it_does() -> None:
     words = {"$(NAME)": "value", "$$(NAME)": "$(NAME)", "$(OTHER)": "$(OTHER)", "$$": "$", "5$": "5$", "$x": "$x"}
     assert {word: expand(word, known) for word in words} == words
     assert expand("$(NAME", known) == "$(NAME"
+
+
+def test_a_process_of_this_machine_is_this_checkouts(tmp_path: Path) -> None:
+    def run(*command: str) -> Ended:
+        return here(Container("label", list(command), IMAGE, {"PRICE": "5$"}, tmp_path))
+
+    assert run("alma", "--version").output.startswith("alma ")
+    assert run("python", "-m", "pipelines", "--version").code == 0
+    assert run("python", "-c", "import os; print(os.environ['PRICE'])").output == "5$\n"
+    assert run("python3", "-c", "import sys; sys.exit('why')") == Ended(1, "", "why\n")
 
 
 def test_podman_gets_folder_variables_and_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,10 @@ def resolve(
 
 
 def _drive(word: str, parameters: Mapping[str, Any]) -> list[str]:
-    """The driver's part: parameters, and IfPresent on them; a word with an output in it is left to the launcher."""
+    """The driver's part: parameters, and IfPresent on them.
+
+    It leaves a word with an output in it to the launcher, which would find a default: refused here all the same.
+    """
     for name in INPUT.findall(word):
         value = parameters.get(name)
         if isinstance(value, str) and INPUT.search(value):
