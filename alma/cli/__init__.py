@@ -15,6 +15,7 @@ from alma.cli.reading import add_show, add_status, add_trace
 from alma.cli.run import add_plan, add_run
 from alma.cli.stage import add_stage
 from alma.errors import EXIT_FAILED, EXIT_USER, AlmaError
+from alma.running.threads import sleep_while_waiting
 
 assert EXIT_USER == 2, "argparse exits with 2 for wrong usage, and so do we"
 
@@ -35,6 +36,7 @@ COMMANDS = (
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs one command and exits: 0 done, 1 failed, 2 wrong usage, settings or data, 75 worth another try."""
     options = parser().parse_args(arguments)
+    sleep_while_waiting(os.environ)  # every stage starts here, in a pod and on this machine
     try:
         options.do(options)
     except AlmaError as error:
