@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import multiprocessing
 import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from timing import add_quick, parse
+
+from alma.statistics import mean_and_error
 
 VARIANTS: dict[str, list[str]] = {
     "default": [],
@@ -35,6 +38,19 @@ VARIANTS: dict[str, list[str]] = {
 }
 DPO_SETTINGS = ["alma.train.packing=false", "alma.train.learning_rate=5e-5", "alma.train.epochs=2"]
 """DPO needs a lower learning rate than SFT. Not searched; the same for its three variants."""
+
+
+QUICK = [
+    "alma.engine=echo",
+    "alma.rounds=1",
+    "alma.synthesize.num_attempts=200",
+    "alma.diversify.num_clusters=20",
+    "alma.distill.num_prompts=20",
+    "alma.respond.num_prompts=20",
+    "alma.respond.num_samples=4",
+    "alma.curve.num_samples=2",
+]
+"""Settings of ``--quick``: the echo engine, whose answers say nothing about a variant."""
 
 
 def overrides_of(variant: str) -> list[str]:
@@ -80,11 +96,8 @@ def mean_error(values: list[float]) -> str:
     """Mean ± standard error over seeds."""
     if not values:
         return "–"
-    mean = sum(values) / len(values)
-    if len(values) == 1:
-        return f"{mean:.3f}"
-    error = math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values))
-    return f"{mean:.3f} ± {error:.3f}"
+    mean, error = mean_and_error(values)
+    return f"{mean:.3f}" if len(values) == 1 else f"{mean:.3f} ± {error:.3f}"
 
 
 def table(results: list[dict[str, Any]], metric: str) -> str:
@@ -129,13 +142,14 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="runs at once, one thread each (default: 2)")
     parser.add_argument("--set", dest="extra", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--out", type=Path, help="keep the raw figures here as JSON; existing ones are kept")
-    options = parser.parse_args()
+    add_quick(parser)
+    options = parse(parser, seeds=[1], variants=["default", "latest data only"])
     os.environ["OMP_NUM_THREADS"] = "1"
     kept = json.loads(options.out.read_text()) if options.out and options.out.exists() else []
     have = {(r["variant"], r["seed"]) for r in kept if "error" not in r}
     results = [r for r in kept if (r["variant"], r["seed"]) in have]
     jobs = [
-        (variant, seed, options.run_file, options.store, options.extra)
+        (variant, seed, options.run_file, options.store, [*(QUICK if options.quick else []), *options.extra])
         for variant in options.variants
         for seed in options.seeds
         if (variant, seed) not in have

@@ -1,6 +1,6 @@
 """The best-of-n curve and the judge's validation of several runs, from their reports.
 
-    python benchmarks/best_of_n.py store/report/*/files/report.json
+    python benchmarks/best_of_n.py store/report/*/files/*/report.json
 
 Name one report of each run (equal curves count once). Prints mean ± standard error over runs, as Markdown.
 """

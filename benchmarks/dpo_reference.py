@@ -28,6 +28,7 @@ import torch
 from models import count_parameters, llama, words
 from ratios import options, outcome, publish, spread
 from sft import memory, peak
+from timing import parse
 
 BATCH_ROWS = 8
 MAX_TOKENS = 1024
@@ -148,9 +149,16 @@ def logprobs_of(folder: Path) -> Path:
     return folder.parent / "logprobs.json"
 
 
-def child(folder: Path, side: str, epochs: int) -> Found:
+def trained(folder: Path, side: str, asked: argparse.Namespace) -> Found:
+    """One side; with ``--quick`` in this process, which has imported the libraries once for all of them."""
+    if asked.quick:
+        return one(argparse.Namespace(side=side, folder=str(folder), epochs=asked.epochs))
+    return child(folder, side, asked)
+
+
+def child(folder: Path, side: str, asked: argparse.Namespace) -> Found:
     """One side in a process of its own; its figures are the last line that it prints."""
-    command = [sys.executable, __file__, "--side", side, "--folder", str(folder), "--epochs", str(epochs)]
+    command = [sys.executable, __file__, "--side", side, "--folder", str(folder), "--epochs", str(asked.epochs)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{side} failed:\n{done.stdout}\n{done.stderr}")
@@ -202,10 +210,10 @@ def main(asked: argparse.Namespace) -> None:
         llama(folder, asked.size, MEAN_TOKENS)
         Path(scratch, "rows.json").write_text(json.dumps(rows), encoding="utf-8")
         for repeat in range(asked.repeats):
-            reads.append(child(folder, "read", asked.epochs))
+            reads.append(trained(folder, "read", asked))
             order = list(SIDES)
             for side in order[repeat % len(order) :] + order[: repeat % len(order)]:
-                found[side].append(child(folder, side, asked.epochs))
+                found[side].append(trained(folder, side, asked))
     apart = check(found)
     workload = {
         "pairs": asked.rows,
@@ -227,13 +235,13 @@ def main(asked: argparse.Namespace) -> None:
     publish(asked, outcome(asked, count_parameters(asked.size), workload, **measured))
 
 
-def one(asked: argparse.Namespace) -> None:
+def one(asked: argparse.Namespace) -> Found:
     """One side, in this process; a first time with one pair, which imports what there is to import."""
     run = {"read": read, "artifact": alma_side, "within": alma_side}.get(asked.side, trl_side)
     folder = Path(asked.folder)
     rows: list[dict[str, str]] = json.loads((folder.parent / "rows.json").read_text(encoding="utf-8"))
     run(folder, rows[:1], asked)
-    print(json.dumps(run(folder, rows, asked)))
+    return run(folder, rows, asked)
 
 
 if __name__ == "__main__":
@@ -247,5 +255,8 @@ if __name__ == "__main__":
     )
     parser.add_argument("--side", choices=["read", *SIDES], help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    (one if given.side else main)(given)
+    given = parse(parser, rows=16, epochs=1, response_tokens=[5, 20])
+    if given.side:
+        print(json.dumps(one(given)))
+    else:
+        main(given)

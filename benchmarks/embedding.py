@@ -18,6 +18,7 @@ import numpy as np
 from live import as_alma_runs
 from models import llama, words
 from ratios import Side, alternate, options, outcome, publish, publish_rate
+from timing import parse
 
 from alma.engines import EmbedRequest, ask, load_embedder
 from alma.sections import Embed, Vllm
@@ -72,4 +73,4 @@ if __name__ == "__main__":
     parser = options(str(__doc__))
     parser.add_argument("--prompts", type=int, default=128, help="texts (default: 128)")
     parser.add_argument("--prompt-tokens", type=int, nargs=2, default=[20, 100], help="their lengths (default: 20 100)")
-    main(parser.parse_args())
+    main(parse(parser, prompts=4))

@@ -20,7 +20,7 @@ from statistics import mean, variance
 
 import torch
 from models import MEAN_TOKENS, MICRO, micro, prompts_of, random_llama, words
-from timing import Way, compare, machine, options
+from timing import Way, compare, machine, options, parse
 from transformers.utils import logging
 
 from alma.engines import GenerateRequest, ask
@@ -99,7 +99,7 @@ def words_of(engine: HfGenerator, case: Case, ids: list[int]) -> str:
     for stop in case.stop:
         text = text.partition(stop)[0]
     # alma cuts model text at a special token, which the micro base writes after its answer.
-    for special in engine.special_texts:
+    for special in engine.special:
         text = text.partition(special)[0]
     return text
 
@@ -192,4 +192,4 @@ def main(asked: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = options(str(__doc__))
     parser.add_argument("--only", choices=["micro", "random"], help="the cases of one model (default: both)")
-    main(parser.parse_args())
+    main(parse(parser))

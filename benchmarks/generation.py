@@ -30,6 +30,7 @@ import vllm
 from live import kept
 from models import llama, words
 from ratios import Side, alternate, options, outcome, publish, publish_rate
+from timing import parse
 
 from alma.artifact import Model, Ref, Rows
 from alma.engines import load_generator
@@ -241,4 +242,4 @@ if __name__ == "__main__":
     # tokens: 32 prompts of 100 tokens stay below it.
     parser.add_argument("--batch-rows", type=int, default=32, help="sequences at once (default: 32; a GPU wants 256)")
     parser.add_argument("--parts", type=int, default=4, help="parts that alma publishes (default: 4)")
-    main(parser.parse_args())
+    main(parse(parser, prompts=4, samples=4, max_tokens=8, parts=2))

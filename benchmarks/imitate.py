@@ -27,7 +27,7 @@ import pyarrow as pa
 import torch
 from models import EXAMPLES, MICRO, micro
 from sklearn.neighbors import NearestNeighbors
-from timing import Way, compare, machine, options
+from timing import Way, compare, machine, options, parse
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
@@ -221,4 +221,4 @@ def main(asked: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = options(str(__doc__))
     parser.add_argument("--attempts", type=int, default=512, help="attempts of an iteration (default: 512)")
-    main(parser.parse_args())
+    main(parse(parser))

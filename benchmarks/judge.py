@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from models import MICRO, letters, micro, prompts_of, random_llama, words
-from timing import Way, compare, machine, options
+from timing import Way, compare, machine, options, parse
 from transformers.utils import logging
 
 from alma.engines import ScoreRequest, ask
@@ -184,4 +184,4 @@ def main(asked: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = options(str(__doc__))
     parser.add_argument("--only", choices=["micro", "random"], help="the cases of one model (default: both)")
-    main(parser.parse_args())
+    main(parse(parser))

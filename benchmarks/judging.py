@@ -29,6 +29,7 @@ import vllm
 from live import kept
 from models import llama, words
 from ratios import Side, alternate, options, outcome, publish, publish_rate
+from timing import parse
 
 from alma.engines import ScoreRequest, ask, load_scorer
 from alma.engines.rating import RatingTokens
@@ -158,4 +159,4 @@ if __name__ == "__main__":
     )
     parser.add_argument("--duplicates", type=float, default=0.0, help="share of repeated responses (default: 0)")
     parser.add_argument("--batch-rows", type=int, default=64, help="requests at once (default: 64; a GPU wants 256)")
-    main(parser.parse_args())
+    main(parse(parser, prompts=2, responses=3, prompt_tokens=20))

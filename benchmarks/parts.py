@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from models import EXAMPLES, MICRO
-from timing import Way, compare, machine, options
+from timing import Way, compare, machine, options, parse
 from transformers.utils import logging
 
 from alma.artifact import Model, Ref, Rows
@@ -199,4 +199,4 @@ def main(asked: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = options(str(__doc__))
     parser.add_argument("--stores", nargs="+", choices=["folder", "s3"], default=["folder", "s3"])
-    main(parser.parse_args())
+    main(parse(parser))

@@ -49,6 +49,7 @@ def options(description: str, *, rates: bool = True) -> argparse.ArgumentParser:
     parser.add_argument("--size", choices=SIZES, default="tiny", help="the model: random numbers in this shape")
     parser.add_argument("--repeats", type=int, default=3, help="timed runs of every side (default: 3)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the result there too, as JSON")
+    timing.add_quick(parser)
     if rates:
         parser.add_argument("--rates", type=Path, metavar="FILE", help="put our rate into this file, for alma plan")
     return parser

@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from models import count_parameters, llama, words
 from ratios import options, outcome, publish, publish_rate, spread, summary
+from timing import parse
 
 BATCH_ROWS = 8
 """TRL's default."""
@@ -214,5 +215,5 @@ if __name__ == "__main__":
     )
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    given = parse(parser, rows=16, response_tokens=[5, 20])
     (one if given.side else main)(given)

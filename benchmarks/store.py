@@ -32,7 +32,7 @@ from typing import Any
 import boto3
 from link import slow_link
 from parts import s3_server
-from timing import Way, compare, machine, options
+from timing import Way, compare, machine, options, parse
 
 from alma.artifact import Artifact, Model, Ref
 from alma.artifact.out import Out
@@ -175,7 +175,7 @@ def check(case: Case) -> None:
 
 def main(asked: argparse.Namespace) -> None:
     """Makes a model, checks all ways, times them up and down."""
-    size = 2**26 if asked.quick else int(asked.gb * 1e9)
+    size = 2**25 if asked.quick else int(asked.gb * 1e9)
     needed = (3 + 5 * asked.repeats) * size
     with tempfile.TemporaryDirectory(prefix="alma-benchmark-", dir=asked.scratch) as scratch:
         root = Path(scratch)
@@ -210,4 +210,4 @@ if __name__ == "__main__":
     )
     parser.add_argument("--stream-mbps", type=float, default=0, help="bound of one connection (default: none)")
     parser.add_argument("--scratch", help="a folder on a large disk (default: the system's temporary one)")
-    main(parser.parse_args())
+    main(parse(parser))

