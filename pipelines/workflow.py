@@ -130,15 +130,12 @@ class Workflow:
 
     @cached_property
     def spec_bytes(self) -> int:
-        """Of the workflow's spec: each distinct component, container and setting once, each task where it is used."""
-        components = {
-            go_json(component) for component in [self.compiled.spec["root"], *self.compiled.components.values()]
-        }
-        containers = {go_json(use.container) for use in self.compiled.running}
+        """Of the workflow's spec: layers, distinct containers with a component each, tasks with their settings."""
+        layers = [go_json(component) for component in self.compiled.layers.values()]
+        components = {go_json(use.container): go_json(use.component) for use in self.compiled.running}
         settings = [go_json(one) for one in self.compiled.settings.values()]
-        arguments = [
-            {"name": f"components-{digest(text)}", "value": text} for text in [*components, *containers, *settings]
-        ]
+        texts = [*layers, *components, *components.values(), *settings]
+        arguments = [{"name": f"components-{digest(text)}", "value": text} for text in texts]
         tasks = [part for use in self.compiled.uses for part in _template(use)]
         return FIXED_SPEC_BYTES + len(go_json(arguments).encode()) + len(go_json(tasks).encode())
 
