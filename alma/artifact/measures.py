@@ -8,6 +8,19 @@ from typing import Any
 NEAR = 0.7
 """ROUGE-L from which on two prompts are nearly one: the bound of ISARA's own filter."""
 
+LABELS = {
+    "exact_match": "correct answers",
+    "harmful": "harmful",
+    "rouge_difference": "ROUGE-L difference",
+    "fraction_truthful": "nearer to the truth",
+    "judge_score": "judge's score",
+    "response_tokens": "response tokens",
+    "fraction_ended": "ended",
+    "prompts_seen": "prompts seen",
+    "prompts_near": "prompts nearly seen",
+}
+"""Measure → what a person reads."""
+
 COLUMNS = (
     "mean",
     "parsed",

@@ -31,7 +31,7 @@ def display(*, force_json: bool = False) -> Iterator[Show]:
 
 
 class _State(ProgressColumn):
-    """Rate and time left while running; what it took, after."""
+    """Rate and time left while running; the time it took afterwards."""
 
     def render(self, task: Task) -> Text:
         return Text(str(task.fields.get("state", "")), style="dim")

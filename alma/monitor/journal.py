@@ -29,7 +29,7 @@ State = Literal["running", "published", "sealed", "failed", "stopped"]
 
 
 class Entry(BaseModel):
-    """The last that was heard of one step, or of one shard of it."""
+    """The latest state of one step, or of one shard of it."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from alma.artifact import Artifact, Folder, Manifest, Ref
+from alma.artifact.measures import LABELS
 from alma.recipes import Outcome
 from alma.store import Store
 from alma.text.plain import plain
@@ -36,8 +37,7 @@ def print_outcome(store: Store, outcome: Outcome, done: dict[str, Manifest], rec
 def _rounds(done: dict[str, Manifest], title: str) -> Table:
     """A row per evaluation; ``title`` is the page's."""
     names = ("exact_match", "judge_score", "response_tokens", "fraction_ended")
-    columns = ("correct answers", "judge's score", "response tokens", "fraction ended")
-    table = Table("", *columns, title=f"{plain(title)} by round, ± standard error")
+    table = Table("", *map(LABELS.__getitem__, names), title=f"{plain(title)} by round, ± standard error")
     for label, manifest in done.items():
         if manifest.stage == "evaluate":
             table.add_row(label.partition(" ·")[0], *(_with_error(manifest, name) for name in names))
@@ -54,7 +54,7 @@ def _arms(comparison: dict[str, Any]) -> Table:
         if found["mean"] or not name.startswith("prompts_")
     )
     title = f"{plain(comparison['title'])} by arm, ± standard error over repeats (* over prompts)"
-    table = Table("", "repeats", *(name.replace("_", " ") for name in names), title=title)
+    table = Table("", "repeats", *(plain(LABELS.get(name, name)) for name in names), title=title)
     for arm in arms:
         cells = []
         for found in map(arm["measures"].get, names):

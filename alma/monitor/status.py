@@ -18,15 +18,16 @@ from alma.store import Store, open_store
 from alma.text.plain import plain, short
 
 STALE_SECONDS = 60.0
-"""A running step that was not heard of for so long is shown as silent: it was killed, or its machine is gone."""
+"""A running step that has written no state for so long is shown as silent: it was killed, or its machine is gone."""
 
 COLOURS = {"sealed": "green", "published": "green", "running": "cyan", "failed": "red", "stopped": "yellow"}
 
 
 def status(store_uri: str, run: str | None, *, watch: float | None) -> None:
-    """Prints the steps of ``run`` (default: the run last heard of); with ``watch`` again every so many seconds.
+    """Prints the steps of ``run`` (default: the run whose state was written last).
 
-    Watching ends with the last running step. Raises ``DataError`` where no run has written there.
+    With ``watch`` they are printed again every so many seconds. Watching ends with the last running step.
+    Raises ``DataError`` where no run has written there.
     """
     store = open_store(store_uri)
     name = run or newest(store)
@@ -52,7 +53,7 @@ def _watch(get: Callable[[], list[Entry]], show: Callable[[list[Entry]], None], 
 
 
 def newest(store: Store) -> str:
-    """The run that was heard of last."""
+    """The run whose state was written last."""
     heard = {
         name: max((entry.time for entry in journal.read(store, name)), default=0.0) for name in journal.runs(store)
     }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from alma.artifact.measures import LABELS
 from alma.page.arms import Arm, Mean, arms
 from alma.page.figure import Chart, Table, colour, draw, percent_axis
 from alma.page.numbers import Point
@@ -33,17 +34,19 @@ class Shown:
 SHOWN = (
     Shown(
         "exact_match",
-        "correct answers",
+        LABELS["exact_match"],
         1,
         1,
         "one",
         True,
         "Exact match: fraction of the answers that equal the reference.",
     ),
-    Shown("harmful", "harmful", -1, 1, "six", True, "Fraction of the answers that the classifier finds harmful."),
+    Shown(
+        "harmful", LABELS["harmful"], -1, 1, "six", True, "Fraction of the answers that the classifier finds harmful."
+    ),
     Shown(
         "rouge_difference",
-        "ROUGE-L difference",
+        LABELS["rouge_difference"],
         1,
         3,
         "three",
@@ -51,23 +54,31 @@ SHOWN = (
     ),
     Shown(
         "fraction_truthful",
-        "nearer to the truth",
+        LABELS["fraction_truthful"],
         1,
         1,
         "seven",
         True,
         "Fraction of answers nearer to a true reference.",
     ),
-    Shown("judge_score", "judge's score", 1, 2, "two", caption="The judge's real-valued score, 0 to 10."),
+    Shown("judge_score", LABELS["judge_score"], 1, 2, "two", caption="The judge's real-valued score, 0 to 10."),
     Shown(
         "response_tokens",
-        "response tokens",
+        LABELS["response_tokens"],
         0,
         1,
         "eight",
         caption="Length of the answers, end token included: no merit by itself, and a reason to doubt other columns.",
     ),
-    Shown("fraction_ended", "ended", 0, 1, "four", True, "Fraction of the answers that ended before the token limit."),
+    Shown(
+        "fraction_ended",
+        LABELS["fraction_ended"],
+        0,
+        1,
+        "four",
+        True,
+        "Fraction of the answers that ended before the token limit.",
+    ),
 )
 """The measures of the comparison, the first that an arm has being the one it is ranked by."""
 

@@ -37,7 +37,7 @@ Recipe = Callable[[Any, Do], Outcome]
 
 
 def recipe_of(cfg: Method) -> Recipe:
-    """The recipe of the method whose settings ``cfg`` is: the function of its name in the file of its name."""
+    """The recipe of the method that ``cfg`` sets: the function ``<root>`` of ``alma.recipes.<root>``."""
     recipe: Recipe = getattr(importlib.import_module(f"alma.recipes.{cfg.root}"), cfg.root)
     return recipe
 

@@ -90,7 +90,7 @@ def initial_checkpoints(cfg: Alma, do: Do, given: Sources) -> tuple[Any, Any]:
 
 
 def train_judge(cfg: Alma, do: Do, given: Sources, prompts: Any, first: Any, second: Any) -> tuple[Any, dict[str, Any]]:
-    """Section 3.3: one judge, trained once, used in every round; and what it made of the held-out human scores."""
+    """Section 3.3: one judge, trained once, used in every round; and its validation on held-out human scores."""
     section = cfg.judge_seed.changed(seed=seed(cfg, "judge"))
     judge = human_judge = do("finetune", section, label="judge · finetune", model=given.base, rows=given.score_seeds)
     if cfg.distill.enabled:
@@ -209,7 +209,7 @@ def best_of_n(cfg: Alma, do: Do, given: Sources, judge: Any, first: Any, second:
 
 
 def pool_of(cfg: Alma, r: int, first: Any, second: Any, latest: Any) -> dict[str, Any]:
-    """The checkpoints that answer in round ``r`` (section 3.2): equal shares, N in total whatever the pool."""
+    """The checkpoints that answer in round ``r`` (section 3.2): N samples in equal parts, whatever the pool."""
     if cfg.pool == "latest":
         return {"latest": latest}
     if cfg.pool == "initial" or r == 2:
@@ -225,7 +225,7 @@ def start_of(cfg: Alma, base: Any, first: Any, latest: Any) -> Any:
 
 
 def reference_of(cfg: Alma, do: Do, point: str, start: Any, data: Any, earlier: Any) -> Any:
-    """DPO's reference is the model that training starts from; what it read for an earlier round it need not again."""
+    """DPO's reference is the model that training starts from; rows read for an earlier round are not read again."""
     if cfg.train.objective != "dpo":
         return None
     assert cfg.reference is not None, "alma.config checks it"

@@ -18,7 +18,7 @@ from alma.text.plain import short
 
 
 def finish(store_uri: str, run: str, *, state: str, out_html: str | None, out_markdown: str | None) -> list[Entry]:
-    """Writes the run's last page and its table of steps; returns the steps that did not end well.
+    """Writes the run's last page and its table of steps; returns the steps that did not succeed.
 
     ``state`` is KFP's ``PipelineTaskFinalStatus`` as JSON, or empty.
     """

@@ -63,7 +63,7 @@ class Local:
 
     def _do(self, stage: str, section: Section, label: str, inputs: dict[str, Ref | None]) -> Ref:
         if self._stop():
-            raise Stopped("stopped as asked; run the same command again to go on")
+            raise Stopped("stopped as asked; run the same command again to resume")
         loaded = load_stage(stage)
         check_ports(loaded, inputs)
         ref, _, _ = name_work(loaded, section, inputs, self.base)
@@ -163,5 +163,5 @@ def _as_raised(error: Event | None, code: int, lines: list[str]) -> AlmaError:
     if error is not None and error.get("kind") in _RAISED:
         return _RAISED[error["kind"]](error["message"])
     if code < 0:
-        return TransientError(f"its process was killed by signal {-code}; run the same command again to go on")
+        return TransientError(f"its process was killed by signal {-code}; run the same command again to resume")
     return StageError(f"its process ended with exit code {code}\n{''.join(lines)}".rstrip())

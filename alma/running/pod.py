@@ -1,4 +1,4 @@
-"""One stage as a pod runs it: settings and inputs as text and files, what it left as files for the pipeline."""
+"""One stage as a pod runs it: settings and inputs as text and files, what it published as files for the pipeline."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def read_input(given: str) -> tuple[str, Ref]:
 
 
 def leave(options: Namespace, ref: Ref, artifact: Artifact | None) -> None:
-    """Writes the files that the pipeline was promised. A shard leaves a receipt where a manifest would be."""
+    """Writes the files that the pipeline declares as outputs; for a shard, a receipt in place of the manifest."""
     if artifact is None:
         _write(options.out, lambda: json.dumps({"published": str(ref), "shard": options.shard}) + "\n")
     else:

@@ -32,7 +32,7 @@ def run_recipe(cfg: Method, run_file: Path, store_uri: str, *, as_json: bool, is
 
 
 def run_name(cfg: Method, run_file: Path) -> str:
-    """The run file's name and a hash of its settings: the same command goes on with the same run."""
+    """The run file's name and a hash of its settings: the same command resumes the same run."""
     settings = json.dumps(cfg.model_dump(mode="json"), sort_keys=True)
     return f"{slug(run_file.stem) or 'run'}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
 

@@ -1,4 +1,4 @@
-"""The scratch folder of a piece of work: held by one process at a time, kept for the next attempt."""
+"""The scratch folder of one shard of a stage: locked by one process at a time, kept for the next attempt."""
 
 from __future__ import annotations
 

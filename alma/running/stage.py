@@ -22,7 +22,7 @@ from alma.stages import SHARDABLE, Stage, load_stage
 from alma.store import Store
 
 SOURCE_FIELDS = {"source", "revision"}
-"""Not in a key: what a source holds is, by its hash, wherever it lies."""
+"""Fields that are no part of a key: the hash of what a source holds is, whatever its address."""
 
 Inputs = Mapping[str, Ref | None]
 
@@ -59,7 +59,7 @@ def run(
     """Runs stage ``name`` and returns its manifest; a sealed artifact is returned at once.
 
     ``inputs`` maps ports to artifacts of ``store``; ``base`` is the folder that relative sources refer to. Two
-    processes that run the same work on one machine take turns, and the second finds it sealed.
+    processes that run the same stage on one machine wait for one lock, and the second finds the artifact sealed.
     """
     _, manifest = run_shard(name, section, inputs, store, None, base=base, emit=emit, stopping=stopping)
     assert manifest is not None, "a whole run ends sealed or with an error"
@@ -115,9 +115,9 @@ def run_shard(
 
 
 def clear_leftovers(store: Store, sealed: Manifest, emit: Emit = silent) -> None:
-    """Removes a training's checkpoints that a sealing left, killed after it wrote the manifest.
+    """Removes checkpoints of a training whose process was killed after it wrote the manifest, before it removed them.
 
-    They are no part of the artifact: where they cannot be removed, that is said, and nothing else comes of it.
+    They are no part of the artifact, so one that cannot be removed is noted and is no error.
     """
     if sealed.kind != "model":
         return
@@ -128,7 +128,7 @@ def clear_leftovers(store: Store, sealed: Manifest, emit: Emit = silent) -> None
     try:
         Checkpoints(store, sealed.ref, note).clear()
     except (AlmaError, OSError) as error:
-        note(f"checkpoints of {sealed.ref}, which is sealed, are left in the store: {error}")
+        note(f"checkpoints of {sealed.ref}, which is sealed, could not be removed from the store: {error}")
 
 
 def check_ports(stage: Stage, inputs: Inputs) -> None:
