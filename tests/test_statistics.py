@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from alma.statistics import (
     best_of_n_weights,
@@ -35,6 +36,14 @@ def test_wilson_solves_its_equation(k: int, n: int) -> None:
     assert 0 <= low <= k / n <= high <= 1
     for end in {low, high} - {0.0, 1.0}:
         assert (k / n - end) ** 2 == pytest.approx(1.959963984540054**2 * end * (1 - end) / n, abs=1e-12)
+
+
+@QUICK
+@given(st.integers(0, 300), st.integers(1, 300))
+def test_wilson_is_scipys(k: int, n: int) -> None:
+    k = min(k, n)
+    theirs = stats.binomtest(k, n).proportion_ci(method="wilson")
+    assert wilson(k, n) == pytest.approx((theirs.low, theirs.high), abs=1e-15)
 
 
 def test_wilson_at_its_edges() -> None:
@@ -95,6 +104,14 @@ def test_spearman_sees_ranks_only_and_is_undefined_for_a_constant() -> None:
     assert spearman([1, 2, 3, 4], [1, 8, 27, 640]) == pytest.approx(1)
     assert spearman([1, 2, 3, 4], [4, 3, 1, 2]) == pytest.approx(-0.8)
     assert math.isnan(spearman([1, 2, 3], [5, 5, 5]))
+
+
+@QUICK
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=40))
+def test_spearman_is_scipys(rows: list[tuple[int, int]]) -> None:
+    first, second = zip(*rows, strict=True)
+    if len({*first}) > 1 and len({*second}) > 1:
+        assert spearman(first, second) == pytest.approx(stats.spearmanr(first, second).statistic, abs=1e-15)
 
 
 def test_the_error_of_one_value_is_undefined() -> None:
