@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-RATINGS = tuple(range(11))
-"""The annotation scale of the paper (section 3.3.1): 0 unusable … 10 outstanding."""
+from alma.prompts import RATINGS
 
 
 def _schema(*fields: tuple[str, pa.DataType], nullable: tuple[str, ...] = ()) -> pa.Schema:

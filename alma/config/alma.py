@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from alma.config.method import Method
+from alma.objectives import policy_objectives, with_reference
 from alma.sections import (
     Curate,
     Diversify,
@@ -44,7 +45,7 @@ class Distill(Section):
     """Train on the human scores again beside the judge's own, so that they are not forgotten. [ours]"""
 
 
-class Curve(Section):
+class BestOfN(Section):
     """Best-of-n on the evaluation prompts, from the first round's pool of checkpoints."""
 
     enabled: bool = True
@@ -105,8 +106,8 @@ class Alma(Method):
     embed: Embed = Embed()
     diversify: Diversify = Diversify()
     initial: Finetune = Finetune()
-    judge_seed: Finetune = Finetune(objective="judge", packing=False)
-    judge_distill: Finetune = Finetune(objective="judge", packing=False)
+    judge_seed: Finetune = Finetune(objective="judge")
+    judge_distill: Finetune = Finetune(objective="judge")
     distill: Distill = Distill()
     respond: Respond = Respond()
     judge: Judge = Judge()
@@ -116,7 +117,7 @@ class Alma(Method):
 
     train: Finetune = Finetune()
     evaluate: Evaluate = Evaluate()
-    curve: Curve = Curve()
+    curve: BestOfN = BestOfN()
     report: Report = Report(
         title="ALMA",
         about="ALMA, alignment with minimal annotation (arXiv 2412.04305)",
@@ -132,17 +133,16 @@ class Alma(Method):
     def shared(cls, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """See ``Method.shared``: also the rating prompt, and what pairs are trained with."""
         found = super().shared(values)
-        for name in ("judge_seed", "judge_distill"):
-            found[name] |= {"objective": "judge", "packing": False}
         if values.get("judge_template") is not None:
             for name in ("judge_seed", "judge_distill", "judge", "evaluate"):
                 found[name]["template"] = values["judge_template"]
         select = values.get("select")
         pairs = select.get("pairs") if isinstance(select, dict) else None
-        found["train"]["objective"] = "dpo" if pairs else "sft"
-        if pairs:
-            train = values.get("train")
-            own = {name: train[name] for name in ("dtype", "max_tokens") if isinstance(train, dict) and name in train}
+        usual = policy_objectives("preference" if pairs else "example")[0]
+        found["train"]["objective"] = usual
+        train = values["train"] if isinstance(values.get("train"), dict) else {}
+        if train.get("objective", usual) in with_reference():
+            own = {name: train[name] for name in ("dtype", "max_tokens") if name in train}
             found["reference"] = {"engine": "echo" if values.get("engine") == "echo" else "hf", **own}
         return found
 
@@ -164,18 +164,16 @@ class Alma(Method):
                 f"above the pool, synthesize.num_attempts = {self.synthesize.num_attempts}; prompts are never used "
                 "twice"
             )
-        if bool(self.select.pairs) != (self.train.objective == "dpo"):
+        if self.train.objective not in policy_objectives(self.select.makes):
             raise ValueError(
                 f"select.pairs = {self.select.pairs!r} and train.objective = {self.train.objective!r} do not fit: "
-                "preference pairs train with dpo, best responses with sft"
+                f"preference pairs train with {' or '.join(policy_objectives('preference'))}, best responses with "
+                f"{' or '.join(policy_objectives('example'))}"
             )
         if self.respond.num_samples < 2 and self.select.pairs:
             raise ValueError("respond.num_samples must be at least 2 for preference pairs")
-        if self.train.objective == "dpo":
+        if self.train.objective in with_reference():
             _check_reference(self.reference, self.train)
-        for name in ("initial", "train"):
-            if getattr(self, name).objective == "judge":
-                raise ValueError(f"{name}.objective = 'judge' is the judge's; it is sft or dpo")
         for name in ("judge_seed", "judge_distill"):
             if getattr(self, name).template != self.judge.template:
                 raise ValueError(f"{name}.template differs from judge.template: set judge_template once instead")

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from alma.config.method import Method
+from alma.objectives import policy_objectives
 from alma.sections import (
     Evaluate,
     Finetune,
@@ -89,7 +90,7 @@ class Isara(Method):
     train: Finetune = Finetune(epochs=1, batch_rows=32, learning_rate=2e-5, max_tokens=2048)
     """One epoch, 32 rows a step, 2e-5 halved every iteration, cosine with 3 % warm-up, answer tokens only. [C]"""
 
-    judge_seed: Finetune = Finetune(objective="judge", packing=False)
+    judge_seed: Finetune = Finetune(objective="judge")
     evaluate: Evaluate = Evaluate()
     report: Report = Report(
         title="ISARA",
@@ -141,10 +142,9 @@ class Isara(Method):
                 "classifier and evaluate.harm go together: give the model, and as evaluate.harm.labels which of its "
                 "labels mean harm"
             )
-        if self.train.objective != "sft":
-            raise ValueError(f"train.objective = {self.train.objective!r}: ISARA trains with sft")
-        if self.judge_seed.objective != "judge":
-            raise ValueError(f"judge_seed.objective = {self.judge_seed.objective!r} is judge")
+        fitting = policy_objectives("imitation")
+        if self.train.objective not in fitting:
+            raise ValueError(f"train.objective = {self.train.objective!r}: ISARA trains with {' or '.join(fitting)}")
         if self.score_seeds is not None and self.judge_seed.template != self.imitate.template:
             raise ValueError("judge_seed.template differs from imitate.template: set the latter alone")
         return self

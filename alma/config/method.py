@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from alma.objectives import OBJECTIVES
 from alma.sections import Engine, Sampling, Section, Vllm
 
 
@@ -74,7 +75,7 @@ class Method(Section):
         found |= {name: {"trainer": "echo"} if engine == "echo" else {} for name in cls.training}
         for name, field in cls.model_fields.items():
             if isinstance(field.default, Section) and name not in cls.inference:
-                own = field.default.model_dump(exclude_defaults=True)
+                own = field.default.model_dump(exclude_unset=True)
                 found |= {name: own | found.get(name, {})} if own else {}
         return found | {name: {"kind": kind} for name, kind in cls.sources.items()}
 
@@ -89,7 +90,20 @@ class Method(Section):
             given = values.get(name, None if name in cls.sources else {})
             if isinstance(given, dict):
                 values[name] = _merged(defaults, given)
+        for name in cls.training:
+            if isinstance(values.get(name), dict):
+                values[name] = _defaults_of(values[name].get("objective", "sft")) | values[name]
         return values
+
+    @model_validator(mode="after")
+    def _trained(self) -> Self:
+        for name in self.training:
+            objective = getattr(self, name).objective
+            wanted = OBJECTIVES[type(self).model_fields[name].default.objective].trains
+            if OBJECTIVES[objective].trains != wanted:
+                fitting = " or ".join(other for other, each in OBJECTIVES.items() if each.trains == wanted)
+                raise ValueError(f"{name}.objective = {objective!r} trains no {wanted}; it is {fitting}")
+        return self
 
     @model_validator(mode="after")
     def _served(self) -> Self:
@@ -97,6 +111,11 @@ class Method(Section):
             if getattr(self, name).engine == "openai":
                 raise ValueError(f"{name}.engine = 'openai': this run trains that model, and no endpoint serves it")
         return self
+
+
+def _defaults_of(objective: Any) -> dict[str, Any]:
+    """An objective's own defaults; none where there is no such objective, which is refused later."""
+    return dict(OBJECTIVES[objective].defaults) if isinstance(objective, str) and objective in OBJECTIVES else {}
 
 
 def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,14 @@
-"""A training's preference pairs and what DPO's reference model thinks of them."""
+"""Preference pairs as token ids, and what DPO's reference model thinks of them."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
+from alma.engines.chat import render_turns
 from alma.engines.protocols import PairLogprobs
 from alma.engines.tokenization import TokenRow
 from alma.errors import DataError
@@ -15,6 +17,23 @@ LOGPROBS = ("ref_chosen_logps", "ref_rejected_logps")
 """Columns of a token row, as ``trl.DPOTrainer`` calls them."""
 
 _IDS = ("prompt_ids", "chosen_ids", "rejected_ids")
+
+
+def dpo_rows(tokenizer: Any, stops: frozenset[int], rows: Sequence[dict[str, Any]]) -> list[TokenRow | None]:
+    """``prompt_ids``, ``chosen_ids`` and ``rejected_ids``, as ``trl.DPOTrainer`` makes them itself."""
+    sides = [
+        render_turns(tokenizer, [(row["prompt"], row[side]) for row in rows], stops) for side in ("chosen", "rejected")
+    ]
+    return [
+        None
+        if chosen is None or rejected is None
+        else {
+            "prompt_ids": chosen.prompt_ids,
+            "chosen_ids": chosen.completion_ids,
+            "rejected_ids": rejected.completion_ids,
+        }
+        for chosen, rejected in zip(*sides, strict=True)
+    ]
 
 
 def with_logprobs(rows: Sequence[TokenRow], reference: Iterable[PairLogprobs | None]) -> list[TokenRow]:
@@ -40,7 +59,7 @@ def with_logprobs(rows: Sequence[TokenRow], reference: Iterable[PairLogprobs | N
 
 
 def digest(row: TokenRow) -> str:
-    """Of a pair's token ids, as ``alma.engines.tokenization.dpo_rows`` makes them."""
+    """Of a pair's token ids, as ``dpo_rows`` makes them."""
     found = hashlib.sha256()
     for name in _IDS:
         ids = np.array(row[name], dtype="<u4")

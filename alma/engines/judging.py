@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from alma.artifact.records import RATINGS
 from alma.engines.answering import ask
 from alma.engines.protocols import Scorer
 from alma.engines.requests import Rating, ScoreRequest
-from alma.prompts import judge_prefix, judge_suffix
+from alma.prompts import RATINGS, judge_prefix, judge_suffix
 from alma.sections import Scoring
 
 

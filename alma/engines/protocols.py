@@ -109,13 +109,13 @@ class ReferenceModel(Loaded, Protocol):
 class Training:
     """What a trainer needs besides its section.
 
-    ``rows`` has columns by objective: sft ``prompt, response``; dpo ``prompt, chosen, rejected``; judge ``prompt,
-    response, target`` where ``target`` is the wanted p(0..10) as a list of 11 floats. ``model`` is the folder to start
-    from, ``out`` the folder to write (safetensors, config, tokenizer, chat template), ``scratch`` a folder that is kept
+    ``rows`` has the columns that its objective says (``alma.objectives``). ``model`` is the folder to start from,
+    ``out`` the folder to write (safetensors, config, tokenizer, chat template), ``scratch`` a folder that is kept
     between attempts and holds checkpoints, ``remote`` where they outlive this machine. ``on_step(step, total_steps,
     metrics)`` hears of every optimizer step, ``metrics`` holding at least ``loss``, ``learning_rate``, ``tokens``;
     ``stopping()`` turns true when the process was asked to stop: write a checkpoint, then raise
-    ``alma.errors.Stopped``. ``reference`` is of dpo, one per row; without it the trainer computes its own.
+    ``alma.errors.Stopped``. ``reference`` is for an objective that reads it, one per row; without it the trainer
+    computes its own.
     """
 
     model: Path

@@ -16,10 +16,9 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from alma.artifact.records import RATINGS
 from alma.engines.requests import Floats
 from alma.errors import ConfigError
-from alma.prompts import judge_suffix
+from alma.prompts import RATINGS, judge_suffix
 
 _PROBES = ("", "x", "Yes.", "A longer answer\nof two lines")
 _REMEDY = (

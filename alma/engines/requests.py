@@ -12,7 +12,7 @@ from typing import Generic, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from alma.artifact.records import RATINGS
+from alma.prompts import RATINGS
 from alma.sections import Sampling
 
 Floats = npt.NDArray[np.float64]

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from alma.objectives import OBJECTIVES
 from alma.page.figure import SERIES, Chart, Table, colour, draw, multiples
 from alma.page.numbers import Numbers, Point
 from alma.page.section import Section
@@ -22,6 +23,8 @@ POINTS = 100
 
 MAX_PANELS = 18
 """Most panels of a chart; the latest are shown."""
+
+_JUDGES = {name for name, objective in OBJECTIVES.items() if objective.trains == "judge"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +142,7 @@ def grouped(curves: Sequence[TrainingCurve]) -> dict[str, list[TrainingCurve]]:
     """
     labels = {each.origin: each.label for each in reversed(curves) if each.label}
     groups: dict[str, list[TrainingCurve]] = {}
-    for each in sorted(curves, key=lambda each: each.objective == "judge"):
+    for each in sorted(curves, key=lambda each: each.objective in _JUDGES):
         groups.setdefault(each.label or labels.get(each.origin) or each.objective, []).append(each)
     return groups
 

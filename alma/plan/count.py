@@ -18,6 +18,8 @@ from typing import Any, Literal
 
 from alma.config import Method
 from alma.errors import StageError
+from alma.objectives import OBJECTIVES
+from alma.prompts import JUDGE_TEMPLATE_TOKENS
 from alma.recipes import recipe_of
 from alma.sections import IngestModel, Section
 
@@ -27,7 +29,6 @@ BYTES_PER_TOKEN = 4
 """Of English text, before compression."""
 ROW_BYTES = 120
 """Ids and numbers of a row."""
-JUDGE_TEMPLATE_TOKENS = 100
 ALL_DIMENSIONS = 4096
 """Of an embedding with ``dimensions = "all"``: Llama-3 8B's; the plan does not open the model."""
 
@@ -177,19 +178,15 @@ def _reference(use: Use) -> Step:
 def _finetune(use: Use) -> Step:
     sources = [use.given[port] for port in ("rows", "replay") if port in use.given]
     rows_of = [source.rows if source.train_rows is None else source.train_rows for source in sources]
-    if use.cfg.objective == "dpo":
-        lengths, limit = [_pair(source) for source in sources], 2 * use.cfg.max_tokens
-    else:
-        extra = JUDGE_TEMPLATE_TOKENS if use.cfg.objective == "judge" else 0
-        lengths, limit = (
-            [source.prompt_tokens + source.response_tokens + extra for source in sources],
-            use.cfg.max_tokens,
-        )
-    once = sum(rows * min(length, limit) for rows, length in zip(rows_of, lengths, strict=True))
+    objective = OBJECTIVES[use.cfg.objective]
+    once = sum(
+        rows * objective.num_tokens(source.prompt_tokens, source.response_tokens, use.cfg.max_tokens)
+        for rows, source in zip(rows_of, sources, strict=True)
+    )
     if "matched" in use.given:  # as many rows as all trainings of that run, whatever there are
         once *= use.given["matched"].seen_rows / max(1, sum(rows_of))
     tokens: dict[Work, int] = {"train": round(once * use.cfg.epochs)}
-    if use.cfg.objective == "dpo" and "reference" not in use.given:
+    if objective.reads_reference and "reference" not in use.given:
         tokens["read"] = tokens["train"]  # then the trainer asks the reference model in every step
     return use.step(rows=sum(rows_of), tokens=tokens)
 

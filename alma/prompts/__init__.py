@@ -15,6 +15,12 @@ def _load(name: str) -> str:
 JUDGE_TEMPLATE = _load("judge.txt")
 """The rating prompt of paper section 3.3.1, in our words; ends where the rating's first digit begins."""
 
+JUDGE_TEMPLATE_TOKENS = 100
+"""Tokens of it, about: what ``alma plan`` counts."""
+
+RATINGS = tuple(range(11))
+"""The annotation scale of the paper (section 3.3.1): 0 unusable … 10 outstanding."""
+
 CHAT_TEMPLATE = _load("chat.jinja")
 """Given to a base model that has no chat template of its own. [ours]"""
 

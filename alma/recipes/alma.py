@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from alma.config import Alma
+from alma.objectives import OBJECTIVES
 from alma.recipes import Do, Outcome, seed
 
 
@@ -221,12 +222,12 @@ def start_of(cfg: Alma, base: Any, first: Any, latest: Any) -> Any:
     """Where round r's training starts: the base (section 3.4); for DPO, a checkpoint that can answer. [ours]"""
     if cfg.start == "latest":
         return latest
-    return first if cfg.train.objective == "dpo" else base
+    return {"base": base, "first": first}[OBJECTIVES[cfg.train.objective].starts_from]
 
 
 def reference_of(cfg: Alma, do: Do, point: str, start: Any, data: Any, earlier: Any) -> Any:
     """DPO's reference is the model that training starts from; rows read for an earlier round are not read again."""
-    if cfg.train.objective != "dpo":
+    if not OBJECTIVES[cfg.train.objective].reads_reference:
         return None
     assert cfg.reference is not None, "alma.config checks it"
     previous = earlier if cfg.start == "base" and cfg.data == "union" else None

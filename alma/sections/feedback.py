@@ -55,3 +55,8 @@ class Select(Section):
 
     seed: int = 0
     """Breaks ties and draws the random side of pairs; set from the run's seed when the recipe runs."""
+
+    @property
+    def makes(self) -> Literal["example", "preference"]:
+        """The schema (``alma.artifact.records``) of the rows that are made."""
+        return "preference" if self.pairs else "example"

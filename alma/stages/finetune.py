@@ -7,17 +7,15 @@ from typing import Any
 
 from alma.artifact import Metrics, Model, Rows
 from alma.artifact.out import Out
-from alma.artifact.records import RATINGS
 from alma.engines import PairLogprobs, Training, load_trainer
 from alma.errors import ConfigError, DataError, StageError
+from alma.objectives import OBJECTIVES, with_reference
 from alma.sections import Finetune
 
 VERSION = 1
 
 SPEED = "speed.jsonl"
 """How fast each step was, beside the artifact: no two runs agree on it, so it is no part of what is sealed."""
-
-ROWS = {"sft": ("pair", "example", "imitation"), "dpo": ("preference",), "judge": ("score", "judgement")}
 
 
 def run(
@@ -39,14 +37,16 @@ def run(
     training: list[dict[str, Any]] = []
     for given in (rows, replay):
         if given is not None:
-            given.expect(*ROWS[cfg.objective])
-            training.extend(_rows(cfg, given))
+            training.extend(training_rows(cfg, given))
     if not training:
         raise StageError(f"{rows.ref} holds no rows to train on")
     logprobs = None
     if reference is not None:
-        if cfg.objective != "dpo":
-            raise ConfigError(f"objective = {cfg.objective!r} reads no reference, only 'dpo' does: leave the input out")
+        if not OBJECTIVES[cfg.objective].reads_reference:
+            raise ConfigError(
+                f"objective = {cfg.objective!r} reads no reference, only {', '.join(with_reference())} does: leave the "
+                "input out"
+            )
         pairs = [given for given in (rows, replay) if given is not None]
         ids = [row_id for given in pairs for row_id in given.table(["id"])["id"].to_pylist()]
         logprobs = logprobs_of(reference, model, ids)
@@ -79,21 +79,13 @@ def run(
     return dict(metrics)
 
 
-def _rows(cfg: Finetune, rows: Rows) -> list[dict[str, Any]]:
-    if rows.manifest.schema_name == "imitation":
-        own = rows.table(["prompt", "response", "train"]).to_pylist()
-        return [{"prompt": row["prompt"], "response": row["response"]} for row in own if row["train"]]
-    if cfg.objective == "sft":
-        return list(rows.table(["prompt", "response"]).to_pylist())
-    if cfg.objective == "dpo":
-        return list(rows.table(["prompt", "chosen", "rejected"]).to_pylist())
-    if rows.manifest.schema_name == "score":
-        human = rows.table(["prompt", "response", "score"]).to_pylist()
-        return [_target(row, one_hot(row["score"])) for row in human]
-    own = rows.table(["prompt", "response", "probs", "mean", "parsed"]).to_pylist()
-    return [
-        _target(row, one_hot(row["mean"]) if cfg.labels == "rounded" else row["probs"]) for row in own if row["parsed"]
-    ]
+def training_rows(cfg: Finetune, given: Rows) -> list[dict[str, Any]]:
+    """The rows to train on that ``given`` makes. Raises ``DataError`` where the objective trains on no such rows."""
+    sources = OBJECTIVES[cfg.objective].sources
+    given.expect(*sources)
+    source = sources[str(given.manifest.schema_name)]
+    made = (source.row(cfg, row) for row in given.table(list(source.columns)).to_pylist())
+    return [row for row in made if row is not None]
 
 
 def logprobs_of(reference: Rows, model: Model, ids: list[str]) -> list[PairLogprobs | None]:
@@ -128,14 +120,3 @@ def num_seen(num_seeds: int, imitation: Rows) -> int:
     union = imitation.manifest.section["data"] == "union"
     written = [sum(n for i, n in count.items() if i == t or (union and i < t)) for t in count]
     return len(written) * num_seeds + sum(written)
-
-
-def one_hot(score: float) -> list[float]:
-    """A score as a distribution over 0..10. A score between two ratings is shared by them, so its mean stays."""
-    low = min(int(score), RATINGS[-1] - 1)
-    share = score - low
-    return [1 - share if k == low else share if k == low + 1 else 0.0 for k in RATINGS]
-
-
-def _target(row: dict[str, Any], target: list[float]) -> dict[str, Any]:
-    return {"prompt": row["prompt"], "response": row["response"], "target": target}

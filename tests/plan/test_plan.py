@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from alma import plan
 from alma.config import load
 from alma.errors import ConfigError, StageError
-from alma.plan.count import COUNTS, JUDGE_TEMPLATE_TOKENS, Step, Use
+from alma.plan.count import COUNTS, Step, Use
 from alma.plan.hours import Means, shares
 from alma.plan.rates import Rate, Rates, read_rates, write_rate
 from alma.plan.table import hours, notes
+from alma.prompts import JUDGE_TEMPLATE_TOKENS
 from alma.sections import Evaluate, Finetune, Imitate, Reference
 from alma.stages import STAGES
 

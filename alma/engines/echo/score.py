@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import random
 
-from alma.artifact.records import RATINGS
 from alma.engines.answering import OneByOne
 from alma.engines.echo.model import EchoModel, count_tokens, digest
 from alma.engines.requests import UNREADABLE, OnTokens, Rating, ScoreRequest
+from alma.prompts import RATINGS
 from alma.sections import Scoring
 
 _LOW_MASS_SHARE = 0.01

@@ -13,13 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from alma.artifact.records import RATINGS
 from alma.engines.answering import OneByOne
 from alma.engines.openai.model import ServedModel
 from alma.engines.rating import RatingTokens
 from alma.engines.requests import UNREADABLE, OnTokens, Rating, ScoreRequest
 from alma.errors import ConfigError
-from alma.prompts import judge_prefix, judge_suffix
+from alma.prompts import RATINGS, judge_prefix, judge_suffix
 from alma.sections import Scoring
 
 log = logging.getLogger(__name__)

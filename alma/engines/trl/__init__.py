@@ -2,16 +2,18 @@
 
 Not covered: more than one machine, quantized weights.
 
-===========  ======================================================================
-``train``    ``TrlTrainer``
-``trial``    the devices chosen, the micro-batch found by trial, the reports written
-``rows``     rows as token ids
-``devices``  how many devices, and how they share the model
-``attempt``  one attempt, in this process or as one of several
-``launch``   several processes, started and followed; ``worker`` is one of them
-``model``    the model loaded, given an adapter, written
-``loop``     what the three trainings share
-``batches``  which rows a device reads at which step
-``sft``      one of the three trainings, as are ``dpo`` and ``judge``
-===========  ======================================================================
+=============  ====================================================================
+``train``      ``TrlTrainer``
+``trial``      the devices chosen, the micro-batch found by trial, the reports written
+``rows``       rows as token ids
+``devices``    how many devices, and how they share the model
+``attempt``    one attempt, in this process or as one of several
+``launch``     several processes, started and followed; ``worker`` is one of them
+``model``      the model loaded, given an adapter, written
+``objective``  the table of objectives
+``sft``        one of them, as are ``dpo`` and ``judge``
+``turns``      what those share that are written by the chat template
+``loop``       what all trainings share
+``batches``    which rows a device reads at which step
+=============  ====================================================================
 """

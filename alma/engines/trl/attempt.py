@@ -7,18 +7,16 @@ import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from accelerate.utils.memory import should_reduce_batch_size
 from datasets import Dataset
 from transformers import TrainingArguments
 from transformers.utils import logging
 
-from alma.engines.chat import stop_ids
 from alma.engines.protocols import Training
-from alma.engines.rating import RatingTokens
 from alma.engines.trl.loop import arguments, run
 from alma.engines.trl.model import load, save
+from alma.engines.trl.objective import load_objective
 from alma.sections import Finetune
 
 
@@ -43,7 +41,7 @@ def attempt(
         sharding = _sharding(cfg, training, rows) if cfg.parallel == "zero3" else None
         tokenizer, model = load(cfg, training)
         config, generation_config = copy.deepcopy(model.config), copy.deepcopy(model.generation_config)
-        trainer = _trainer(cfg, training, model, tokenizer, rows)
+        trainer = load_objective(cfg.objective).trainer(cfg, training, model, tokenizer, rows)
         del sharding
         logs = run(trainer, cfg, training, checkpoint, saved)
         outcome = Outcome(logs, trainer.state.max_steps)
@@ -59,22 +57,6 @@ def _sharding(cfg: Finetune, training: Training, rows: Dataset) -> TrainingArgum
     args = TrainingArguments(**arguments(cfg, training, len(rows)))
     deepspeed.init_distributed("gloo" if args.use_cpu else "nccl", auto_mpi_discovery=False)  # else it sees one process
     return args
-
-
-def _trainer(cfg: Finetune, training: Training, model: Any, tokenizer: Any, rows: Dataset) -> Any:
-    if cfg.objective == "judge":
-        from alma.engines.trl import judge
-
-        return judge.trainer(cfg, training, model, RatingTokens.of(tokenizer, cfg.template), rows)
-    if tokenizer.pad_token is None:  # TRL wants one; what it is does not matter, padding is masked
-        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(min(stop_ids(training.model, tokenizer)))
-    if cfg.objective == "dpo":
-        from alma.engines.trl import dpo
-
-        return dpo.trainer(cfg, training, model, tokenizer, rows.to_list())
-    from alma.engines.trl import sft
-
-    return sft.trainer(cfg, training, model, tokenizer, rows)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -9,10 +9,11 @@ from datasets import Dataset
 from torch.utils.data import DataLoader
 from trl import DPOConfig, DPOTrainer
 
-from alma.engines.dpo_reference import LOGPROBS
+from alma.engines.dpo_reference import LOGPROBS, dpo_rows, with_logprobs
 from alma.engines.protocols import Training
-from alma.engines.tokenization import TokenRow
 from alma.engines.trl.loop import Loop, arguments
+from alma.engines.trl.objective import Objective, Tokens
+from alma.engines.trl.turns import give_padding, stops_of
 from alma.sections import Finetune
 
 
@@ -40,14 +41,24 @@ class _Dpo(Loop, DPOTrainer):  # type: ignore[misc]
         return dataset
 
 
-def trainer(cfg: Finetune, training: Training, model: Any, tokenizer: Any, rows: list[TokenRow]) -> Any:
+def tokenize(cfg: Finetune, training: Training, tokenizer: Any) -> Tokens:
+    """See ``dpo_rows``."""
+    del cfg
+    return Tokens(dpo_rows(tokenizer, stops_of(training, tokenizer), training.rows))
+
+
+def trainer(cfg: Finetune, training: Training, model: Any, tokenizer: Any, rows: Dataset) -> Any:
     """The reference is the model that training starts from.
 
     Its log-probabilities are columns of the rows (``alma.engines.dpo_reference``). Without them they are computed
     before the first step (again after a restart: the start model is loaded first, then the checkpoint). Only one model
     is in memory.
     """
+    give_padding(training, tokenizer)
     args = DPOConfig(
         **arguments(cfg, training, len(rows)), beta=cfg.beta, precompute_ref_log_probs=True, max_length=None
     )
-    return _Dpo(model=model, args=args, train_dataset=Dataset.from_list(rows), processing_class=tokenizer)
+    return _Dpo(model=model, args=args, train_dataset=Dataset.from_list(rows.to_list()), processing_class=tokenizer)
+
+
+DPO = Objective(tokenize, trainer, with_logprobs)

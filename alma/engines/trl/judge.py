@@ -7,17 +7,44 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.utils.rnn import pad_sequence
 from transformers import Trainer, TrainingArguments
 
+from alma.engines.chat import encode
 from alma.engines.protocols import Training
 from alma.engines.rating import RatingTokens
 from alma.engines.tokenization import TokenRow
 from alma.engines.trl.loop import Loop, arguments
+from alma.engines.trl.objective import Objective, Tokens
+from alma.errors import DataError
+from alma.prompts import judge_prefix, judge_suffix
 from alma.sections import Finetune
+
+
+def tokenize(cfg: Finetune, training: Training, tokenizer: Any) -> Tokens:
+    """``input_ids`` up to where the rating is read, and what to read there: ``first`` (R), ``weight`` and ``zero``.
+
+    Where "10" is two tokens the ids end with "1", so that the second position is there to be read.
+    """
+    ratings, rows = RatingTokens.of(tokenizer, cfg.template), training.rows
+    texts = [judge_prefix(cfg.template, row["prompt"]) + judge_suffix(cfg.template, row["response"]) for row in rows]
+    targets = np.array([row["target"] for row in rows], dtype=np.float64)
+    if not np.allclose(targets.sum(-1), 1.0, atol=1e-3) or targets.min() < 0.0:
+        row = int(np.argmax(np.maximum(np.abs(targets.sum(-1) - 1.0), -targets.min(-1))))
+        raise DataError(f"row {row}: target = {rows[row]['target']} is not a distribution over 0..10")
+    first_BR, weight_B, zero_B = ratings.targets(targets / targets.sum(-1, keepdims=True))
+    second = [] if ratings.ten is None else [ratings.ten[0]]
+    made = [
+        {"input_ids": ids + second, "first": first, "weight": weight, "zero": zero}
+        for ids, first, weight, zero in zip(
+            encode(tokenizer, texts), first_BR.tolist(), weight_B.tolist(), zero_B.tolist(), strict=True
+        )
+    ]
+    return Tokens(list(made), len(second))
 
 
 class _Rating(Trainer):  # type: ignore[misc]
@@ -82,9 +109,12 @@ def _collate(rows: list[TokenRow]) -> dict[str, torch.Tensor]:
     }
 
 
-def trainer(cfg: Finetune, training: Training, model: Any, ratings: RatingTokens, rows: Dataset) -> Any:
+def trainer(cfg: Finetune, training: Training, model: Any, tokenizer: Any, rows: Dataset) -> Any:
     """Only the vocabulary logits at the positions that are read are computed."""
     args = TrainingArguments(**arguments(cfg, training, len(rows)), remove_unused_columns=False)
     judge = _Judge(model=model, args=args, train_dataset=rows, data_collator=_collate)
-    judge.ratings = ratings
+    judge.ratings = RatingTokens.of(tokenizer, cfg.template)
     return judge
+
+
+JUDGE = Objective(tokenize, trainer)

@@ -1,4 +1,4 @@
-"""What the three trainings share: arguments, checkpoints, reports; transformers' ``Trainer`` runs the loop.
+"""What all trainings share: arguments, checkpoints, reports; transformers' ``Trainer`` runs the loop.
 
 Axes: D devices, a process each.
 """

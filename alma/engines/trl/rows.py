@@ -8,11 +8,10 @@ from typing import Any
 
 from transformers import AutoConfig
 
-from alma.engines.chat import load_tokenizer, stop_ids
-from alma.engines.dpo_reference import with_logprobs
+from alma.engines.chat import load_tokenizer
 from alma.engines.protocols import Training
-from alma.engines.rating import RatingTokens
-from alma.engines.tokenization import Tokenized, dpo_rows, highest_id, judge_rows, keep, sft_rows
+from alma.engines.tokenization import Tokenized, highest_id, keep
+from alma.engines.trl.objective import load_objective
 from alma.errors import DataError
 from alma.sections import Finetune
 
@@ -24,26 +23,18 @@ def tokenize(cfg: Finetune, training: Training) -> Tokenized:
     ``StageError`` if too many rows are set aside.
     """
     tokenizer, config = load_tokenizer(training.model), _text_config(training.model)
-    extra = 0  # tokens of a row that are ours
-    if cfg.objective == "judge":
-        ratings = RatingTokens.of(tokenizer, cfg.template)
-        extra = 0 if ratings.ten is None else 1  # the "1" after which the second position is read
-        rows = judge_rows(tokenizer, cfg.template, ratings, training.rows)
-    elif not tokenizer.chat_template:
-        raise DataError(f'{training.model} has no chat template; ingest it as kind = "model", which gives it one')
-    else:
-        of = dpo_rows if cfg.objective == "dpo" else sft_rows
-        rows = of(tokenizer, stop_ids(training.model, tokenizer), training.rows)
-    context = getattr(config, "max_position_embeddings", None)
-    data = keep(cfg, rows, min(cfg.max_tokens + extra, context or cfg.max_tokens + extra))
+    objective = load_objective(cfg.objective)
+    tokens = objective.tokenize(cfg, training, tokenizer)
+    limit = cfg.max_tokens + tokens.num_extra
+    data = keep(cfg, tokens.rows, min(limit, getattr(config, "max_position_embeddings", None) or limit))
     highest = max(map(highest_id, data.rows))
     if highest >= config.vocab_size:
         raise DataError(
             f"the tokenizer of {training.model} writes token {highest} and the model knows {config.vocab_size} tokens; "
             "resize the model's embeddings or bring the tokenizer that it was trained with"
         )
-    if training.reference is not None:
-        data = replace(data, rows=with_logprobs(data.rows, training.reference))
+    if training.reference is not None and objective.with_reference:
+        data = replace(data, rows=objective.with_reference(data.rows, training.reference))
     return data
 
 

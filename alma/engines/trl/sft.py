@@ -7,9 +7,13 @@ from typing import Any
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
+from alma.engines.chat import Turn, render_turns
 from alma.engines.protocols import Training
+from alma.engines.tokenization import IGNORED, TokenRow
 from alma.engines.trl.devices import is_padding_free
 from alma.engines.trl.loop import Loop, arguments
+from alma.engines.trl.objective import Objective, Tokens
+from alma.engines.trl.turns import give_padding, stops_of
 from alma.sections import Finetune
 
 
@@ -17,6 +21,19 @@ class _Sft(Loop, SFTTrainer):  # type: ignore[misc]
     """``SFTTrainer`` in our loop."""
 
     mean_of_rows = False
+
+
+def tokenize(cfg: Finetune, training: Training, tokenizer: Any) -> Tokens:
+    """``input_ids`` and ``labels``: the prompt's tokens are ignored, the response's and its end token are learnt."""
+    del cfg
+    answered = [(row["prompt"], row["response"]) for row in training.rows]
+    turns = render_turns(tokenizer, answered, stops_of(training, tokenizer))
+    return Tokens([None if turn is None else _labelled(turn) for turn in turns])
+
+
+def _labelled(turn: Turn) -> TokenRow:
+    labels = [IGNORED] * len(turn.prompt_ids) + turn.completion_ids
+    return {"input_ids": turn.prompt_ids + turn.completion_ids, "labels": labels}
 
 
 def trainer(cfg: Finetune, training: Training, model: Any, tokenizer: Any, rows: Dataset) -> Any:
@@ -27,6 +44,7 @@ def trainer(cfg: Finetune, training: Training, model: Any, tokenizer: Any, rows:
     rows, and a small set would make a few long sequences and hardly a step. So ``batch_rows`` is exact with packing as
     without, and the losses agree step by step.
     """
+    give_padding(training, tokenizer)
     common = arguments(cfg, training, len(rows))
     args = SFTConfig(
         **common,
@@ -36,3 +54,6 @@ def trainer(cfg: Finetune, training: Training, model: Any, tokenizer: Any, rows:
         dataset_kwargs={"skip_prepare_dataset": True},
     )
     return _Sft(model=model, args=args, train_dataset=rows, processing_class=tokenizer)
+
+
+SFT = Objective(tokenize, trainer)

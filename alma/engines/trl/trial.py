@@ -19,6 +19,7 @@ from alma.engines.trl.launch import OutOfMemory, launch
 from alma.engines.trl.loop import curve_row, speed_row
 from alma.engines.trl.rows import tokenize
 from alma.errors import ConfigError, Stopped
+from alma.objectives import OBJECTIVES
 from alma.sections import Finetune
 
 SPEED_FILE = "speed.jsonl"
@@ -28,11 +29,11 @@ SPEED_FILE = "speed.jsonl"
 def train(cfg: Finetune, training: Training) -> dict[str, float | int]:
     """``alma.engines.trl.train.TrlTrainer.train``."""
     devices = Devices.of(cfg)
-    if devices.deepspeed and cfg.objective == "dpo" and training.reference is None:
+    if devices.deepspeed and OBJECTIVES[cfg.objective].reads_reference and training.reference is None:
         raise ConfigError(
-            f"parallel = '{devices.parallel}' with objective = 'dpo' needs the reference's log-probabilities, since "
-            "the model that would be asked for them is sharded; give finetune the input 'reference', or set "
-            "parallel = 'ddp'"
+            f"parallel = '{devices.parallel}' with objective = '{cfg.objective}' needs the reference's "
+            "log-probabilities, since the model that would be asked for them is sharded; give finetune the input "
+            "'reference', or set parallel = 'ddp'"
         )
     data = tokenize(cfg, training)
     rows_each = math.ceil(min(cfg.batch_rows, len(data.rows)) / devices.num_devices)
