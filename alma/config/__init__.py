@@ -6,7 +6,7 @@ cluster, typed elsewhere and ignored on one machine. Everything is checked befor
 
 from __future__ import annotations
 
-from alma.config.alma import Alma, BestOfN, Distill
+from alma.config.alma import Alma, BestOfNCurve, Distill
 from alma.config.isara import Baselines, Isara
 from alma.config.method import Method
 from alma.config.runfile import METHODS, explain, load, parse, read_tree
@@ -15,7 +15,7 @@ __all__ = [
     "METHODS",
     "Alma",
     "Baselines",
-    "BestOfN",
+    "BestOfNCurve",
     "Distill",
     "Isara",
     "Method",

@@ -45,7 +45,7 @@ class Distill(Section):
     """Train on the human scores again beside the judge's own, so that they are not forgotten. [ours]"""
 
 
-class BestOfN(Section):
+class BestOfNCurve(Section):
     """Best-of-n on the evaluation prompts, from the first round's pool of checkpoints."""
 
     enabled: bool = True
@@ -117,7 +117,7 @@ class Alma(Method):
 
     train: Finetune = Finetune()
     evaluate: Evaluate = Evaluate()
-    curve: BestOfN = BestOfN()
+    curve: BestOfNCurve = BestOfNCurve()
     report: Report = Report(
         title="ALMA",
         about="ALMA, alignment with minimal annotation (arXiv 2412.04305)",

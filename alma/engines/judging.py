@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-import numpy as np
-
 from alma.engines.answering import ask
 from alma.engines.protocols import Scorer
 from alma.engines.requests import Rating, ScoreRequest
-from alma.prompts import RATINGS, judge_prefix, judge_suffix
+from alma.prompts import judge_prefix, judge_suffix
 from alma.sections import Scoring
+from alma.selection.readings import columns
 
 
 def score_request(cfg: Scoring, pairs: Sequence[tuple[str, str]]) -> ScoreRequest:
@@ -37,14 +36,9 @@ def rate(cfg: Scoring, scorer: Scorer, pairs: Sequence[tuple[str, str]]) -> list
 
 def reading(cfg: Scoring, rating: Rating) -> dict[str, Any]:
     """The columns of a judgement that follow from its distribution."""
-    probs_R = np.array(rating.probs_R)
-    scale_R = np.array(RATINGS)
-    mean = float(probs_R @ scale_R)
     return {
-        "probs": probs_R.tolist(),
+        "probs": [float(each) for each in rating.probs_R],
         "mass": rating.mass,
-        "mean": mean,
-        "std": float(np.sqrt(max(0.0, float(probs_R @ (scale_R - mean) ** 2)))),
-        "integer": int(probs_R.argmax()),
+        **columns(rating.probs_R),
         "parsed": rating.mass >= cfg.min_mass,
     }
