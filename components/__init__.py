@@ -1,5 +1,12 @@
-"""What KFP knows of each stage: an image, a command line, ports, metrics. One container component per file.
+"""What Kubeflow Pipelines knows of a stage: an image, a command line, ports, outputs, and what its pod asks for.
 
-All of them run ``alma stage …`` in the same way (``components.container``). What travels between tasks are
-manifests of kilobytes (an artifact's type says what its manifest describes); the stages fetch and publish the bytes.
+::
+
+    stage                       the component of one use of a stage: exactly the ports that this use has
+    outputs                     what a stage's artifact is called and typed in the dashboard
+    preflight hand_on finish    the tasks around the stages
+    placement                   [placement] of a run file; resolve: what one stage's pod gets of it
+    pod                         a task's pod: resources, credentials, volumes, labels
+
+What travels between tasks are manifests of kilobytes and names of artifacts; stages fetch and publish the bytes.
 """

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.container import IMAGE, RUN
+from components.stage import IMAGE
 
 
 @dsl.container_component
@@ -13,6 +13,5 @@ def finish(
     summary: dsl.Output[dsl.Markdown],
 ) -> dsl.ContainerSpec:
     """Shows the newest report and where every step stands."""
-    args = ["--store", store, "--run", RUN, "--state", state, "--html", page.path, "--markdown", summary.path]
-    args += ["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER]
+    args = ["--store", store, "--state", state, "--html", page.path, "--markdown", summary.path]
     return dsl.ContainerSpec(image=IMAGE, command=["alma", "finish"], args=args)

@@ -1,7 +1,7 @@
 """Where and how a pipeline's tasks run: the ``[placement]`` root of a run file.
 
-What can be changed from run to run becomes a parameter of the pipeline with these values as its defaults; what KFP
-fixes when it compiles (labels, ``/dev/shm``, timeouts, retries, shards) is fixed here.
+What a person changes from run to run is a field of the pipeline's form with these values as its defaults [form]; all
+else is compiled in.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from alma import __version__
 from alma.config import explain, read_tree
@@ -20,69 +20,96 @@ from alma.sections import Section
 Role = Literal["base", "generate", "train"]
 
 ROLES: dict[str, Role] = {
+    "ingest": "base",
     "synthesize": "generate",
+    "curate": "base",
     "embed": "generate",
+    "diversify": "base",
     "respond": "generate",
     "judge": "generate",
-    "evaluate": "generate",
-    "imitate": "generate",
+    "select": "base",
     "reference": "generate",
     "finetune": "train",
+    "evaluate": "generate",
+    "imitate": "generate",
+    "report": "base",
 }
-"""Stage → what its pods need; every other stage is ``base``: CPUs and no engine."""
+"""Stage → what its pods need, where ``[placement.stages]`` says nothing else. ``base``: CPUs and no engine."""
 
-SHARDED = ("synthesize", "embed", "respond", "judge", "reference")
-"""Stages that may run as several pods at once; ``alma.stages.SHARED`` is the same (a test holds it)."""
+SHARDABLE = ("synthesize", "embed", "respond", "judge", "reference")
+"""Stages that may run as several pods at once; ``alma.stages.SHARDABLE`` is the same (a test holds it)."""
 
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
+Seconds = Annotated[int, Field(ge=60)]
 
 
 class Resources(Section):
     """What one pod of a role asks for, as request and limit."""
 
     cpu: Quantity = "2"
-    """CPUs. [run-time]"""
+    """CPUs."""
 
     memory: Quantity = "8Gi"
-    """Memory. [run-time]"""
+    """Memory. [form, of roles with an engine]"""
 
     gpus: Annotated[int, Field(ge=0)] = 0
-    """Accelerators per pod; 0 = the role's pods ask for none and are placed anywhere. [run-time if not 0]"""
+    """Accelerators per pod; 0 = the role's pods ask for none and are placed anywhere. [form, if not 0]"""
 
     shm: Quantity | None = None
-    """Size of a memory-backed ``/dev/shm``, counted to ``memory``. Default: 8Gi with GPUs, else none. [compile-time]"""
+    """Size of a memory-backed ``/dev/shm``, counted to ``memory``. Default: 8Gi with GPUs, else none."""
 
-    timeout_seconds: Annotated[int, Field(ge=60)] | None = None
-    """Longest a pod may run; it goes on where it was when it is tried again. [compile-time]"""
+    timeout_seconds: Seconds | None = None
+    """Longest a pod may run; it goes on where it was when it is tried again."""
+
+
+class StagePlacement(Section):
+    """What is otherwise for the pods of one stage. ``None`` = as its role has it."""
+
+    image: str | None = None
+    """Image of the stage's pods."""
+
+    cpu: Quantity | None = None
+    """CPUs."""
+
+    memory: Quantity | None = None
+    """Memory."""
+
+    gpus: Annotated[int, Field(ge=0)] | None = None
+    """Accelerators per pod."""
+
+    shm: Quantity | None = None
+    """Size of ``/dev/shm``."""
+
+    timeout_seconds: Seconds | None = None
+    """Longest a pod may run."""
+
+    node_selector: dict[str, str] | None = None
+    """Labels that the pods' nodes must have."""
+
+    tolerations: list[dict[str, Any]] | None = None
+    """Taints that the pods tolerate."""
+
+    affinity: dict[str, Any] | None = None
+    """Node affinity of the pods."""
+
+    shards: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """Pods that work at the stage at once, each on every n-th part. Above 1 they are those of a Kubernetes Job."""
+
+    nodes: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Pods that train together (finetune). Above 1 they are those of a Kubernetes Job."""
+
+    job: bool = False
+    """Run the stage as a Kubernetes Job even as a single pod: retried after any kill, and given time to publish."""
 
     @property
-    def shm_size(self) -> str | None:
-        """The size of ``/dev/shm``, if one is mounted."""
-        return self.shm or ("8Gi" if self.gpus else None)
-
-
-class Shards(Section):
-    """Pods per use of a stage. [compile-time]"""
-
-    synthesize: Annotated[int, Field(ge=1, le=1000)] = 1
-    """Pods that write prompts."""
-
-    embed: Annotated[int, Field(ge=1, le=1000)] = 1
-    """Pods that embed prompts."""
-
-    respond: Annotated[int, Field(ge=1, le=1000)] = 1
-    """Pods that answer."""
-
-    judge: Annotated[int, Field(ge=1, le=1000)] = 1
-    """Pods that judge."""
-
-    reference: Annotated[int, Field(ge=1, le=1000)] = 1
-    """Pods that read the reference's log-probabilities for DPO."""
+    def is_job(self) -> bool:
+        """Whether the stage's pods are those of a Job."""
+        return self.job or self.shards > 1 or self.nodes > 1
 
 
 class Images(Section):
-    """Images of the three roles. [run-time]"""
+    """Images of the three roles. [form]"""
 
     base: str = f"alma-base:{__version__}"
     """CPU stages."""
@@ -93,12 +120,15 @@ class Images(Section):
     train: str = f"alma-trl:{__version__}"
     """Training."""
 
+    submit: str = f"alma-submit:{__version__}"
+    """What makes and follows the Jobs of stages that run as Jobs."""
+
 
 class Placement(Section):
     """The cluster's side of a run."""
 
     images: Images = Images()
-    """[run-time]"""
+    """[form]"""
 
     base: Resources = Resources()
     """Pods of CPU stages."""
@@ -107,60 +137,84 @@ class Placement(Section):
     """Pods that generate, embed and judge."""
 
     train: Resources = Resources(cpu="8", memory="64Gi", gpus=1)
-    """Pods that train. The trainer uses one GPU."""
+    """Pods that train."""
 
-    shards: Shards = Shards()
-    """[compile-time]"""
+    stages: dict[str, StagePlacement] = Field(default_factory=dict)
+    """Stage → what is otherwise for its pods: ``[placement.stages.respond]``."""
 
     accelerator: str = "nvidia.com/gpu"
-    """Resource name of the accelerator. [run-time]"""
+    """Resource name of the accelerator."""
 
     node_selector: dict[str, str] = Field(default_factory=dict)
-    """Labels that nodes of GPU pods must have. [run-time]"""
+    """Labels that nodes of GPU pods must have. [form]"""
 
     tolerations: list[dict[str, Any]] = Field(default_factory=list)
-    """Taints that GPU pods tolerate (spot nodes, GPU nodes), as in a pod's spec. [run-time]"""
+    """Taints that GPU pods tolerate (spot nodes, GPU nodes), as in a pod's spec. [form: node_tolerations]"""
 
     affinity: dict[str, Any] = Field(default_factory=dict)
-    """Node affinity of GPU pods, as in a pod's spec. [run-time]"""
+    """Node affinity of GPU pods, as in a pod's spec."""
 
     store: str | None = None
-    """``s3://bucket/prefix`` of the artifacts; ``None`` = to be filled in for every run. [run-time]"""
+    """``s3://bucket/prefix`` of the artifacts; ``None`` = to be filled in for every run. [form]"""
 
-    base_folder: str = "/opt/alma/examples"
-    """Where relative sources start, in the base image. [run-time]"""
+    base_folder: Annotated[str, Field(pattern=r"^[^$]*$")] = "/opt/alma/examples"
+    """Where relative sources start, in the base image."""
 
     s3_secret: Name = "alma-s3"  # noqa: S105 - a name
-    """Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY[, AWS_SESSION_TOKEN]; may be absent. [run-time]"""
+    """Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY[, AWS_SESSION_TOKEN]; may be absent."""
 
     s3_config: Name = "alma-s3"
-    """ConfigMap with AWS_ENDPOINT_URL and AWS_REGION; may be absent on AWS. [run-time]"""
+    """ConfigMap with AWS_ENDPOINT_URL and AWS_REGION; may be absent on AWS."""
 
     hf_secret: Name = "alma-hf"  # noqa: S105 - a name
-    """Secret with HF_TOKEN for hf:// sources; may be absent. [run-time]"""
+    """Secret with HF_TOKEN for hf:// sources; may be absent. The pods of ``preflight`` and ``ingest`` get it."""
 
     pull_secret: Name | None = None
-    """Secret for pulling the images; ``None`` = the service account's. [run-time if set]"""
+    """Secret for pulling the images; ``None`` = the service account's."""
 
     cache_pvc: Name | None = None
-    """Claim mounted at /cache: fetched models and scratch files; ``None`` = an emptyDir per pod. [run-time if set]"""
+    """Claim mounted at /cache: fetched models and scratch files; ``None`` = an emptyDir per pod."""
 
     cache_size: Quantity = "200Gi"
-    """What fetched files may grow to in /cache; those least recently used go first. [compile-time]"""
+    """What fetched files may grow to in /cache; those least recently used go first."""
 
     queue: str | None = None
-    """Kueue's LocalQueue of every pod (label ``kueue.x-k8s.io/queue-name``). [compile-time]"""
+    """Kueue's LocalQueue of every pod (label ``kueue.x-k8s.io/queue-name``), or of a whole Job."""
+
+    priority_class: Name | None = None
+    """PriorityClass of the pods of Jobs; KFP gives none to its own."""
 
     labels: dict[str, str] = Field(default_factory=dict)
-    """More labels of every pod. [compile-time]"""
+    """More labels of every pod."""
 
     retries: Annotated[int, Field(ge=0)] = 3
-    """Times that KFP starts a task's pod again; each goes on where the last one was. [compile-time]"""
+    """Times that KFP starts a task's pod again, and a Job one of its pods; each goes on where the last one was."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Placement:
+        for name, own in self.stages.items():
+            if name not in ROLES:
+                raise ValueError(f"stages.{name}: there is no such stage; there are: {', '.join(ROLES)}")
+            if own.shards > 1 and name not in SHARDABLE:
+                raise ValueError(f"stages.{name}.shards = {own.shards}: only {', '.join(SHARDABLE)} run in shards")
+            if own.nodes > 1 and name != "finetune":
+                raise ValueError(f"stages.{name}.nodes = {own.nodes}: only finetune runs on several nodes")
+            if self.is_job(name) and ROLES[name] == "base":
+                raise ValueError(f"stages.{name}.job: a stage without an engine runs as a task of its own")
+        return self
+
+    def stage(self, name: str) -> StagePlacement:
+        """What ``[placement.stages]`` says of a stage."""
+        return self.stages.get(name, StagePlacement())
 
     def resources(self, role: Role) -> Resources:
         """What pods of ``role`` ask for."""
         found: Resources = getattr(self, role)
         return found
+
+    def is_job(self, stage: str) -> bool:
+        """Whether the stage's pods are those of a Job."""
+        return self.stage(stage).is_job
 
 
 def load_placement(path: Path, overrides: Sequence[str] = ()) -> Placement:

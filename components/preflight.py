@@ -1,37 +1,33 @@
 """Component of the first task: what can be known to be wrong is said before any GPU is held."""
 
-from collections.abc import Sequence
-from inspect import Parameter, Signature
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kfp import dsl
 
-from components.container import IMAGE, RUN
+from components.made import STATE
+from components.stage import IMAGE, container_component
 
 
-def preflight_of(sections: Sequence[str], sources: Sequence[str], gpus: Sequence[str]) -> Any:
-    """The component for a method with these sections and sources; each is a parameter, for each is a text of its own.
+def preflight_component(sources: Sequence[str], form: Mapping[str, type], options: Sequence[str]) -> Any:
+    """The component for a form with the fields ``source_<use>`` of these sources, and ``form`` with their types.
 
-    A section's parameter has its name, a source's has ``_source`` behind it. ``gpus`` names the parameters that hold a
-    number of GPUs.
+    ``options`` are more of the command line, fixed: what is compiled in.
     """
-    names = ["store", "base_folder", "settings", "graph", *sections, *(f"{name}_source" for name in sources), *gpus]
+    fields = [f"source_{use}" for use in sources]
+    annotations: dict[str, Any] = {**dict.fromkeys(("store", "changes", *fields), str), **form}
+    annotations |= {STATE: dsl.OutputPath(str), "summary": dsl.Output[dsl.Markdown]}
 
-    def preflight(*arguments: Any) -> dsl.ContainerSpec:
-        """Checks parameters, store and sources."""
-        given = dict(zip(names, arguments, strict=True))
-        args: list[Any] = ["--store", given["store"], "--base", given["base_folder"], "--run", RUN]
-        args += ["--settings", given["settings"], "--graph", given["graph"]]
-        for name in sections:
-            args += ["--section", dsl.ConcatPlaceholder([f"{name}=", given[name]])]
-        for name in sources:
-            args += ["--source", dsl.ConcatPlaceholder([f"{name}=", given[f"{name}_source"]])]
-        for name in gpus:
-            args += ["--gpus", dsl.ConcatPlaceholder([f"{name}=", given[name]])]
+    def component(*given: Any) -> dsl.ContainerSpec:
+        by_name = dict(zip(annotations, given, strict=True))
+        args: list[Any] = ["--store", by_name["store"], "--changes", by_name["changes"], *options]
+        for use in sources:
+            args += ["--source", f"{use}={by_name[f'source_{use}']}"]
+        for name in form:
+            args += ["--form", f"{name}={by_name[name]}"]
+        args += ["--new-state", by_name[STATE], "--markdown", by_name["summary"].path]
         return dsl.ContainerSpec(image=IMAGE, command=["alma", "preflight"], args=args)
 
-    parameters = [
-        Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, annotation=int if name in gpus else str) for name in names
-    ]
-    preflight.__signature__ = Signature(parameters, return_annotation=dsl.ContainerSpec)  # type: ignore[attr-defined]
-    return dsl.container_component(preflight)
+    return container_component(component, "preflight", annotations)

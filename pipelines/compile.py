@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import sys
-import time
 from argparse import ArgumentParser, Namespace
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alma.config import load
+from alma.config import load, read_tree
+from alma.errors import ConfigError
 from components.placement import load_placement
+from pipelines.rules import check
+from pipelines.shrink import shrink
+from pipelines.size import Size, estimate
 
 COMPILED = Path(__file__).parent / "compiled"
 
-
-@dataclass(frozen=True)
-class Size:
-    """How much a compiled pipeline is."""
-
-    yaml_bytes: int
-    tasks: int
-    """Containers' tasks, each shard once."""
-
-    pods: int
-    """Pods of one undisturbed run: a driver and an executor per task, a driver per loop, iteration and exit handler."""
-
-    parameter_bytes: int
-    """Of KFP's 10,000."""
-
-    seconds: float
+MOST_SHOWN = 12
+"""Broken rules that are told."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -37,7 +26,8 @@ def add_parser(subparsers: Any) -> None:
     parser: ArgumentParser = subparsers.add_parser(
         "compile",
         help="compile a run file into a pipeline",
-        description="Writes the pipeline's YAML and says how large it is. Nothing is contacted.",
+        description="Writes the pipeline's YAML and says how large its run will be. Refused is what a real "
+        "backend would not run, or could not store. Nothing is contacted.",
     )
     parser.add_argument("run_file", type=Path, help="the run file (TOML) with [alma] or [isara], and [placement]")
     parser.add_argument(
@@ -64,87 +54,85 @@ def main(options: Namespace) -> None:
     name = options.name or pipeline_name(options.run_file, options.overrides)
     output = options.output or Path(f"{name}.yaml")
     size = compile_run(options.run_file, output, name=name, overrides=options.overrides, manifests=options.manifests)
-    print(describe(size, output), file=sys.stderr)  # noqa: T201
+    print(f"{output}: {size.describe()}", file=sys.stderr)  # noqa: T201
 
 
-def pipeline_name(run_file: Path, overrides: list[str] | None = None) -> str:
+def pipeline_name(run_file: Path, overrides: Sequence[str] = ()) -> str:
     """The run file's name, with the method's before it."""
-    method = load(run_file, overrides or []).root
+    method = load(run_file, overrides).root
     return run_file.stem if run_file.stem.startswith(f"{method}-") else f"{method}-{run_file.stem}"
 
 
-def compile_run(
-    run_file: Path, output: Path, *, name: str, overrides: list[str] | None = None, manifests: Path | None = None
-) -> Size:
-    """Compiles ``run_file`` to ``output``. Raises ``ConfigError`` that names the setting."""
-    from kfp import compiler
-    from kfp.compiler.compiler_utils import KubernetesManifestOptions
-
-    from pipelines.parameters import REQUIRED, num_bytes, parameters
+def trace(run_file: Path, overrides: Sequence[str] = (), name: str | None = None) -> Any:
+    """The pipeline of a run file: KFP's object. Raises ``ConfigError`` that names the setting."""
     from pipelines.trace import pipeline_of
 
-    start = time.monotonic()
-    cfg, placement = load(run_file, overrides or []), load_placement(run_file, overrides or [])
-    pipeline = pipeline_of(cfg, placement, name)
+    tree = read_tree(run_file, overrides)
+    cfg, placement = load(run_file, overrides), load_placement(run_file, overrides)
+    named = name or pipeline_name(run_file, overrides)
+    return pipeline_of(cfg, {cfg.root: tree[cfg.root]}, placement, named)
+
+
+def compile_run(
+    run_file: Path, output: Path, *, name: str, overrides: Sequence[str] = (), manifests: Path | None = None
+) -> Size:
+    """Compiles ``run_file`` to ``output``; how large its finished run will be.
+
+    Raises ``ConfigError`` that names the setting, or the rule of the backend that the result breaks.
+    """
+    from kfp import compiler
+
+    pipeline = trace(run_file, overrides, name)
     output.parent.mkdir(parents=True, exist_ok=True)
     compiler.Compiler().compile(pipeline, str(output))
-    _set_header(output, f"{name}, compiled from {run_file.name} by python -m pipelines compile")
+    spec, platform = shrink(*documents(output))
+    size = estimate(spec, platform)
+    refuse(name, [*check(spec, platform), *size.check()])
+    header = f"# {name}, compiled from {run_file.name} by python -m pipelines compile\n"
+    write(output, header, [spec, platform])
     if manifests:
         manifests.parent.mkdir(parents=True, exist_ok=True)
-        asked = KubernetesManifestOptions(
-            pipeline_name=name,
-            pipeline_display_name=name,
-            pipeline_version_name=name,
-            pipeline_version_display_name=name,
-            include_pipeline_manifest=True,
+        write(manifests, header, kubernetes_manifests(name, spec, platform))
+    return size
+
+
+def refuse(name: str, broken: Sequence[str]) -> None:
+    """Raises ``ConfigError`` that names the rules of the backend (``pipelines.rules``) which a pipeline breaks."""
+    if broken:
+        shown = "\n".join(broken[:MOST_SHOWN]) + (
+            f"\n… and {len(broken) - MOST_SHOWN} more" if broken[MOST_SHOWN:] else ""
         )
-        compiler.Compiler().compile(
-            pipeline, str(manifests), kubernetes_manifest_format=True, kubernetes_manifest_options=asked
-        )
-    listed = {p.name: p.default for p in parameters(cfg, placement) if p.default is not REQUIRED}
-    tasks, pods = count(output)
-    return Size(output.stat().st_size, tasks, pods, num_bytes(listed), time.monotonic() - start)
+        raise ConfigError(f"{name}: Kubeflow Pipelines would not run this as it is meant:\n{shown}")
 
 
-def _set_header(path: Path, words: str) -> None:
-    """Replaces kfp's comment, in which the fields of a structure stand in another order in every process."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    first = next(i for i, line in enumerate(lines) if not line.startswith("#"))
-    path.write_text(f"# {words}\n" + "".join(lines[first:]), encoding="utf-8")
-
-
-def count(path: Path) -> tuple[int, int]:
-    """Tasks and pods of a compiled pipeline."""
-    import json
-
+def documents(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A compiled pipeline's two documents: the spec, and what is Kubernetes' own (empty where there is none)."""
     import yaml
 
-    spec = next(yaml.safe_load_all(path.read_text(encoding="utf-8")))
-
-    def walk(dag: dict[str, Any]) -> tuple[int, int]:
-        tasks = pods = 0
-        for task in dag["tasks"].values():
-            component = spec["components"][task["componentRef"]["name"]]
-            times = len(json.loads(task["parameterIterator"]["items"]["raw"])) if "parameterIterator" in task else 1
-            if "dag" in component:
-                inner_tasks, inner_pods = walk(component["dag"])
-                tasks += times * inner_tasks
-                # The driver of the loop or handler, and one per iteration.
-                pods += times * inner_pods + 1 + (times if "parameterIterator" in task else 0)
-            else:
-                tasks, pods = tasks + 1, pods + 2
-        return tasks, pods
-
-    tasks, pods = walk(spec["root"]["dag"])
-    return tasks, pods + 1  # the driver of the root
+    loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+    spec, *rest = [each for each in yaml.load_all(path.read_text(encoding="utf-8"), loader) if each]
+    return spec, rest[0] if rest else {}
 
 
-def describe(size: Size, output: Path) -> str:
-    """One line for a person."""
-    return (
-        f"{output}: {size.yaml_bytes / 1000:,.0f} kB, {size.tasks} tasks, {size.pods} pods, "
-        f"{size.parameter_bytes:,} of 10,000 bytes of parameters, compiled in {size.seconds:.1f} s"
-    )
+def write(path: Path, header: str, several: Sequence[Mapping[str, Any]]) -> None:
+    """Writes documents as YAML."""
+    import yaml
+
+    dumper = yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper
+    text = "---\n".join(yaml.dump(dict(each), Dumper=dumper, sort_keys=True, width=120) for each in several if each)
+    path.write_text(header + text, encoding="utf-8")
+
+
+def kubernetes_manifests(name: str, spec: Mapping[str, Any], platform: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """``Pipeline`` and ``PipelineVersion``, for KFP in Kubernetes-native mode."""
+    api = "pipelines.kubeflow.org/v2beta1"
+    version = {"pipelineName": name, "displayName": name, "pipelineSpec": dict(spec)}
+    if platform:
+        version["platformSpec"] = dict(platform)
+    return [
+        {"apiVersion": api, "kind": "Pipeline", "metadata": {"name": name}, "spec": {"displayName": name}},
+        {"apiVersion": api, "kind": "PipelineVersion", "metadata": {"name": name}, "spec": version},
+    ]
 
 
 GOLDEN = (
@@ -162,6 +150,6 @@ def write_golden(folder: Path = COMPILED) -> None:
     for name, run_file, overrides in GOLDEN:
         path = folder / f"{name}.yaml"
         size = compile_run(
-            root / run_file, path, name=name, overrides=list(overrides), manifests=folder / f"{name}.manifests.yaml"
+            root / run_file, path, name=name, overrides=overrides, manifests=folder / f"{name}.manifests.yaml"
         )
-        print(describe(size, path), file=sys.stderr)  # noqa: T201
+        print(f"{path}: {size.describe()}", file=sys.stderr)  # noqa: T201

@@ -13,6 +13,9 @@ from pipelines.rules.limits import compact, go_json
 RUN = "3f2c9d41-7b60-4a55-9e1c-0d8f5a6b7c21"
 """Stands for a run's id."""
 
+METADATA = {"display_name": "artifact"}
+"""Of every artifact, beside its address."""
+
 HANDED_ON = "0123456789abcdef0123"
 """Stands for an output parameter of a task: a key."""
 
@@ -69,10 +72,8 @@ def executor_input(compiled: Compiled, use: Use, values: Mapping[str, Any]) -> d
     taken = use.task.get("inputs", {}).get("artifacts", {})
     kinds = use.component.get("inputDefinitions", {}).get("artifacts", {})
     metadata = {
-        "artifact": f"{shown[-8:]}/{digest(shown)[:20]}",
-        "display_name": "artifact",
-        "label": shown,
-        "store": "s3://bucket/prefix/of-the-store",
+        **METADATA,
+        "address": f"s3://bucket/prefix/of-the-store/{shown[-8:]}/{digest(shown)[:20]}",
         "store_session_info": '{"Provider":"minio","Params":{"accessKeyKey":"accesskey","disableSSL":"true",'
         '"endpoint":"seaweedfs.kubeflow:9000","forcePathStyle":"true","fromEnv":"false","region":"minio",'
         '"secretKeyKey":"secretkey","secretName":"mlpipeline-minio-artifact"}}',

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from alma import __version__
 from alma.cli.convert import add_convert
-from alma.cli.pipeline import add_finish, add_preflight
+from alma.cli.pipeline import add_finish, add_hand_on, add_preflight
 from alma.cli.reading import add_show, add_status, add_trace
 from alma.cli.run import add_plan, add_run
 from alma.cli.stage import add_stage
@@ -28,6 +28,7 @@ COMMANDS = (
     add_trace,
     add_convert,
     add_preflight,
+    add_hand_on,
     add_finish,
 )
 """In the order of ``alma --help``."""

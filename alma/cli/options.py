@@ -40,14 +40,23 @@ def log(command: argparse.ArgumentParser) -> None:
 
 def run_name(command: argparse.ArgumentParser) -> None:
     """``--run`` of a step."""
-    command.add_argument("--run", metavar="NAME", help="keep this step's state in the store, for alma status NAME")
+    command.add_argument(
+        "--run",
+        metavar="NAME",
+        default=os.environ.get("ALMA_RUN") or None,
+        help="keep this step's state in the store, for alma status NAME (default: $ALMA_RUN, else it is not kept)",
+    )
 
 
 def pipeline_files(command: argparse.ArgumentParser) -> None:
     """What KFP's dashboard shows of a task."""
     command.add_argument("--html", metavar="FILE", help="leave the report's page here")
     command.add_argument("--markdown", metavar="FILE", help="leave a summary here")
-    command.add_argument("--executor-input", metavar="JSON", help="KFP's executor input, for its output file")
+    command.add_argument(
+        "--executor-input",
+        metavar="JSON",
+        help="KFP's executor input: options as parameters of the task, and where its output file is",
+    )
 
 
 def repeated(command: argparse.ArgumentParser, option: str, metavar: str, words: str) -> None:

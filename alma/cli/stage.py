@@ -19,16 +19,19 @@ def add_stage(commands: Commands[argparse.ArgumentParser]) -> None:
         "stage", help="ingest, synthesize, curate, embed, diversify, respond, judge, select, finetune, …"
     )
     options.store(stage)
-    stage.add_argument("--config", default="{}", help="the stage's section as JSON, or @FILE")
-    stage.add_argument("--change", metavar="JSON", help="fields set over --config")
-    stage.add_argument("--source", help="where an ingested source lies, set over --config")
+    settings = stage.add_mutually_exclusive_group()
+    settings.add_argument("--config", default="{}", help="the stage's section as JSON, or @FILE")
+    settings.add_argument("--state", metavar="KEY", help="the run's ledger in the store, which names its settings")
+    stage.add_argument("--use", metavar="SECTION", help="with --state: the section of the run's settings")
+    stage.add_argument("--change", metavar="JSON", help="fields set over the section")
     stage.add_argument(
         "--in",
         dest="inputs",
         action="append",
         default=[],
         metavar="PORT=REF",
-        help="an input: STAGE/KEY, or the file that --out of an earlier stage left (repeatable)",
+        help="an input: STAGE/KEY, the file that --out of an earlier stage left, or, with --state, @LABEL of a step of "
+        "an earlier layer (repeatable)",
     )
     stage.add_argument("--base", default=".", help="the folder that relative sources refer to (default: .)")
     stage.add_argument("--gpus", type=int, default=0, help="fail at once where fewer GPUs are visible (default: 0)")
@@ -42,6 +45,17 @@ def add_stage(commands: Commands[argparse.ArgumentParser]) -> None:
     options.run_name(stage)
     stage.add_argument("--label", help="what this step is called there (default: the stage)")
     stage.add_argument("--out", metavar="FILE", help="leave a copy of the manifest here")
+    stage.add_argument("--ref", metavar="FILE", help="leave the artifact's name here")
+    stage.add_argument(
+        "--made",
+        action="append",
+        default=[],
+        metavar="LABEL=STAGE/KEY",
+        help="with --new-state: another artifact of this layer (repeatable)",
+    )
+    stage.add_argument(
+        "--new-state", metavar="FILE", help="hand on what the layer made: leave the name of the new ledger here"
+    )
     options.pipeline_files(stage)
     options.log(stage)
     stage.set_defaults(do=run_stage)

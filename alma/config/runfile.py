@@ -46,7 +46,7 @@ def read_tree(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
     for override in overrides:
-        _apply(tree, override)
+        apply(tree, override)
     return tree
 
 
@@ -96,11 +96,12 @@ def _fields_at(model: type[Section], steps: Sequence[int | str]) -> list[str]:
     return list(model.model_fields)
 
 
-def _apply(tree: dict[str, Any], override: str) -> None:
+def apply(tree: dict[str, Any], override: str, where: str = "--set ") -> None:
+    """Sets one value of a run file's tree, such as ``alma.rounds=3``. Raises ``ConfigError`` that names ``where``."""
     place, equals, text = override.partition("=")
     steps = place.strip().split(".")
     if not equals or not all(steps):
-        raise ConfigError(f"--set {override!r}: write it as alma.section.key=value")
+        raise ConfigError(f"{where}{override!r}: write it as alma.section.key=value")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -108,7 +109,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     for step in steps[:-1]:
         tree = tree.setdefault(step, {})
         if not isinstance(tree, dict):
-            raise ConfigError(f"--set {override!r}: {step} is a value, not a section")
+            raise ConfigError(f"{where}{override!r}: {step} is a value, not a section")
     tree[steps[-1]] = value
 
 

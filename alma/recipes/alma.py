@@ -85,8 +85,8 @@ def initial_checkpoints(cfg: Alma, do: Do, given: Sources) -> tuple[Any, Any]:
     first = cfg.initial.changed(seed=seed(cfg, "first"))
     second = cfg.initial.changed(seed=seed(cfg, "second"))
     return (
-        do("finetune", first, label="round 01 · finetune a", model=given.base, rows=given.sft_seeds),
-        do("finetune", second, label="round 01 · finetune b", model=given.base, rows=given.sft_seeds),
+        do("finetune", first, label="initial · finetune a", model=given.base, rows=given.sft_seeds),
+        do("finetune", second, label="initial · finetune b", model=given.base, rows=given.sft_seeds),
     )
 
 

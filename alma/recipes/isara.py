@@ -69,7 +69,7 @@ def iterations(cfg: Isara, do: Do, given: Sources, page: Page, repeat: int) -> t
     """T iterations; the last model and all that it and its predecessors wrote."""
     model, imitation = given.base, None
     for t in range(1, cfg.iterations + 1):
-        point = f"repeat {repeat} · iteration {t:02d}"
+        point = f"repeat {repeat} · isara {t}"
         imitation = do(
             "imitate",
             cfg.imitate.changed(iteration=t, seed=seed(cfg, repeat, "imitate", t)),

@@ -17,23 +17,35 @@ from alma.monitor import dashboard
 from alma.monitor.display import display
 from alma.monitor.journal import Journal, Place, kept
 from alma.progress import Event
+from alma.running.executor_input import fill
+from alma.running.hand_on import check_there, hand_on, read_made
+from alma.running.ledger import Ledger, Settings
 from alma.running.stage import Inputs, run_shard
 from alma.running.stopping import stop_signals
-from alma.store import open_store
+from alma.store import Store, open_store
 from alma.store.files import publish
+
+EARLIER = "@"
+"""Before the label of a step of an earlier layer, in ``--in PORT=@LABEL``."""
 
 
 def stage(options: Namespace) -> Ref:
     """Runs what the command line of ``alma stage`` asks for and returns the artifact's name.
 
-    With ``--run`` the step's state is kept in the store while it runs; ``--out``, ``--html``, ``--markdown`` and
-    ``--executor-input`` say where the pipeline expects files.
+    With ``--run`` the step's state is kept in the store while it runs; ``--out``, ``--ref``, ``--html``,
+    ``--markdown`` and ``--executor-input`` say where the pipeline expects files.
     """
-    section = read_section(options.config, options.change, options.source)
-    inputs: Inputs = dict(map(read_input, options.inputs))
+    options = fill(options)
+    store = open_store(options.store)
+    ledger = Ledger.read(store, options.state) if options.state else None
+    if ledger:
+        ledger = ledger.with_artifacts({label: str(ref) for label, ref in map(read_made, options.made)})
+    section = read_section(options, store, ledger)
+    inputs: Inputs = dict(read_input(given, ledger) for given in options.inputs)
+    if ledger:
+        check_there(store, {port: ref for port, ref in inputs.items() if ref})
     shard = Shard.parse(options.shard)
     check_gpus(options.gpus)
-    store = open_store(options.store)
     label = options.label or options.stage
     place = options.run and Place(options.run, label, str(shard) if shard else None)
     journal = Journal(store, place, options.stage) if place else None
@@ -53,24 +65,31 @@ def stage(options: Namespace) -> Ref:
             journal.end("sealed" if manifest else "published", ref)
         if manifest:
             show(label, {"event": "end", "stage": options.stage, "key": ref.key, "metrics": manifest.metrics})
+    if manifest and options.new_state:
+        hand_on(options.store, options.state or "", [*options.made, f"{label}={ref}"], out=options.new_state)
     leave(options, ref, Artifact.open(store, ref) if manifest else None)
     return ref
 
 
-def read_section(config: str, change: str | None, source: str | None) -> dict[str, Any]:
-    """The section's values: ``config`` (JSON or ``@FILE``), then what the recipe and the person set over it.
+def read_section(options: Namespace, store: Store, ledger: Ledger | None) -> dict[str, Any]:
+    """The section's values: the run's settings of ``--use``, or ``--config``; then what the recipe set over them."""
+    if ledger is None:
+        section = json_object(_config(options.config), "--config")
+    else:
+        cfg = Settings.read(store, ledger.settings).cfg()
+        if options.use not in cfg.uses:
+            raise ConfigError(f"--use {options.use}: the run's settings have {', '.join(cfg.uses)}")
+        section = cfg.uses[options.use].model_dump(mode="json")
+    return section | (json_object(options.change, "--change") if options.change else {})
 
-    Raises ``ConfigError`` that names the option.
-    """
-    text = config
-    if text.startswith("@"):
-        try:
-            text = Path(text[1:]).read_text(encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"--config {config}: {error.strerror}") from error
-    section = json_object(text, "--config")
-    section |= json_object(change, "--change") if change else {}
-    return section | ({"source": source} if source else {})
+
+def _config(text: str) -> str:
+    if not text.startswith("@"):
+        return text
+    try:
+        return Path(text[1:]).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--config {text}: {error.strerror}") from error
 
 
 def json_object(text: str, option: str) -> dict[str, Any]:
@@ -84,11 +103,18 @@ def json_object(text: str, option: str) -> dict[str, Any]:
     return value
 
 
-def read_input(given: str) -> tuple[str, Ref]:
-    """``PORT=STAGE/KEY`` or ``PORT=FILE``, a manifest as an earlier step left it. Raises ``ConfigError``."""
+def read_input(given: str, ledger: Ledger | None = None) -> tuple[str, Ref]:
+    """An input of a stage. Raises ``ConfigError``, or ``DataError`` for what is not there.
+
+    ``PORT=STAGE/KEY``; ``PORT=FILE``, a manifest as an earlier step left it; ``PORT=@LABEL``, of the ledger.
+    """
     port, equals, name = given.partition("=")
     if not equals:
-        raise ConfigError(f"--in {given!r}: write it as PORT=STAGE/KEY or PORT=FILE")
+        raise ConfigError(f"--in {given!r}: write it as PORT=STAGE/KEY, PORT=FILE or PORT=@LABEL")
+    if name.startswith(EARLIER):
+        if ledger is None:
+            raise ConfigError(f"--in {given!r} names a step of an earlier layer, which needs --state")
+        return port, ledger.ref(name.removeprefix(EARLIER))
     path = Path(name)
     if not path.is_file():
         return port, Ref.parse(name)
@@ -102,16 +128,16 @@ def read_input(given: str) -> tuple[str, Ref]:
 def leave(options: Namespace, ref: Ref, artifact: Artifact | None) -> None:
     """Writes the files that the pipeline declares as outputs; for a shard, a receipt in place of the manifest."""
     if artifact is None:
-        _write(options.out, lambda: json.dumps({"published": str(ref), "shard": options.shard}) + "\n")
-    else:
-        manifest: Manifest = artifact.manifest
-        _write(options.out, lambda: manifest.to_bytes().decode())
-        _write(options.markdown, lambda: dashboard.markdown(manifest, artifact.cost, options.store))
-        _write(options.html, lambda: page(artifact))
+        write_file(options.out, lambda: json.dumps({"published": str(ref), "shard": options.shard}) + "\n")
+        return
+    manifest: Manifest = artifact.manifest
+    write_file(options.out, lambda: manifest.to_bytes().decode())
+    write_file(options.ref, lambda: str(ref))
+    write_file(options.markdown, lambda: dashboard.markdown(manifest, artifact.cost, options.store))
+    write_file(options.html, lambda: page(artifact))
     if options.executor_input:
-        metrics = artifact.metrics if artifact else {}
-        facts = {"artifact": str(ref), "store": options.store, "label": options.label or options.stage}
-        dashboard.write_executor_output(options.executor_input, metrics, facts)
+        facts = {"address": f"{artifact.store.uri}/{ref}"}
+        dashboard.write_executor_output(options.executor_input, artifact.metrics, facts)
 
 
 def page(artifact: Artifact) -> str:
@@ -121,7 +147,8 @@ def page(artifact: Artifact) -> str:
     return (artifact.folder / "report.html").read_text(encoding="utf-8")
 
 
-def _write(path: str | None, text: Callable[[], str]) -> None:
+def write_file(path: str | None, text: Callable[[], str]) -> None:
+    """Writes what ``text`` gives to ``path``, whole; nothing where there is no path."""
     if path:
         with publish(Path(path)) as target:
             target.write(text().encode())

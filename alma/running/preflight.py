@@ -1,13 +1,14 @@
 """The first task of a pipeline: everything that can be known to be wrong is said here, before any GPU is held.
 
-The settings arrive as a pipeline's parameters: text that a person may have edited in a form, section by section.
+What a person typed into the form joins the settings that were compiled in. What comes of it is checked and put into the
+store; the ledger that names it is what the first layer gets.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,54 +16,45 @@ from alma import __version__, sources
 from alma.config import Method, parse
 from alma.errors import AccessError, ConfigError, DataError, IntegrityError, StoreUnavailableError, UserError
 from alma.monitor import journal
-from alma.recipes.graph import differences, graph
+from alma.recipes.graph import differences, fingerprint, graph, shape
+from alma.running.form import CHANGES, fill_in, resolve
+from alma.running.ledger import Ledger, Settings, generation
 from alma.running.pod import json_object
 from alma.sections import Ingest
 from alma.store import Store, open_store
 from alma.store.eviction import bound
 
-PARAMETERS = "pipeline parameters"
-"""What errors name where a run file has a path."""
 
-
-def assemble(settings: str, sections: Sequence[str], given_sources: Sequence[str]) -> Method:
-    """The run's settings from ``settings`` (JSON of those fixed at compile time) and ``NAME=JSON``, ``NAME=SOURCE``.
-
-    Raises ``ConfigError`` that names the parameter, the value and what is accepted.
-    """
-    tree = json_object(settings, "--settings")
-    for given in sections:
-        name, _, text = given.partition("=")
-        tree[name] = json_object(text, f"the parameter {name}")
-    for given in given_sources:
-        name, _, source = given.partition("=")
-        tree.setdefault(name, {})["source"] = source
-    return parse({str(tree.pop("method", "")): tree}, PARAMETERS)
-
-
-def check_graph(cfg: Method, compiled: str) -> None:
+def check_graph(cfg: Method, compiled: Method, expected: str) -> None:
     """Raises ``ConfigError`` where ``cfg`` asks for other steps than were compiled (``alma.recipes.graph.shape``)."""
-    lines = differences(json_object(compiled, "--graph"), graph(cfg))
+    if fingerprint(graph(compiled)) != expected:
+        raise ConfigError(
+            f"this image holds alma {__version__}, whose recipe differs from the one that was compiled: compile the "
+            "pipeline with the version of the image, or give the image of the version that compiled it"
+        )
+    lines = differences(shape(graph(compiled)), graph(cfg))
     if lines:
         shown = "\n".join(lines[:8]) + (f"\n… and {len(lines) - 8} more" if len(lines) > 8 else "")
         raise ConfigError(
-            f"{PARAMETERS}: these settings need another pipeline than the compiled one:\n{shown}\nSet the parameters "
+            f"the form's {CHANGES}: these settings need another pipeline than the compiled one:\n{shown}\nTake them "
             "back, or change the run file and compile it again: python -m pipelines compile RUN.toml"
         )
 
 
-def check_gpus(given: Sequence[str]) -> None:
-    """Raises ``ConfigError`` for ``NAME=COUNT`` whose count is not at least 1: it was compiled for pods with GPUs.
+GPUS = "gpus_"
+"""How the fields of the form begin that hold a number of GPUs."""
+
+
+def check_gpus(form: Mapping[str, str]) -> None:
+    """Raises ``ConfigError`` for a field ``gpus_ROLE`` that is not at least 1: its pods were compiled to have GPUs.
 
     Whether the cluster has so many is not asked: one that scales up from none has none before it is asked for.
     """
-    for text in given:
-        name, _, count = text.partition("=")
-        if not count.isdecimal() or int(count) < 1:
-            role = name.removesuffix("_gpus")
+    for name, count in form.items():
+        if name.startswith(GPUS) and not (count.isdecimal() and int(count) >= 1):
             raise ConfigError(
-                f"the parameter {name} is {count}, and these pods were compiled to have GPUs: give 1 or more, or "
-                f"compile again with placement.{role}.gpus = 0"
+                f"the form's {name} is {count!r}, and these pods were compiled to have GPUs: give 1 or more, or "
+                f"compile again with placement.{name.removeprefix(GPUS)}.gpus = 0"
             )
 
 
@@ -88,8 +80,9 @@ def check_store(uri: str, run: str, record: Mapping[str, Any]) -> Store:
         if not absent:
             raise
         raise AccessError(
-            f"{error}\n{' and '.join(absent)} came from no secret: create the one that the parameter s3_secret names, "
-            "with these keys, or give the service account an identity of its own (docs/kubernetes.md)"
+            f"{error}\n{' and '.join(absent)} came from no secret: create the one that "
+            "placement.s3_secret names, with these keys, or give the service account an identity of its own "
+            "(docs/kubernetes.md)"
         ) from error
     return store
 
@@ -126,21 +119,28 @@ def check_sources(cfg: Method, base: Path) -> list[str]:
 
 def preflight(
     *,
-    settings: str,
-    sections: Sequence[str],
-    given_sources: Sequence[str],
-    compiled: str,
+    run_file: str,
+    changes: str,
+    given_sources: Mapping[str, str],
+    form: Mapping[str, str],
+    placement: str,
+    compiled_graph: str,
     store: str,
     run: str,
     base: Path,
-    gpus: Sequence[str] = (),
-) -> list[str]:
-    """All checks, cheapest first; returns a line per thing that is fine."""
+) -> tuple[list[str], str]:
+    """All checks, cheapest first; a line per thing that is fine, and the key of the run's first ledger.
+
+    ``run_file`` is the method's tree as it was compiled, JSON; ``placement`` what is compiled of Jobs (``fill_in``).
+    """
     bound()  # a size of the cache that is none
-    check_gpus(gpus)
-    cfg = assemble(settings, sections, given_sources)
-    check_graph(cfg, compiled)
+    check_gpus(form)
+    compiled = json_object(run_file, "--run-file")
+    tree = resolve(compiled, changes, given_sources)
+    cfg = parse(tree, "the form")
+    check_graph(cfg, parse(compiled, "the compiled run file"), compiled_graph)
     steps = graph(cfg)
+    settings = Settings(method=tree, placement=fill_in(json_object(placement, "--placement"), form))
     record = {
         "alma": __version__,
         "method": cfg.title,
@@ -148,9 +148,11 @@ def preflight(
         "steps": [step.label for step in steps],
     }
     opened = check_store(store, run, record)
-    return [
+    lines = [
         f"{len(steps)} steps, as compiled",
         f"store {opened.uri}: can be written, read and listed",
         *(f"source {line}" for line in check_sources(cfg, base)),
         *(f"endpoint {address}" for address in check_endpoints(cfg)),
     ]
+    ledger = Ledger(settings=settings.write(opened), artifacts={}, generation=generation(opened))
+    return lines, ledger.write(opened)

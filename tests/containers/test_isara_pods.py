@@ -38,7 +38,7 @@ def test_one_iteration_in_containers_has_the_keys_of_a_run_here(
     with made(RUN_FILE, SMALL, s3_server, docker_host, image, tmp_path) as world:
         assert world.run(), world.output[-1][-5000:]
         steps = world.steps()
-    assert "repeat 1 · iteration 01 · imitate" in steps
+    assert "repeat 1 · isara 1 · imitate" in steps
     here = tmp_path / "store"
     settings = [word for change in SMALL for word in ("--set", change)]
     command = [sys.executable, "-m", "alma", "run", RUN_FILE, "--store", here, "--in-process", *settings]

@@ -161,7 +161,7 @@ def test_names_are_those_that_tasks_mount() -> None:
     component = yaml.safe_load((MANIFESTS / "components/s3-secret/kustomization.yaml").read_text(encoding="utf-8"))
     assert component["secretGenerator"][0]["name"] == placement.s3_secret
     images = next(item for item in objects(MANIFESTS / "base") if item["metadata"]["name"] == "alma-images")["data"]
-    assert images == {f"{role}_image": name.partition(":")[0] for role, name in placement.images}
+    assert images == {f"image_{role}": name.partition(":")[0] for role, name in placement.images}
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
@@ -210,8 +210,8 @@ def test_an_image_may_be_named_by_its_digest(tmp_path: Path) -> None:
     rendered = objects(folder)
     assert pods(rendered)[0]["spec"]["containers"][0]["image"] == f"r.example/submit@{digest}"
     images = next(item for item in rendered if item["metadata"]["name"] == "alma-images")["data"]
-    assert images["generate_image"] == f"r.example/vllm@{digest}"
-    assert images["base_image"] == "alma-base"
+    assert images["image_generate"] == f"r.example/vllm@{digest}"
+    assert images["image_base"] == "alma-base"
 
 
 @pytest.mark.parametrize("script", ["hack/kind.sh", "tests/tools/kubectl.sh"])

@@ -189,8 +189,8 @@ def test_what_is_no_share_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("count", ["0", "-1", "one", ""])
 def test_a_number_of_gpus_that_is_none_is_said_first(count: str) -> None:
-    with pytest.raises(ConfigError, match=r"train_gpus is .*placement\.train\.gpus = 0"):
-        check_gpus(["generate_gpus=8", f"train_gpus={count}"])
+    with pytest.raises(ConfigError, match=r"gpus_train is .*placement\.train\.gpus = 0"):
+        check_gpus({"gpus_generate": "8", "gpus_train": count})
 
 
 def test_a_gpu_that_is_not_there_is_said_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,141 +1,161 @@
-"""The pipeline is the recipe: the same stages, ports, settings, graph and keys, whatever interpreter runs them."""
+"""The compiled pipeline is the recipe: the same stages, ports, settings and graph, in layers that fit a screen."""
 
 from __future__ import annotations
 
 import json
 import re
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import pytest
-import yaml
 from kfp import dsl
 
-from alma.artifact import Model, Page, Rows
-from alma.config import METHODS, Alma, load
-from alma.errors import ConfigError
-from alma.recipes.graph import differences, graph, shape
-from alma.sections import Ingest
-from alma.stages import SHARDABLE, STAGES, load_stage
-from components.catalog import CATALOG
-from components.placement import ROLES, SHARDED, Placement, Shards
-from pipelines.parameters import MAX_BYTES, num_bytes, parameters, sections
-from tests.builders.pipeline_here import Done, compiled, placement, run_here, steps_in
-from tests.builders.recipe import RUN_FILE, SMALL, Ran, settings
+from alma.config import load
+from alma.recipes.graph import differences, fingerprint, graph, layers, shape
+from alma.stages import SHARDABLE, STAGES
+from components import placement as placing
+from components.outputs import OUTPUTS, output_of
+from components.placement import ROLES, Placement, load_placement
+from components.resolve import pod_of
+from pipelines.compile import GOLDEN, compile_run, documents
+from pipelines.form import MAX_FIELDS, REQUIRED, form, sources
+from pipelines.job_placement import job_placement
+from pipelines.trace import compact
+from tests.builders.pipeline import compiled, layers_in
+from tests.builders.recipe import ROOT, RUN_FILE, settings
 
-ROOT = Path(__file__).parents[2]
 EXAMPLES = ["micro.toml", "llama3-8b.toml", "isara-micro.toml"]
-SHARDS = {"respond": 3, "judge": 2, "embed": 2, "synthesize": 2}
-
-pytestmark = pytest.mark.filterwarnings("ignore:Task '.*have no effect in the current local runner:UserWarning")
 
 
-def spec_of(path: Path) -> dict[str, Any]:
-    spec: dict[str, Any] = next(yaml.safe_load_all(path.read_text(encoding="utf-8")))
-    return spec
-
-
-def tasks_of(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The tasks inside the exit handler, by their name in the YAML."""
-    (inner,) = (t for t in spec["root"]["dag"]["tasks"].values() if t["taskInfo"]["name"] in METHODS)
-    tasks: dict[str, dict[str, Any]] = spec["components"][inner["componentRef"]["name"]]["dag"]["tasks"]
-    return tasks
-
-
-def test_every_stage_has_a_component_with_its_ports() -> None:
-    assert list(CATALOG) == list(STAGES)
-    types = {Rows: "system.Dataset", Model: "system.Model", Page: "system.Artifact"}
-    kinds = {"rows": Rows, "model": Model}
-    for name, component in CATALOG.items():
-        stage = load_stage(name)
-        artifacts = {p: s for p, s in component.component_spec.inputs.items() if s.type.startswith("system.")}
-        assert {port: not spec.optional for port, spec in artifacts.items()} == dict(stage.ports), name
-        hints = get_type_hints(stage.module.run)
-        for port, spec in artifacts.items():
-            given = {kind for kind in types if kind in (hints[port], *get_args(hints[port]))}
-            assert [types[kind] for kind in given] == [spec.type.partition("@")[0]], (name, port)
-        outputs = component.component_spec.outputs
-        assert {"manifest", "metrics", "summary"} <= set(outputs)
-        assert outputs["manifest"].type.partition("@")[0] == types[kinds.get(str(STAGES[name][1]), Page)]
-        assert outputs["metrics"].type.startswith("system.Metrics")
-        assert outputs["summary"].type.startswith("system.Markdown")
-
-
-def test_the_same_stages_may_run_in_shards() -> None:
-    assert set(SHARDED) == SHARDABLE == set(Shards.model_fields)
-    assert set(ROLES) <= set(STAGES)
+def test_every_stage_has_an_output_of_its_kind_and_a_role() -> None:
+    kinds = {"rows": dsl.Dataset, "model": dsl.Model, "page": dsl.HTML}
+    assert set(OUTPUTS) == set(ROLES) == set(STAGES)
+    assert all(kind is None or OUTPUTS[name].type is kinds[kind] for name, (_, kind) in STAGES.items())
+    assert set(placing.SHARDABLE) == SHARDABLE
+    assert [name for name, output in OUTPUTS.items() if output.metrics] == ["evaluate"], "a column per run and artifact"
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_parameters_are_the_sections_and_hold_their_defaults(name: str) -> None:
-    cfg = load(ROOT / "examples" / name)
-    listed = {p.name: p.default for p in parameters(cfg, placement())}
-    uses = {step.use for step in graph(cfg)}
-    assert set(sections(cfg)) == uses
-    for use, section in sections(cfg).items():
-        values = section.model_dump(mode="json", exclude={"source"})
-        if isinstance(section, Ingest):
-            assert json.loads(listed[f"{use}_options"]) == values
-            assert listed["base_model" if use == "base" else use] == section.source
-        else:
-            assert json.loads(listed[use]) == values
-
-
-def test_parameters_of_the_papers_settings_stay_below_kfps_limit() -> None:
-    cfg = load(ROOT / "examples" / "llama3-8b.toml")
-    everything = Placement(
-        store="s3://" + "b" * 63 + "/" + "p" * 200,
-        pull_secret="p" * 60,
-        cache_pvc="c" * 60,
-        node_selector={"node.kubernetes.io/instance-type": "p5.48xlarge"},
-        tolerations=[{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}] * 3,
-    )
-    assert num_bytes({p.name: p.default for p in parameters(cfg, everything)}) < MAX_BYTES
-    long = load(ROOT / "examples" / "llama3-8b.toml", ["alma.synthesize.header=" + json.dumps("x" * 4000)])
-    with pytest.raises(ConfigError, match=r"10000; the largest is synthesize"):
-        parameters(long, everything)
+def test_the_form_is_short_grouped_and_described(name: str) -> None:
+    run_file = ROOT / "examples" / name
+    cfg, place = load(run_file), load_placement(run_file)
+    fields = form(cfg, place)
+    assert len(fields) <= MAX_FIELDS
+    assert [field.name for field in fields] == sorted(field.name for field in fields)
+    assert all(re.fullmatch(r"[^\n]{12,100}", field.help) for field in fields)
+    defaults = {field.name: field.default for field in fields}
+    assert {use: defaults[f"source_{use}"] for use in sources(cfg)} == {u: s.source for u, s in sources(cfg).items()}
+    assert defaults["changes"] == ""
+    assert defaults["store"] == (place.store or REQUIRED)
+    assert all(isinstance(count, str) for name, count in defaults.items() if name.startswith("gpus_"))
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_compiled_graph_is_the_recipes(name: str, tmp_path: Path) -> None:
     run_file = ROOT / "examples" / name
-    tasks = tasks_of(spec_of(compiled(run_file, [], placement(), tmp_path / "pipeline.yaml")))
-    labels = {task: body["taskInfo"]["name"] for task, body in tasks.items()}
-    found = {}
-    for body in tasks.values():
-        inputs = body["inputs"].get("artifacts", {})
-        found[body["taskInfo"]["name"]] = {
-            port: labels[source["taskOutputArtifact"]["producerTask"]] for port, source in inputs.items()
-        }
-    assert found.pop("preflight") == {}
+    found = layers_in(compiled(run_file, [], tmp_path / "pipeline.yaml"))
     steps = graph(load(run_file))
-    assert found == {step.label: dict(step.inputs) for step in steps}
-    for body in tasks.values():
-        given = body["inputs"]["parameters"]
-        for step in steps:
-            if step.label == body["taskInfo"]["name"]:
-                assert json.loads(given["change"]["runtimeValue"]["constant"]) == step.changes
-        if not body["inputs"].get("artifacts") and body["taskInfo"]["name"] != "preflight":
-            assert body["dependentTasks"] == ["preflight"], "nothing starts before it"
+    assert set(found) == set(layers(steps))
+    by_label = {step.label: step for step in steps}
+    read: dict[str, dict[str, str]] = {}
+    for layer, tasks in found.items():
+        own = {key: task for key, task in tasks.items() if "use" in task["inputs"]["parameters"]}
+        (last,) = (task for task in tasks.values() if "enableCache" not in task.get("cachingOptions", {}))
+        handed_on = {name: value for name, value in constants(last).items() if re.fullmatch(r"label_\d+", name)}
+        made = {*handed_on.values(), *([constants(last)["label"]] if last in own.values() else [])}
+        assert made == {step.label for step in layers(steps)[layer]}, "all of a layer is handed on"
+        for task in own.values():
+            given = constants(task)
+            step = by_label[given["label"]]
+            assert given["use"] == step.use
+            assert json.loads(given["change"]) == step.changes
+            read[step.label] = inputs_of(task, own)
+    assert read == {step.label: dict(step.inputs) for step in steps}
+
+
+def constants(task: dict[str, Any]) -> dict[str, str]:
+    given = task["inputs"]["parameters"]
+    return {name: each["runtimeValue"]["constant"] for name, each in given.items() if "runtimeValue" in each}
+
+
+def inputs_of(task: dict[str, Any], tasks: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Port → label, from a compiled task: of earlier layers by name, of this one by the artifact."""
+    labels = {key: constants(each)["label"] for key, each in tasks.items()}
+    found = {
+        name.removeprefix("in_"): value.removeprefix("@")
+        for name, value in constants(task).items()
+        if name.startswith("in_")
+    }
+    for name, source in task["inputs"].get("artifacts", {}).items():
+        found[name.removeprefix("in_")] = labels[source["taskOutputArtifact"]["producerTask"]]
+    return found
 
 
 def test_every_gpu_task_has_shared_memory_and_every_task_its_credentials(tmp_path: Path) -> None:
-    path = compiled(RUN_FILE, [], Placement(queue="gpus", cache_pvc="cache"), tmp_path / "pipeline.yaml")
-    spec, platform = yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    overrides = [
+        *(
+            'placement.queue="gpus"',
+            'placement.cache_pvc="cache"',
+            "placement.generate.gpus=1",
+            "placement.train.gpus=2",
+        ),
+        'placement.tolerations=[{key="nvidia.com/gpu", operator="Exists"}]',
+    ]
+    compile_run(RUN_FILE, tmp_path / "pipeline.yaml", name="alma-test", overrides=overrides)
+    spec, platform = documents(tmp_path / "pipeline.yaml")
     pods = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     containers = spec["deploymentSpec"]["executors"]
     assert set(pods) == set(containers)
     with_gpus = {name for name, body in containers.items() if "accelerator" in body["container"].get("resources", {})}
-    assert len(with_gpus) > 20
+    assert len(with_gpus) >= 8
     for name, pod in pods.items():
-        mounts = {mount["mountPath"]: mount for mount in pod["emptyDirMounts"]}
+        mounts = {mount["mountPath"]: mount for mount in pod.get("emptyDirMounts", [])}
         assert ("/dev/shm" in mounts) == (name in with_gpus)
         if name in with_gpus:
             assert mounts["/dev/shm"]["medium"] == "Memory"
-            assert {"nodeSelector", "tolerations", "nodeAffinity"} <= set(pod)
+            assert {"nodeSelector", "tolerations"} <= set(pod)
+            assert "--gpus" in containers[name]["container"]["args"]
         assert pod["pvcMount"][0]["mountPath"] == "/cache"
         assert pod["podMetadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
+        assert pod["securityContext"] == {"runAsNonRoot": True}
+        secrets = {secret["secretName"] for secret in pod["secretAsEnv"]}
         assert all(secret["optional"] for secret in pod["secretAsEnv"])
+        hub = name.startswith(("exec-ingest", "exec-preflight"))
+        assert secrets == {"alma-s3", *(["alma-hf"] if hub else [])}, "the Hub's token where something is fetched"
+
+
+def test_a_stage_may_be_placed_otherwise_than_its_role() -> None:
+    place = Placement.model_validate(
+        {
+            "stages": {
+                "judge": {"gpus": 4, "memory": "200Gi", "node_selector": {"pool": "big"}, "image": "judges:1"},
+                "curate": {"cpu": "16", "memory": "100Gi"},
+                "respond": {"shards": 4},
+            }
+        }
+    )
+    judge, respond, curate = (pod_of(place, stage) for stage in ("judge", "respond", "curate"))
+    assert (judge.gpus, judge.memory, judge.node_selector, judge.image) == ("4", "200Gi", {"pool": "big"}, "judges:1")
+    assert respond.fields == ["image_generate", "memory_generate", "gpus_generate", "node_selector", "node_tolerations"]
+    assert (curate.cpu, curate.memory, curate.gpus) == ("16", "100Gi", None)
+    jobs = job_placement(place, {"judge", "respond", "curate"})
+    assert list(jobs["stages"]) == ["respond"], "one pod of KFP's own is no Job"
+    assert jobs["stages"]["respond"]["image"] == {"form": "image_generate"}
+    assert jobs["stages"]["respond"]["shards"] == 4
+
+
+@pytest.mark.parametrize(
+    ("stages", "said"),
+    [
+        ({"answer": {"gpus": 1}}, r"stages\.answer: there is no such stage"),
+        ({"select": {"shards": 2}}, r"stages\.select\.shards = 2: only synthesize"),
+        ({"respond": {"nodes": 2}}, r"stages\.respond\.nodes = 2: only finetune"),
+        ({"report": {"job": True}}, r"stages\.report\.job"),
+    ],
+)
+def test_an_impossible_placement_is_refused(stages: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Placement.model_validate({"stages": stages})
 
 
 @pytest.mark.parametrize(
@@ -151,115 +171,33 @@ def test_settings_that_need_another_pipeline_are_noticed(change: str, said: str)
     compiled_shape = json.loads(json.dumps(shape(graph(settings()))))
     assert differences(compiled_shape, graph(settings())) == []
     assert any(re.search(said, line) for line in differences(compiled_shape, graph(settings(change))))
+    assert fingerprint(graph(settings(change))) != fingerprint(graph(settings()))
 
 
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Path]:
-    """The compiled recipe, four stages of it in shards, run by kfp.local."""
-    folder = tmp_path_factory.mktemp("pipeline")
-    path = compiled(RUN_FILE, SMALL, placement(shards=SHARDS), folder / "pipeline.yaml")
-    with pytest.MonkeyPatch.context() as patch:
-        return run_here(path, {"store": str(folder / "store")}, folder / "root", patch), folder / "store"
+def test_placement_is_read_with_a_remedy(tmp_path: Path) -> None:
+    run_file = tmp_path / "run.toml"
+    run_file.write_text(RUN_FILE.read_text() + "\n[placement.shards]\nrespond = 2\n")
+    with pytest.raises(Exception, match=r"placement\.shards: unknown setting"):
+        load_placement(run_file)
 
 
-def test_a_pipeline_leaves_what_a_local_run_leaves(ran: tuple[Done, Path], tmp_path: Path) -> None:
-    done, store = ran
-    assert done.failed == []
-    local = Ran(settings(), tmp_path / "store").local.done
-    assert {e.label: e.ref for e in steps_in(store) if e.state == "sealed"} == {
-        label: str(manifest.ref) for label, manifest in local.items()
+def test_what_is_compiled_in_survives_kubernetes_and_argo() -> None:
+    text = compact({"template": "{{ messages }} costs $5 or $$6, $(HOME)"})
+    assert "$" not in text
+    assert "{{" not in text
+    assert json.loads(text) == {"template": "{{ messages }} costs $5 or $$6, $(HOME)"}
+
+
+def test_outputs_of_sources_are_called_what_they_are() -> None:
+    named = {step.label: output_of(step).name for step in graph(settings()) if step.stage == "ingest"}
+    assert named == {
+        "base model": "model",
+        "SFT seeds": "pairs",
+        "human scores": "scores",
+        "held-out scores": "scores",
+        "evaluation prompts": "prompts",
     }
-    for manifest in local.values():
-        if manifest.stage == "report":
-            continue  # the page shows what the work took
-        assert (store / str(manifest.ref) / "manifest.json").read_bytes() == manifest.to_bytes()
 
 
-def test_shards_publish_and_one_task_seals(ran: tuple[Done, Path]) -> None:
-    _, store = ran
-    entries = [e for e in steps_in(store) if e.label == "round 02 · respond"]
-    assert {(e.shard, e.state) for e in entries} == {
-        ("0-of-3", "published"), ("1-of-3", "published"), ("2-of-3", "published"), ("seal", "sealed"),
-    }  # fmt: skip
-    assert sum(e.total or 0 for e in entries if e.state == "published") == 120
-
-
-def test_the_dashboard_gets_scalars_pages_and_the_last_page(ran: tuple[Done, Path]) -> None:
-    done, _ = ran
-    outputs = [json.loads(path.read_text()) for path in done.folder.rglob("executor_output.json")]
-    scalars = [o["artifacts"]["metrics"]["artifacts"][0]["metadata"] for o in outputs if "metrics" in o["artifacts"]]
-    assert sum("judge_score" in each for each in scalars) >= 4, "evaluations and reports"
-    pages = [path.read_text() for path in done.folder.rglob("page")]
-    assert len(pages) == 5, "four reports and the exit task's"
-    assert pages.count(max(pages, key=len)) == 2, "the last one is the newest report"
-    summaries = [path.read_text() for path in done.folder.rglob("finish/summary")]
-    assert len(summaries) == 1
-    assert "succeeded" in summaries[0]
-    assert "| round 03 · report | sealed |" in summaries[0]
-
-
-def run_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **arguments: str) -> tuple[Done, str]:
-    path = compiled(RUN_FILE, SMALL, placement(), tmp_path / "pipeline.yaml")
-    done = run_here(path, {"store": str(tmp_path / "store")} | arguments, tmp_path / "root", monkeypatch)
-    assert done.commands[0][0][:2] == ["alma", "preflight"]
-    return done, done.commands[0][2]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        pytest.param({"respond": "{"}, ["respond", "not JSON"], id="bad JSON"),
-        pytest.param({"judge": '{"min_mas": 0.4}'}, ["judge.min_mas", "did you mean min_mass?"], id="unknown key"),
-        pytest.param({"sft_seeds": "micro/sft_seed.jsonl"}, ["sft_seeds", "Did you mean"], id="no such source"),
-        pytest.param({"store": "s3://"}, ["store"], id="no store"),
-    ],
-)
-def test_wrong_parameters_end_in_the_first_task(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, str], said: list[str]
-) -> None:
-    done, message = run_wrong(tmp_path, monkeypatch, **arguments)
-    assert done.commands[0][1] == 2
-    for words in said:
-        assert words in message
-    assert [command[1] for command, _, _ in done.commands] == ["preflight", "finish"], "and nothing else ran"
-
-
-def test_an_unknown_bucket_and_wrong_credentials_end_in_the_first_task(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3_store_uri: str
-) -> None:
-    done, message = run_wrong(tmp_path, monkeypatch, store="s3://no-such-bucket/alma")
-    assert done.commands[0][1] == 2
-    assert "no bucket 'no-such-bucket'" in message
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
-    done, message = run_wrong(tmp_path, monkeypatch, store=s3_store_uri)
-    assert done.commands[0][1] == 2
-    assert "403" in message
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    done, message = run_wrong(tmp_path, monkeypatch, store=s3_store_uri)
-    assert done.commands[0][1] == 2
-    assert "s3_secret" in message
-
-
-def test_an_unreachable_store_ends_in_the_first_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    done, message = run_wrong(tmp_path, monkeypatch, store="s3://alma/run")
-    assert done.commands[0][1] == 2
-    assert "http://127.0.0.1:9 does not answer" in message
-
-
-def test_a_component_is_one_command_with_what_it_was_given() -> None:
-    component = CATALOG["respond"]
-    assert isinstance(component, dsl.container_component_class.ContainerComponent)
-    container = component.component_spec.implementation.container
-    assert container.command == ["alma", "stage"]
-    assert container.args[:1] == ["respond"]
-
-
-def test_a_run_names_its_settings(ran: tuple[Done, Path]) -> None:
-    _, store = ran
-    (record,) = store.glob("runs/*/settings.json")
-    assert Alma.model_validate(json.loads(record.read_text())["settings"]) == settings()
+def test_the_committed_pipelines_are_those_of_the_examples() -> None:
+    assert {run_file.removeprefix("examples/") for _, run_file, _ in GOLDEN} == set(EXAMPLES)

@@ -168,7 +168,7 @@ ABLATIONS: dict[str, tuple[list[str], Callable[[Graph], bool]]] = {
         ["alma.select.pairs=best_vs_random"],
         lambda g: (
             g["round 03 · finetune"][1]["objective"] == "dpo"
-            and g["round 03 · finetune"][2]["model"] == "round 01 · finetune a"
+            and g["round 03 · finetune"][2]["model"] == "initial · finetune a"
             and "previous" not in g["round 02 · select"][2]
         ),
     ),
@@ -185,7 +185,7 @@ ABLATIONS: dict[str, tuple[list[str], Callable[[Graph], bool]]] = {
         ["alma.pool=latest"],
         lambda g: (
             set(g["round 03 · respond"][2]) == {"prompts", "latest"}
-            and g["round 02 · respond"][2]["latest"] == "round 01 · finetune a"
+            and g["round 02 · respond"][2]["latest"] == "initial · finetune a"
         ),
     ),
     "initial only": (

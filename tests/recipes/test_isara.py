@@ -93,7 +93,7 @@ def test_every_arm_is_evaluated_once_per_repeat_and_on_the_page(ran: Ran) -> Non
 def test_training_goes_on_from_the_last_model_at_half_the_rate() -> None:
     cfg = settings(iterations=3)
     steps = {step.label: step for step in graph(cfg)}
-    first, second, third = (steps[f"repeat 1 · iteration 0{t} · finetune"] for t in (1, 2, 3))
+    first, second, third = (steps[f"repeat 1 · isara {t} · finetune"] for t in (1, 2, 3))
     assert [step.inputs["model"] for step in (first, second, third)] == ["base model", first.label, second.label]
     rates = [step.section.model_dump()["learning_rate"] for step in (first, second, third)]
     assert rates == [2e-5, 1e-5, 5e-6]
@@ -102,18 +102,18 @@ def test_training_goes_on_from_the_last_model_at_half_the_rate() -> None:
         assert step.inputs["replay"] == step.label.replace("finetune", "imitate")
     again = {step.label: step for step in graph(settings(iterations=3, start="base"))}
     assert again[third.label].inputs["model"] == "base model"
-    assert steps["repeat 1 · iteration 03 · imitate"].inputs["model"] == second.label
+    assert steps["repeat 1 · isara 3 · imitate"].inputs["model"] == second.label
 
 
 def test_iterations_join_and_train_on_the_latest_or_on_all(ran: Ran, tmp_path: Path) -> None:
-    rows = ran.rows("repeat 1 · iteration 02 · imitate")
+    rows = ran.rows("repeat 1 · isara 2 · imitate")
     assert {row["iteration"] for row in rows} == {1, 2}
     assert {row["iteration"] for row in rows if row["train"]} == {2}
-    for label in ("repeat 1 · iteration 01 · imitate", "repeat 1 · iteration 02 · imitate"):
+    for label in ("repeat 1 · isara 1 · imitate", "repeat 1 · isara 2 · imitate"):
         trained = sum(row["train"] for row in ran.rows(label))
         assert ran.manifest(label.replace("imitate", "finetune")).metrics["num_rows"] == 24 + trained
     union = Ran(settings(imitate={"data": "union"}, repeats=[1], baselines=none()), tmp_path)
-    assert all(row["train"] for row in union.rows("repeat 1 · iteration 02 · imitate"))
+    assert all(row["train"] for row in union.rows("repeat 1 · isara 2 · imitate"))
 
 
 def none() -> dict[str, bool]:
@@ -124,7 +124,7 @@ def none() -> dict[str, bool]:
 def test_the_baseline_sees_as_many_rows_as_all_trainings(data: str, tmp_path: Path) -> None:
     cfg = settings(imitate={"data": data}, repeats=[1], baselines=none() | {"sft": True}, train={"batch_rows": 1})
     ran = Ran(cfg, tmp_path)
-    trainings = [f"repeat 1 · iteration 0{t} · finetune" for t in (1, 2)]
+    trainings = [f"repeat 1 · isara {t} · finetune" for t in (1, 2)]
     steps = sum(ran.manifest(label).metrics["num_steps"] for label in trainings)
     assert steps > 48, "both have the seeds and more"
     baseline = ran.manifest("repeat 1 · sft · finetune")
@@ -144,7 +144,7 @@ def test_more_iterations_and_repeats_compute_only_what_is_new(ran: Ran) -> None:
     assert stages == {
         f"repeat {repeat} · {what}"
         for repeat in (1, 2)
-        for what in ("iteration 03 · imitate", "iteration 03 · finetune", "isara 3 · evaluate")
+        for what in ("isara 3 · imitate", "isara 3 · finetune", "isara 3 · evaluate")
     }
 
 
@@ -156,12 +156,12 @@ def test_two_stores_hold_equal_manifests(ran: Ran, tmp_path: Path) -> None:
 
 
 def test_a_row_that_the_model_wrote_leads_back_to_the_seeds(ran: Ran) -> None:
-    row = ran.rows("repeat 1 · iteration 02 · imitate")[-1]
+    row = ran.rows("repeat 1 · isara 2 · imitate")[-1]
     seeds = {seed["id"] for seed in ran.rows("seeds")}
     shots = {origin.column: set[str]() for origin in trace(ran.store, row["id"]).origins}
     for origin in trace(ran.store, row["id"]).origins:
         shots[origin.column].add(origin.name)
-    assert shots["checkpoint_id"] == {str(ran.manifest("repeat 1 · iteration 01 · finetune").ref)}
+    assert shots["checkpoint_id"] == {str(ran.manifest("repeat 1 · isara 1 · finetune").ref)}
     for column in ("question_shot_ids", "answer_shot_ids"):
         assert len(shots[column] & seeds) == 7, "and one of the first iteration's"
         (own,) = shots[column] - seeds
@@ -177,9 +177,9 @@ def test_the_hybrid_takes_the_judges_best_answer(tmp_path: Path) -> None:
         baselines=none(),
     )
     ran = Ran(cfg, tmp_path)
-    manifest = ran.manifest("repeat 1 · iteration 01 · imitate")
+    manifest = ran.manifest("repeat 1 · isara 1 · imitate")
     assert manifest.inputs["judge"] == str(ran.manifest("judge · finetune").ref) == str(ran.outcome.judge)
-    assert all(row["score"] is not None for row in ran.rows("repeat 1 · iteration 01 · imitate"))
+    assert all(row["score"] is not None for row in ran.rows("repeat 1 · isara 1 · imitate"))
     assert "judge_score" in ran.manifest("pretrained · evaluate").metrics
 
 
@@ -205,7 +205,7 @@ def test_impossible_settings_are_refused(more: dict[str, Any], said: str) -> Non
 @pytest.mark.parametrize(
     ("baselines", "said"),
     [
-        pytest.param(none(), r"iteration 01 · imitate: .*5 seeds", id="imitate"),
+        pytest.param(none(), r"isara 1 · imitate: .*5 seeds", id="imitate"),
         pytest.param({}, r"in-context nearest · evaluate: .*holds 5 rows", id="in-context"),
     ],
 )

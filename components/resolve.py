@@ -1,0 +1,78 @@
+"""What one stage's pod gets of ``[placement]``: values that are compiled in, and fields of the form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from components.placement import ROLES, Placement, Role
+
+
+class Field(NamedTuple):
+    """The value of a field of the form."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Pod:
+    """What the pod of a task asks for; each a value, or the ``Field`` that holds it."""
+
+    image: Any
+    cpu: str
+    memory: Any
+    gpus: Any = None
+    """``None`` where the pod has none."""
+
+    gpu_type: Any = None
+    shm: str | None = None
+    timeout_seconds: int | None = None
+    node_selector: Any = None
+    tolerations: Any = None
+    affinity: Any = None
+    hub: bool = False
+    """Whether it may read the Hub's token."""
+
+    @property
+    def fields(self) -> list[str]:
+        """The fields of the form that it takes."""
+        return [value.name for value in vars(self).values() if isinstance(value, Field)]
+
+
+def pod_of(placement: Placement, stage: str) -> Pod:
+    """The pod of a stage's task, or of its Job."""
+    role, own = ROLES[stage], placement.stage(stage)
+    of_role = placement.resources(role)
+    gpus = of_role.gpus if own.gpus is None else own.gpus
+    nodes: dict[str, Any] = {}
+    if gpus:
+        nodes = {
+            "gpus": Field(f"gpus_{role}") if own.gpus is None else str(own.gpus),
+            "gpu_type": placement.accelerator,
+            "node_selector": Field("node_selector"),
+            "tolerations": Field("node_tolerations"),
+            "affinity": placement.affinity or None,
+        }
+    for name in ("node_selector", "tolerations", "affinity"):
+        if getattr(own, name) is not None:
+            nodes[name] = getattr(own, name)
+    return Pod(
+        image=own.image or Field(f"image_{role}"),
+        cpu=own.cpu or of_role.cpu,
+        memory=own.memory or (of_role.memory if role == "base" else Field(f"memory_{role}")),
+        shm=own.shm or of_role.shm or ("8Gi" if gpus else None),
+        timeout_seconds=own.timeout_seconds or of_role.timeout_seconds,
+        hub=stage == "ingest",
+        **nodes,
+    )
+
+
+def small_pod(placement: Placement, image: str = "base", *, hub: bool = False) -> Pod:
+    """The pod of a task that computes nothing to speak of."""
+    return Pod(Field(f"image_{image}"), placement.base.cpu, placement.base.memory, hub=hub)
+
+
+def used_roles(stages: set[str]) -> list[Role]:
+    """The roles whose images, and other fields of the form, these stages take."""
+    roles: list[Role] = ["base", "generate", "train"]
+    return [role for role in roles if role == "base" or role in {ROLES[stage] for stage in stages}]

@@ -1,0 +1,86 @@
+"""The fields of a pipeline's form: what a person changes from run to run, with the run file's values as defaults.
+
+The dashboard lists them alphabetically, so names that belong together begin alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from alma.config import Method
+from alma.errors import ConfigError
+from alma.recipes.graph import graph
+from alma.sections import Ingest
+from components.placement import ROLES, Placement
+from components.resolve import pod_of, used_roles
+
+MAX_FIELDS = 20
+"""More of them nobody reads."""
+
+MAX_BYTES = 10_000
+"""Of names and values together; the API server refuses more."""
+
+REQUIRED: Any = object()
+"""The default of a field that has none."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of the form."""
+
+    name: str
+    kind: type
+    default: Any
+    help: str
+
+
+def form(cfg: Method, placement: Placement) -> list[Field]:
+    """All fields, alphabetically. Raises ``ConfigError`` where they are too many."""
+    stages = {step.stage for step in graph(cfg)}
+    listed = [
+        Field("changes", str, "", f"settings to change, one a line, such as {cfg.root}.seed=2 (docs/settings.md)"),
+        Field("store", str, placement.store or REQUIRED, "s3://bucket/prefix that holds the artifacts"),
+        *(
+            Field(f"source_{use}", str, section.source, f"where {use} lies: a path in the image, s3:// or hf://")
+            for use, section in sources(cfg).items()
+        ),
+        *_of_roles(placement, stages),
+        *_of_gpus(placement, stages),
+    ]
+    if len(listed) > MAX_FIELDS:
+        raise ConfigError(f"the pipeline's form has {len(listed)} fields and {MAX_FIELDS} are readable")
+    return sorted(listed, key=lambda field: field.name)
+
+
+def sources(cfg: Method) -> dict[str, Ingest]:
+    """What comes from outside, by use: those sources that a step takes."""
+    taken = {step.use for step in graph(cfg)}
+    return {use: section for use, section in cfg.uses.items() if use in taken and isinstance(section, Ingest)}
+
+
+def _of_roles(placement: Placement, stages: set[str]) -> list[Field]:
+    listed = []
+    for role in used_roles(stages):
+        listed.append(Field(f"image_{role}", str, getattr(placement.images, role), f"image of the {role} pods"))
+        if role != "base":
+            memory = placement.resources(role).memory
+            listed.append(Field(f"memory_{role}", str, memory, f"memory of a {role} pod, such as {memory}"))
+    if any(placement.is_job(stage) for stage in stages):
+        listed.append(Field("image_submit", str, placement.images.submit, "image of what makes and follows Jobs"))
+    return listed
+
+
+def _of_gpus(placement: Placement, stages: set[str]) -> list[Field]:
+    pods = {stage: pod_of(placement, stage) for stage in stages}
+    used = {name for pod in pods.values() for name in pod.fields}
+    listed = [
+        Field(f"gpus_{role}", str, str(placement.resources(role).gpus), f"GPUs of a {role} pod, a whole number")
+        for role in sorted({ROLES[stage] for stage in stages})
+        if f"gpus_{role}" in used
+    ]
+    every = [
+        Field("node_selector", dict, placement.node_selector, "labels of the nodes of GPU pods, JSON"),
+        Field("node_tolerations", list, placement.tolerations, "taints that GPU pods tolerate, JSON"),
+    ]
+    return listed + [field for field in every if field.name in used]

@@ -1,0 +1,37 @@
+"""What the Jobs of a pipeline's stages are made from: the compiled placement, with the form's fields left open."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from components.placement import Placement
+from components.resolve import Field, pod_of
+
+JSON_FIELDS = ("node_selector", "node_tolerations")
+
+
+def job_placement(placement: Placement, stages: Collection[str]) -> dict[str, Any]:
+    """Stage → how its Job runs, for the stages that are Jobs; ``alma.running.form.fill_in`` fills the fields in."""
+    jobs = {stage: _of(placement, stage) for stage in sorted(stages) if placement.is_job(stage)}
+    return {"stages": jobs} if jobs else {}
+
+
+def _of(placement: Placement, stage: str) -> dict[str, Any]:
+    pod, own = pod_of(placement, stage), placement.stage(stage)
+    values: dict[str, Any] = {
+        "shards": own.shards,
+        "nodes": own.nodes,
+        **{name: getattr(placement, name) for name in ("s3_secret", "s3_config", "hf_secret", "pull_secret")},
+        **{name: getattr(placement, name) for name in ("cache_pvc", "cache_size", "queue", "priority_class")},
+        "labels": placement.labels,
+        "retries": placement.retries,
+        **{name: _open(value) for name, value in vars(pod).items() if name != "hub"},
+    }
+    return {name: value for name, value in values.items() if value not in (None, {}, [])}
+
+
+def _open(value: Any) -> Any:
+    if not isinstance(value, Field):
+        return value
+    return {"form": value.name} | ({"json": True} if value.name in JSON_FIELDS else {})
