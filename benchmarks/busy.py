@@ -48,7 +48,7 @@ class Training:
         done = subprocess.run(self.command, env=self.environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(done.stderr)
-        manifest = find_manifest(open_store(str(self.store)), Ref.parse(done.stdout))
+        manifest = find_manifest(open_store(str(self.store)), Ref.parse(done.stdout.strip()))
         assert manifest is not None
         return [file.sha256 for file in manifest.files]
 

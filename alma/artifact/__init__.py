@@ -1,18 +1,18 @@
 """What a stage leaves: parts, then a manifest, written last.
 
-An artifact is a folder ``<stage>/<key>/`` in a store. Its key is a hash of everything its content follows from, so the
-same work has the same name wherever and whenever it is done. Its manifest's presence means that it is whole.
-A manifest holds only what follows from the key and the machine's libraries: two undisturbed or resumed runs write equal
-bytes. What differs from run to run, seconds above all, lies beside it in ``cost.json``.
+An artifact is a folder ``<stage>/<key>/`` in a store. Its key is a hash of everything that determines its content, so
+the same work has the same name wherever and whenever it is done. An artifact with a manifest is sealed: whole and never
+changed again. A manifest holds only what follows from the key and the machine's libraries: undisturbed and resumed runs
+write equal bytes. What differs from run to run, seconds above all, lies beside it in ``cost.json``.
 
 ::
 
     manifest     names, keys, the manifest
-    reading      a whole artifact: rows, a model, a page
-    out          where one attempt at a stage publishes and seals; parts: what is published before that
-    shard        a stage's parts dealt out to several processes
+    reading      a sealed artifact: rows, a model, a page
+    out          what a stage publishes to; parts: rows that are published but not sealed yet; seal: the end
+    shard        the parts of a stage that one of several processes computes
     checkpoints  a training's checkpoints, until its model is sealed
-    records      the columns of every kind of row; measures: what is read off an evaluation's rows
+    records      the columns of every kind of row; measures: what is computed from an evaluation's rows
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A training's checkpoints in the store, so that another machine goes on where a dead one was.
+"""A training's checkpoints in the store, so that another machine can resume the training of one that died.
 
-They lie beside the artifact that the training will leave: ``<stage>/<key>/checkpoints/<step>/…``, and ``<step>.json``
-written last, which states the files: without it a checkpoint does not count. Sealing the artifact removes them all.
+They lie beside the artifact that the training will leave: ``<stage>/<key>/checkpoints/<step>/…``. ``<step>.json``, its
+statement, is written last and lists the files: a checkpoint without one is ignored. Sealing the artifact removes all.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from alma.store.cache import sha256_file
 from alma.store.names import is_name
 
 KEPT = 2
-"""Whole checkpoints of one training in the store: the newest, and the one before it should that one be damaged."""
+"""Checkpoints of one training that stay in the store: the newest, and the one before it in case that is damaged."""
 
 
 class Statement(BaseModel):
@@ -42,9 +42,9 @@ class Statement(BaseModel):
 class Checkpoints:
     """``alma.engines.checkpoints.Remote`` in a store; used in a ``with`` block by one thread.
 
-    A checkpoint is sent by a thread of its own, one at a time. That one does not arrive never ends the training: it is
-    said by ``tell``, and the next one is tried. A block that ends with an error has sent what was to be sent; one that
-    ends well gives it up, for the model itself is there.
+    A thread of its own sends one checkpoint at a time. A failed upload never ends the training: ``tell`` reports it,
+    and the next checkpoint is tried. A block that ends with an error first finishes its uploads; one that ends well
+    cancels them, because the model itself is there.
     """
 
     def __init__(self, store: Store, ref: Ref, note: Callable[[str], None]) -> None:
@@ -53,18 +53,18 @@ class Checkpoints:
         self._folder = f"{ref}/checkpoints"
         self._note = note
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="alma-checkpoints")
-        self._turn = threading.Lock()
-        self._given_up = threading.Event()
+        self._lock = threading.Lock()
+        self._cancelled = threading.Event()
         self._waiting: tuple[int, Path] | None = None
         self._sending: Path | None = None
         self._last: Future[None] | None = None
         self._unexpected: BaseException | None = None
         self._problem: str | None = None
         self._newest: int | None = None
-        self._unsaid: deque[str] = deque()
+        self._unreported: deque[str] = deque()
 
     def __enter__(self) -> Self:
-        """Raises ``AccessError`` now, and not after hours, where the store lets us remove nothing."""
+        """Raises ``AccessError`` now, and not after hours, where we may not remove objects of the store."""
         self._store.remove(self._statement_of(0))
         return self
 
@@ -72,7 +72,7 @@ class Checkpoints:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            self._given_up.set()
+            self._cancelled.set()
         self._sender.shutdown(cancel_futures=kind is None)
         self.tell()
 
@@ -82,18 +82,18 @@ class Checkpoints:
         return self._sending
 
     def say(self, message: str) -> None:
-        """Notes something."""
+        """Reports a message."""
         self._note(message)
 
     def tell(self) -> None:
-        """Notes what the sending thread has to say."""
-        while self._unsaid:
-            self._note(self._unsaid.popleft())
+        """Reports the messages of the sending thread."""
+        while self._unreported:
+            self._note(self._unreported.popleft())
 
     # There and back
 
     def fetch(self, into: Path, newest_here: int, problem: Callable[[Collection[str]], str | None]) -> Path | None:
-        """See ``Remote``. What is not whole is removed, and said. Goes on with the files of a fetch that was killed."""
+        """See ``Remote``. Removes and reports incomplete checkpoints. Resumes a fetch that was killed."""
         there = self._store.list(self._folder)
         for step in sorted(self._stated(there), reverse=True):
             if step < newest_here:
@@ -119,7 +119,7 @@ class Checkpoints:
         """See ``Remote``."""
         self._raise_unexpected()
         if step != self._newest:
-            with self._turn:
+            with self._lock:
                 self._waiting = (step, folder)
             self._last = self._sender.submit(self._send_newest)
 
@@ -138,22 +138,24 @@ class Checkpoints:
     # In the sending thread
 
     def _send_newest(self) -> None:
-        with self._turn:
+        with self._lock:
             taken, self._waiting = self._waiting, None
             self._sending = taken and taken[1]
-        if taken is None:  # the one that this was asked for went with an earlier turn
+        if taken is None:  # an earlier call has sent a newer checkpoint in its place
             return
         step, folder = taken
         try:
             self._publish(step, folder)
-        except _GivenUpError:
+        except _CancelledError:
             return
         except (AlmaError, OSError) as error:
             self._problem = str(error)
-            self._unsaid.append(f"the checkpoint of step {step} did not reach the store: {error}; the next is tried")
+            self._unreported.append(
+                f"the checkpoint of step {step} did not reach the store: {error}; the next is tried"
+            )
         except BaseException as error:
             self._unexpected = error
-            self._unsaid.append(f"the checkpoint of step {step} did not reach the store: {error!r}")
+            self._unreported.append(f"the checkpoint of step {step} did not reach the store: {error!r}")
             raise
         else:
             self._problem = None
@@ -161,13 +163,13 @@ class Checkpoints:
             self._sending = None
 
     def _publish(self, step: int, folder: Path) -> None:
-        if self._store.exists(self._manifest):  # by another machine, which took this one for dead
+        if self._store.exists(self._manifest):  # another machine, which took this one for dead, has sealed the model
             return
-        self._store.remove(self._statement_of(step))  # of an earlier attempt, whose files are replaced now
+        self._store.remove(self._statement_of(step))  # of an earlier attempt: its files are replaced now
 
         def put(path: Path) -> File:
-            if self._given_up.is_set():
-                raise _GivenUpError
+            if self._cancelled.is_set():
+                raise _CancelledError
             name = path.relative_to(folder).as_posix()
             file = File(name=name, size=path.stat().st_size, sha256=sha256_file(path))
             self._store.upload(path, self._file_of(step, name))
@@ -179,7 +181,7 @@ class Checkpoints:
         self._newest = step
         there = self._store.list(self._folder)
         kept = sorted(self._stated(there))[-KEPT:]
-        # What has no statement and a later step may be on its way from another machine.
+        # Another machine may be sending a later step that has no statement yet.
         self._remove(name for name in there if (of := self._step_of(name)) not in kept and 0 <= of < kept[-1])
 
     # Names and files
@@ -191,7 +193,7 @@ class Checkpoints:
         return f"{self._folder}/{step:08d}/{name}"
 
     def _step_of(self, name: str) -> int:
-        """The step that an object belongs to; -1 for one that is none of ours."""
+        """The step that an object belongs to; -1 if it is not part of a checkpoint."""
         found = re.match(r"(\d+)(\.json$|/)", name.removeprefix(f"{self._folder}/"))
         return int(found[1]) if found else -1
 
@@ -217,7 +219,7 @@ class Checkpoints:
         if path.is_file() and path.stat().st_size == file.size and sha256_file(path) == file.sha256:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        for _ in range(2):  # once more, for what arrived damaged or went on from a damaged beginning
+        for _ in range(2):  # once more where it arrived damaged, or resumed damaged bytes
             try:
                 found = self._store.download(self._file_of(step, file.name), path)
             except FileNotFoundError as error:
@@ -230,7 +232,7 @@ class Checkpoints:
         )
 
     def _remove(self, names: Iterable[str]) -> None:
-        """Removes objects, statements first, so that what they state is never half there."""
+        """Removes objects, statements first, so that no statement lists files that are gone."""
         for objects in _statements_first(names):
             assert all(name.startswith(f"{self._folder}/") for name in objects), "only checkpoints are ever removed"
             in_order(self._store.remove, objects, FILES)
@@ -244,8 +246,8 @@ class _NotWholeError(Exception):
     """Why a checkpoint is not used."""
 
 
-class _GivenUpError(Exception):
-    """The training has ended well, so that the rest need not be sent."""
+class _CancelledError(Exception):
+    """The training has ended well: the rest need not be sent."""
 
 
 def _statements_first(names: Iterable[str]) -> tuple[list[str], list[str]]:

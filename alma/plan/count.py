@@ -51,14 +51,14 @@ class Step:
     """The library that does the work."""
     num_bytes: int = 0
     train_rows: int | None = None
-    """Rows that a training takes, where that is not all of them."""
+    """Rows that a training reads, where that is not all of them."""
     seen_rows: int = 0
     """Of ``imitate``: the rows that all trainings of its run up to here take together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What a stage's count is made from: its settings, the steps it takes rows from, mean lengths in tokens."""
+    """What a stage's count is computed from: its settings, the steps it takes rows from, mean lengths in tokens."""
 
     label: str
     stage: str
@@ -118,7 +118,7 @@ def _diversify(use: Use) -> Step:
 
 
 def _same(use: Use, source: Step) -> Step:
-    """As many prompts as there were: what is dropped is not known before."""
+    """As many prompts as before: how many are dropped is not known in advance."""
     num_bytes = round(source.rows * _row(source.prompt_tokens))
     return use.step(rows=source.rows, prompts=source.rows, prompt_tokens=source.prompt_tokens, num_bytes=num_bytes)
 
@@ -215,7 +215,7 @@ def _evaluate(use: Use) -> Step:
 
 
 def _imitate(use: Use) -> Step:
-    """Every attempt is counted as kept: how many are is not known before."""
+    """Counts every attempt as kept: how many are is not known in advance."""
     seeds, earlier, attempts = use.given["seeds"], use.given.get("previous"), use.cfg.num_attempts
     question = min(use.prompt_tokens, use.cfg.question_sampling.max_new_tokens)
     answer = min(use.response_tokens, use.cfg.answer_sampling.max_new_tokens)
@@ -250,7 +250,7 @@ def _report(use: Use) -> Step:
 
 
 def _row(tokens: float) -> int:
-    """Bytes of a row that holds so much text."""
+    """Bytes of a row with this many tokens of text."""
     return round(ROW_BYTES + tokens * BYTES_PER_TOKEN)
 
 

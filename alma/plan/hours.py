@@ -1,8 +1,8 @@
 """Tokens → hours of one device: by measured rates, and by arithmetic that a reader can check.
 
 The arithmetic: a token that is generated, read or embedded costs 2 floating-point operations per parameter, one that is
-trained on 6 (Kaplan et al., arXiv 2001.08361, section 2.1). Attention's own share, which grows with the length, is not
-in it.
+trained on 6 (Kaplan et al., arXiv 2001.08361, section 2.1). Attention's own operations, which grow with the length, are
+not counted.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from alma.plan.rates import Rate, of_device, read_rates
 
 FLOPS_PER_PARAMETER: dict[Work, int] = {"generate": 2, "read": 2, "embed": 2, "train": 6}
 SAME_SIZE = 0.01
-"""Share by which two models' sizes may differ and still be one size: "8.03e9" is 8,030,261,248."""
+"""Fraction by which two models' sizes may differ and still count as equal: "8.03e9" is 8,030,261,248."""
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What hours are reckoned by. All of it is given by the user: there is no default that could pass for measured."""
+    """What hours are computed from. The user gives all of it: no default could be mistaken for a measurement."""
 
     parameters: float
     rates: tuple[Rate, ...] = ()
@@ -53,9 +53,9 @@ class Means:
             if value is not None and not (isfinite(value) and value > 0):
                 raise ConfigError(f"{name} {value} is not a positive number")
         if utilisation is not None and utilisation > 1:
-            raise ConfigError(f"--utilisation {utilisation} is a share of the peak: at most 1")
+            raise ConfigError(f"--utilisation {utilisation} is a fraction of the peak: at most 1")
         if (flops_per_second is None) != (utilisation is None):
-            raise ConfigError("--flops-per-second and --utilisation go together: the peak, and the share of it")
+            raise ConfigError("--flops-per-second and --utilisation go together: the peak, and the fraction of it")
         if rates is None and (device is not None or scale):
             raise ConfigError(f"{'--device' if device else '--scale-by-parameters'} is about the rates of --rates FILE")
         if parameters is None:
@@ -66,28 +66,28 @@ class Means:
         return cls(parameters, measured, scale, flops_per_second, utilisation)
 
     def flops(self, work: Work, tokens: int) -> float:
-        """Floating-point operations of so many tokens."""
+        """Floating-point operations for this number of tokens."""
         return FLOPS_PER_PARAMETER[work] * self.parameters * tokens
 
     def arithmetic_hours(self, work: Work, tokens: int) -> float | None:
-        """Hours of one device at the peak and share that the user gave."""
+        """Hours of one device at the peak and utilisation that the user gave."""
         if self.flops_per_second is None or self.utilisation is None:
             return None
         return self.flops(work, tokens) / (self.flops_per_second * self.utilisation) / 3600
 
     def rate(self, work: Work, engine: str) -> tuple[Rate, float] | None:
-        """The rate for this work, and the factor that its tokens per second are taken times; ``None`` without one."""
+        """The rate for this work, and the factor for its tokens per second; ``None`` without one."""
         measured = [each for each in self.rates if (each.work, each.engine) == (work, engine)]
         if not measured:
             return None
-        # The nearest in size; of two alike, the one that needs fewer devices to be right.
+        # The nearest in size; of two equally near, the one with fewer devices.
         nearest = min(measured, key=lambda each: (self._apart(each), each.num_devices))
         if self._apart(nearest) <= 1 + SAME_SIZE:
             return nearest, 1.0
         return (nearest, nearest.parameters / self.parameters) if self.scale else None
 
     def _apart(self, rate: Rate) -> float:
-        """How many times one size is the other."""
+        """The larger of the two sizes over the smaller."""
         return max(rate.parameters / self.parameters, self.parameters / rate.parameters)
 
     def measured_hours(self, work: Work, engine: str, tokens: int) -> float | None:
@@ -100,7 +100,7 @@ class Means:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class StageWork:
     """All of one kind of work that one stage does by one engine."""
 
     stage: str
@@ -109,11 +109,11 @@ class Share:
     tokens: int
 
 
-def shares(steps: list[Step]) -> list[Share]:
-    """The work of a run by stage, kind and engine, in the order in which they first come."""
+def work_by_stage(steps: list[Step]) -> list[StageWork]:
+    """The work of a run by stage, kind and engine, in the order of their first steps."""
     sums: dict[tuple[str, Work, str], int] = {}
     for step in steps:
         for work, tokens in step.tokens.items():
             place = (step.stage, work, step.engine)
             sums[place] = sums.get(place, 0) + tokens
-    return [Share(*place, tokens) for place, tokens in sums.items() if tokens]
+    return [StageWork(*place, tokens) for place, tokens in sums.items() if tokens]

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from alma.plan.count import Step, Work
-from alma.plan.hours import FLOPS_PER_PARAMETER, Means, Share, shares
+from alma.plan.hours import FLOPS_PER_PARAMETER, Means, StageWork, work_by_stage
 
 HOW = (
     "For FLOP: --parameters 8.03e9 (the base model's size). For hours: also --rates FILE, which benchmarks/ writes on "
@@ -31,7 +31,7 @@ def print_tables(steps: list[Step], means: Means | None) -> None:
     if means is None:
         console.print(HOW)
         return
-    work = shares(steps)
+    work = work_by_stage(steps)
     console.print(_compute(work, means))
     for line in notes(work, means):
         console.print(line, markup=False, highlight=False)
@@ -58,7 +58,7 @@ def _cells(steps: list[Step]) -> list[str]:
     return [*(f"{total:,}" if total else "–" for total in totals), _bytes(sum(step.num_bytes for step in steps))]
 
 
-def _compute(work: list[Share], means: Means) -> Table:
+def _compute(work: list[StageWork], means: Means) -> Table:
     names = ["stage", "work", "engine", "tokens", "FLOP"]
     if means.flops_per_second is not None:
         names.append("h by FLOP")
@@ -72,7 +72,7 @@ def _compute(work: list[Share], means: Means) -> Table:
     return table
 
 
-def _hours(work: Sequence[Share], means: Means) -> list[str]:
+def _hours(work: Sequence[StageWork], means: Means) -> list[str]:
     cells = [f"{sum(means.flops(each.work, each.tokens) for each in work):.2e}"]
     if means.flops_per_second is not None:
         cells.append(hours([means.arithmetic_hours(each.work, each.tokens) for each in work]))
@@ -82,7 +82,7 @@ def _hours(work: Sequence[Share], means: Means) -> list[str]:
 
 
 def hours(parts: Sequence[float | None]) -> str:
-    """A sum of hours. Where one of several parts is unknown the sum is "more than" the rest; of one part, "–"."""
+    """A sum of hours. Where some parts are unknown, it is "> " the known ones; where all are, "–"."""
     known = [part for part in parts if part is not None]
     if not known:
         return "–"
@@ -92,12 +92,12 @@ def hours(parts: Sequence[float | None]) -> str:
     return text if len(known) == len(parts) else f"> {text}"
 
 
-def notes(work: Sequence[Share], means: Means) -> list[str]:
+def notes(work: Sequence[StageWork], means: Means) -> list[str]:
     """Where every number of the table comes from, and which are missing and why."""
     lines = [
         f"FLOP: {means.parameters:,.0f} parameters × tokens × "
         + ", ".join(f"{factor} ({work})" for work, factor in FLOPS_PER_PARAMETER.items())
-        + "; attention's share, which grows with the length, is not counted."
+        + "; attention's own, which grow with the length, are not counted."
     ]
     if means.flops_per_second is not None and means.utilisation is not None:
         lines.append(

@@ -3,10 +3,11 @@
 ::
 
     protocol   what a store can do
-    folder s3  the two that there are
-    transfer   large objects of S3, in parallel; ranges: what of a file has come, kept through a kill
-    cache      files of the store on this machine, checked; eviction: a bound for it
-    files      publishing a file whole; names: what an object may be called
+    folder     a store in a folder; s3: a store in a bucket
+    transfer   large objects of S3, in parallel, resumed after a kill
+    ranges     a download's finished ranges; multipart: an upload's parts
+    cache      files of the store on this machine, checked; eviction: keeps the cache below its bound
+    files      publishing a file whole or not at all; names: what an object may be called
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ __all__ = ["FolderStore", "Store", "open_store"]
 
 def open_store(uri: str) -> Store:
     """The store at ``uri``: a path, ``file://`` or ``s3://bucket[/prefix]``; another scheme raises ``ConfigError``."""
-    # One slash is enough to be taken for a scheme: "s3:/bucket" is a slip of the pen, not a folder.
+    # One slash is enough to count as a scheme: "s3:/bucket" is a typing error, not a folder.
     scheme, colon, rest = uri.partition(":/")
     if not colon or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
         if not uri or "\0" in uri:
-            raise ConfigError(f"store {uri!r} is no path; give a folder, file:///folder or s3://bucket/prefix")
+            raise ConfigError(f"store {uri!r} is not a path; give a folder, file:///folder or s3://bucket/prefix")
         return FolderStore(Path(uri))
     host, _, path = rest.removeprefix("/").partition("/")
     if scheme.lower() not in ("file", "s3") or not rest.startswith("/"):
@@ -40,7 +41,7 @@ def open_store(uri: str) -> Store:
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_ENDPOINT_URL"
         )
     if scheme.lower() == "s3":
-        from alma.store.s3 import S3Store  # here, so that who has folders only never imports boto3
+        from alma.store.s3 import S3Store  # imported here, so that a folder store never needs boto3
 
         return S3Store(host, path.rstrip("/"))
     if host not in ("", "localhost"):

@@ -1,13 +1,14 @@
 """Files of the store on this machine: in place where the store is a folder, else fetched once into a cache.
 
 What is read is checked: a file whose size or SHA-256 differs from the manifest's is refused (in place) or fetched again
-(from the cache). All processes and pods that see the cache share it: one fetches a file, the others wait for it; if it
-is killed, the next goes on with what came. ``$ALMA_CACHE_BYTES`` bounds the cache (``eviction``); without it only
-the disk does. The scratch folders of stages lie in it too; they do not count and are never evicted.
+(from the cache). All processes and pods that see the cache share it: one fetches a file while the others wait; if it
+is killed, the next one resumes its download. ``$ALMA_CACHE_BYTES`` bounds the cache (``eviction``); without it only
+the disk does. The scratch folders of stages lie in the cache too; they do not count towards the bound and are never
+evicted.
 
-A cached file is hashed once, while it comes, and once more after the machine was started anew. In between its index
-entry is trusted: a file of the same size and the same modification time as then is taken for the same file. That trusts
-whoever may write to the cache, and the disk: a change that keeps both is not seen.
+A cached file is hashed while it is downloaded, and once more after the machine has been restarted. In between, its
+index entry is trusted: a file of the same size and modification time is taken to be the same file. A change that keeps
+both, made by a program that may write to the cache or by a failing disk, is not noticed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from alma.errors import IntegrityError
-from alma.store.eviction import Entry, Shelf, alone, reserve
+from alma.store.eviction import Entry, Shelf, locked, reserve
 from alma.store.files import file_errors
 from alma.store.protocol import Store
 from alma.store.ranges import boot_id, unfinished
@@ -57,7 +58,10 @@ def cached(store: Store, name: str, size: int, sha256: str) -> Path:
 
 
 def current(store: Store, name: str) -> Path:
-    """An object that no manifest describes, as it is now, as a file of this machine; fetched once per version of it."""
+    """An object that no manifest describes, with its current content, as a file of this machine.
+
+    It is fetched once per version.
+    """
     place = store.local(name)
     if place is not None:
         return place
@@ -69,15 +73,15 @@ def current(store: Store, name: str) -> Path:
 
 
 def _fetched(store: Store, root: Path, name: str, size: int, sha256: str | None, *, origin: str | None = None) -> Path:
-    """The file ``name`` of the cache; ``origin`` is its object. Where ``sha256`` is not known, what comes is right."""
+    """The file ``name`` of the cache; ``origin`` is its object. Without ``sha256`` whatever arrives is accepted."""
     place = store_cache(store) / name
     shelf = Shelf(root, store.uri, name)
     shelf.hold()
     at = shelf.entry(name)
     if _trusted(place, at, sha256):
         return place
-    with alone(at.with_suffix(".lock")):
-        if _trusted(place, at, sha256):  # somebody fetched it while we waited
+    with locked(at.with_suffix(".lock")):
+        if _trusted(place, at, sha256):  # another process fetched it while we waited
             return place
         entry = Entry(path=place.relative_to(root).as_posix(), size=size)
         if place.exists() and (sha256 is None or _problem(place, size, sha256)):
@@ -92,7 +96,7 @@ def _fetched(store: Store, root: Path, name: str, size: int, sha256: str | None,
 
 
 def _fetch(store: Store, name: str, place: Path, at: Path, sha256: str | None) -> str:
-    """Fetches a file; its SHA-256. What arrived damaged, or went on from a damaged beginning, is fetched once more."""
+    """Fetches a file and returns its SHA-256. What arrived damaged, or resumed damaged bytes, is fetched once more."""
     try:
         found = store.download(name, place)
         if sha256 is not None and found != sha256:
@@ -104,7 +108,7 @@ def _fetch(store: Store, name: str, place: Path, at: Path, sha256: str | None) -
             raise
         raise IntegrityError(f"{store.uri}: {name} is in the manifest and not in the store") from error
     except BaseException:
-        if not unfinished(place)[0].exists():  # else it goes on counting
+        if not unfinished(place)[0].exists():  # an unfinished download keeps its entry: it takes up space
             at.unlink(missing_ok=True)
         raise
     if sha256 is not None and found != sha256:
@@ -143,6 +147,6 @@ def _problem(path: Path, size: int, sha256: str) -> str | None:
 
 
 @lru_cache(maxsize=65536)
-def _checked(path: Path, mtime_ns: int, size: int) -> str:  # noqa: ARG001 - part of the cache's key
+def _checked(path: Path, mtime_ns: int, size: int) -> str:  # noqa: ARG001 - part of the lru_cache's key
     """One hash per file and process, however often it is read."""
     return sha256_file(path)

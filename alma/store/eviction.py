@@ -1,15 +1,15 @@
-"""Room in the cache: what lies in it, what is in use, and what goes first.
+"""Keeps the cache below its bound: what lies in it, what is in use, and what is evicted first.
 
-Files are kept and evicted by shelf: the artifact that they belong to (the first two segments of their names). Below
+Files are kept and evicted by shelf: all cached files of one artifact (the first two segments of their names). Below
 ``<cache>/.index`` every shelf has a folder::
 
-    use             locked, shared, by every process that uses the shelf, as long as it lives; its time is the last use
-    <hash>.json     an ``Entry`` for each file, written before the file comes, so that it counts from the beginning
-    <hash>.lock     locked by who fetches the file
+    use             every process that uses the shelf holds a shared lock on it until it ends; its time is the last use
+    <hash>.json     an ``Entry`` for each file, written before the download, so that the file counts from the start
+    <hash>.lock     locked by the process that fetches the file
 
-Locks are flock(2): the kernel opens them when a process dies, however it dies, and pods of one node that mount one
-volume see each other's. All of them have to be the same user. ``use`` and ``.lock`` files are empty, and are never
-removed, because somebody may be waiting for them.
+Locks are flock(2): the kernel releases them however a process dies, and pods of one node that mount the same volume see
+each other's locks, provided that they run as the same user. ``use`` and ``.lock`` files are empty, and are never
+removed, because another process may be waiting for them.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _holding = threading.Lock()
 
 
 class Entry(BaseModel):
-    """One cached file, relative to the cache. Without ``sha256`` it is on its way, or broke off.
+    """One cached file, relative to the cache. Without ``sha256`` its download is running or was interrupted.
 
-    What it says of the content holds while the machine is up (``boot``): files are not forced to the disk.
+    It is valid until the machine restarts (``boot``), because cached files are not forced to the disk.
     """
 
     path: str
@@ -52,7 +52,7 @@ class Entry(BaseModel):
     boot: str | None = None
 
     def write(self, to: Path) -> None:
-        """Puts the entry at ``to``, whole."""
+        """Writes the entry to ``to``, whole or not at all."""
         temporary = to.with_suffix(f".{secrets.token_hex(4)}")
         temporary.write_text(self.model_dump_json(), encoding="utf-8")
         temporary.replace(to)
@@ -80,10 +80,10 @@ class Shelf:
         return self.folder / f"{_short(name)}.json"
 
     def hold(self) -> None:
-        """Keeps the shelf from eviction until this process ends, and notes that it was used now."""
+        """Protects the shelf from eviction until this process ends, and records that it was used now."""
         with _holding:
             held = _held.get(self.use)
-            if held is None or os.fstat(held).st_nlink == 0:  # none, or somebody removed the whole cache
+            if held is None or os.fstat(held).st_nlink == 0:  # not held yet, or the whole cache was removed
                 self.folder.mkdir(parents=True, exist_ok=True)
                 held = os.open(self.use, os.O_RDWR | os.O_CREAT, 0o666)
                 fcntl.flock(held, fcntl.LOCK_SH)
@@ -92,8 +92,8 @@ class Shelf:
 
 
 @contextmanager
-def alone(lock: Path) -> Iterator[None]:
-    """Holds ``lock`` alone; waits for whoever has it."""
+def locked(lock: Path) -> Iterator[None]:
+    """Holds an exclusive lock on the file ``lock``; waits while another process holds it."""
     with lock.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -112,20 +112,20 @@ def bound() -> int | None:
     except (ValidationError, OverflowError):
         size = 0
     if size <= 0:
-        raise ConfigError(f"{VARIABLE} = {given!r} is no size; write bytes, or 200GiB, 200Gi, 1.5TB")
+        raise ConfigError(f"{VARIABLE} = {given!r} is not a size; write bytes, or 200GiB, 200Gi, 1.5TB")
     return size
 
 
 def reserve(root: Path, entry: Entry, at: Path) -> None:
-    """Writes the entry of a file that is about to come, after making room for it.
+    """Writes the entry of a file that is about to be downloaded, after making room for it.
 
-    While the bound or the disk is too small, the shelf that was used longest ago and that no live process uses goes,
-    with all its files. Raises ``NoSpaceError`` where that is not enough.
+    While there is too little room below the bound or on the disk, the least recently used shelf that no live process
+    uses is evicted, with all its files. Raises ``NoSpaceError`` where that is not enough.
     """
     limit = bound()
     if limit is not None and entry.size > limit:
         raise NoSpaceError(f"{root}: {entry.path} has {entry.size:,} bytes, and {VARIABLE} is {limit:,}; raise it")
-    with alone(root / INDEX / "lock"):
+    with locked(root / INDEX / "lock"):
         to_come = entry.size - _on_disk(root / entry.path)
         entry.write(at)
         cached = 0 if limit is None else _size((root / INDEX).glob("*/*.json"))
@@ -141,7 +141,7 @@ def reserve(root: Path, entry: Entry, at: Path) -> None:
             at.unlink(missing_ok=True)
             why = f"{VARIABLE} is {limit:,}" if limit is not None and over == too_much else "the disk is full"
             raise NoSpaceError(
-                f"{root}: {over:,} bytes too little for {entry.path} ({entry.size:,} bytes): {why}, and live processes "
+                f"{root}: {entry.path} ({entry.size:,} bytes) needs {over:,} bytes more: {why}, and live processes "
                 f"use what is cached; raise {VARIABLE}, free some space, or set ALMA_CACHE to a larger disk"
             )
 
@@ -152,7 +152,7 @@ def _size(paths: Iterable[Path]) -> int:
 
 
 def _evict(root: Path, use: Path) -> int:
-    """Removes all files of a shelf unless a process uses it; how many bytes counted less then."""
+    """Removes all files of a shelf unless a process uses it; returns by how many bytes that shrinks the cache."""
     with use.open("ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -163,11 +163,12 @@ def _evict(root: Path, use: Path) -> int:
         for path in paths:
             entry = Entry.read(path)
             if entry:
-                gone = root / entry.path
-                for each in (gone, *unfinished(gone)):
+                cached = root / entry.path
+                for each in (cached, *unfinished(cached)):
                     each.unlink(missing_ok=True)
-                with suppress(OSError):  # not empty. Nobody else makes folders in a shelf's own; above it, somebody may
-                    for folder in list(gone.parents)[: max(0, len(Path(entry.path).parts) - SHELF_DEPTH)]:
+                # Only folders of the shelf itself: other processes make folders above it.
+                with suppress(OSError):  # not empty
+                    for folder in list(cached.parents)[: max(0, len(Path(entry.path).parts) - SHELF_DEPTH)]:
                         folder.rmdir()
             path.unlink(missing_ok=True)
     return freed

@@ -1,4 +1,4 @@
-"""Files of this machine: published whole or not at all, and what a file system refuses in alma's terms."""
+"""Files of this machine: published whole or not at all; errors of the file system as alma's own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from alma.store.names import TEMPORARY
 def publish(path: Path) -> Iterator[BinaryIO]:
     """A file to write that appears at ``path`` when the block ends, whole and on disk, or not at all.
 
-    A process that is killed leaves ``.alma-tmp-*`` beside it, which no store lists and anybody may delete.
+    A process that is killed leaves ``.alma-tmp-*`` beside it, which no store lists and which may be deleted.
     """
     with file_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,12 +32,12 @@ def publish(path: Path) -> Iterator[BinaryIO]:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        # The rename too has to be on disk before a manifest that counts on it.
+        # The rename too has to be on disk before a manifest that relies on it is written.
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # FUSE and SMB mounts cannot; their rename is all
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # FUSE and SMB mounts cannot sync a folder
                 raise
         finally:
             os.close(folder)
@@ -45,7 +45,7 @@ def publish(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def file_errors(path: Path) -> Iterator[None]:
-    """Says in alma's terms what the file system refused at ``path``, or at the file that the error itself names."""
+    """Raises alma's errors for what the file system refused at ``path``, or at the file that the error itself names."""
     try:
         yield
     except AlmaError:
@@ -53,7 +53,7 @@ def file_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         where, reason = error.filename or path, os.strerror(error.errno or errno.EIO)
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise AccessError(f"{where}: {reason}; give uid {os.geteuid()} the right, or use another folder") from error
+            raise AccessError(f"{where}: {reason}; permit uid {os.geteuid()}, or use another folder") from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise NoSpaceError(f"{where}: {reason}; free some space there, or use another folder") from error
         if error.errno in (errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN):
@@ -62,7 +62,7 @@ def file_errors(path: Path) -> Iterator[None]:
 
 
 def mode(path: Path) -> int:
-    """What is at ``path``, for ``stat.S_ISREG``; 0 for nothing. Unlike ``is_file``, it hides no refusal."""
+    """The mode of ``path``, for ``stat.S_ISREG``; 0 for nothing. Unlike ``is_file``, it hides no refusal."""
     try:
         return path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):

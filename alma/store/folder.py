@@ -18,7 +18,7 @@ from alma.store.names import check_name, is_name
 
 
 class FolderStore:
-    """A folder, made by the first write. It may be a mounted one that several machines share."""
+    """A folder, created by the first write. It may lie on a mounted file system that several machines use."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.expanduser().absolute()
@@ -28,11 +28,11 @@ class FolderStore:
                 raise ConfigError(f"store {self.uri!r} is a file; give a folder")
 
     def local(self, name: str) -> Path:
-        """The path of an object, or of the folder that holds the objects below ``name``, there or not."""
+        """The path of an object, or of the folder with the objects below ``name``, whether it exists or not."""
         return self.root / check_name(name)
 
     def exists(self, name: str) -> bool:
-        """Whether the object is there."""
+        """Whether the object exists."""
         path = self.local(name)
         with file_errors(path):
             return stat.S_ISREG(mode(path))
@@ -48,12 +48,12 @@ class FolderStore:
             target.write(data)
 
     def upload(self, path: Path, name: str) -> None:
-        """Publishes a copy of a file: a link would change with it."""
+        """Publishes a copy of a file: a hard link would change with the file."""
         with file_errors(path), path.open("rb") as source, publish(self.local(name)) as target:
             shutil.copyfileobj(source, target, 2**20)
 
     def download(self, name: str, path: Path) -> str:
-        """Copies an object to ``path``; its SHA-256. Raises ``FileNotFoundError``."""
+        """Copies an object to ``path`` and returns its SHA-256. Raises ``FileNotFoundError``."""
         digest = hashlib.sha256()
         with file_errors(path), self._open(name) as source, publish(path) as target:
             while block := source.read(2**20):
@@ -68,14 +68,14 @@ class FolderStore:
         return str(state.st_mtime_ns), state.st_size
 
     def remove(self, name: str) -> None:
-        """Removes an object, and the folders that are empty then: a folder is no object, as on S3."""
+        """Removes an object, and the folders that are then empty: as on S3, a folder is not an object."""
         path = self.local(name)
         with file_errors(path):
             try:
                 path.unlink()
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 return
-            with suppress(OSError):  # somebody else's objects lie there, or have just come
+            with suppress(OSError):  # other objects lie there
                 for folder in path.relative_to(self.root).parents[:-1]:
                     (self.root / folder).rmdir()
 
@@ -86,7 +86,7 @@ class FolderStore:
             return dict(sorted(self._walk(top))) if stat.S_ISDIR(mode(top)) else {}
 
     def _walk(self, folder: Path) -> Iterator[tuple[str, int]]:
-        with suppress(FileNotFoundError), os.scandir(folder) as entries:  # somebody may remove it while we look
+        with suppress(FileNotFoundError), os.scandir(folder) as entries:  # the folder may be removed meanwhile
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     yield from self._walk(Path(entry))
@@ -101,5 +101,5 @@ class FolderStore:
         path = self.local(name)
         try:
             return path.open("rb")
-        except (IsADirectoryError, NotADirectoryError) as error:  # a folder is no object, as on S3
+        except (IsADirectoryError, NotADirectoryError) as error:  # as on S3, a folder is not an object
             raise FileNotFoundError(errno.ENOENT, "no such object", str(path)) from error

@@ -1,17 +1,17 @@
-"""Names of objects: what a folder and S3 both hold as it is."""
+"""Names of objects: those that a folder and S3 both take unchanged."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-TEMPORARY = ".alma-tmp-"  # how the name of an unfinished file begins; no object may be named so
+TEMPORARY = ".alma-tmp-"  # prefix of the names of unfinished files; no object may have it
 SEGMENT_BYTES = 255  # NAME_MAX of the usual file systems
-NAME_BYTES = 500  # S3 takes keys of 1,024 bytes, of which the store's prefix may have as many
+NAME_BYTES = 500  # S3 takes keys of 1,024 bytes; the store's prefix may take as many again
 
 
 def check_name(name: str) -> str:
-    """``name`` itself if it is a relative POSIX path that a folder and S3 both hold as it is, else ``ValueError``."""
+    """Returns ``name`` if it is a relative POSIX path that a folder and S3 both take unchanged, else ``ValueError``."""
     segments = name.split("/")
     if (
         any(segment in ("", ".", "..") or segment.startswith(TEMPORARY) for segment in segments)
@@ -19,7 +19,7 @@ def check_name(name: str) -> str:
         or len(name.encode()) > NAME_BYTES
         or any(len(segment.encode()) > SEGMENT_BYTES for segment in segments)
     ):
-        raise ValueError(f"{name!r} is no object name: relative, '/' between, no '..', no control characters, not long")
+        raise ValueError(f"{name!r} is not an object name: a short relative path, no '..', no control characters")
     return name
 
 
@@ -32,5 +32,5 @@ def is_name(name: str) -> bool:
 
 
 def hide_login(uri: str) -> str:
-    """``uri`` fit for a message: nothing before an ``@`` (keys hold slashes, so the last one) is shown."""
+    """``uri`` without login, for messages: nothing before the last ``@`` is shown (secret keys may hold slashes)."""
     return re.sub(r"(:/+).*@", r"\1…@", uri)

@@ -1,9 +1,9 @@
-"""A file of known size that comes in ranges, in any order, and outlives a process that is killed while it comes.
+"""A file of known size that is downloaded in ranges, in any order, and can be resumed after a kill.
 
-Beside the file to be lie ``.alma-tmp-<hash>``, the bytes, and ``.alma-tmp-<hash>.ranges``, the journal: a line of JSON
-that says what is being fetched, then the number of each finished range. A range is written first and noted after, so
-that no note is ahead of its bytes while the machine stays up; after a crash of the whole machine, seen by the kernel's
-boot id, nothing is trusted.
+Beside the final path lie ``.alma-tmp-<hash>``, the bytes, and ``.alma-tmp-<hash>.ranges``, the journal: a line of JSON
+that says what is being fetched, then the number of each finished range. A range is noted after it is written, so that
+the journal is never ahead of the bytes while the machine stays up. After a restart of the machine, seen by the
+kernel's boot id, the journal is ignored.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 def unfinished(path: Path) -> tuple[Path, Path]:
-    """Where the bytes and the journal lie of a file that shall become ``path``."""
+    """The paths of the bytes and of the journal while ``path`` is being downloaded."""
     data = path.with_name(TEMPORARY + hashlib.sha256(path.name.encode()).hexdigest()[:16])
     return data, data.with_name(data.name + ".ranges")
 
 
 class Partial:
-    """The bytes that are there. ``write`` and ``done`` may be called by several threads at once."""
+    """The ranges of an unfinished download. Several threads may call ``write`` and ``done`` at once."""
 
     def __init__(self, file: int, journal: int, size: int, finished: set[int]) -> None:
         self._file = file
@@ -42,17 +42,17 @@ class Partial:
         self.missing = [index for index in range(self.num_ranges) if index not in finished]
 
     def bounds(self, index: int) -> tuple[int, int]:
-        """First byte of a range, and the one after its last."""
+        """Offset of the first byte of a range, and of the one after its last."""
         return index * RANGE_BYTES, min((index + 1) * RANGE_BYTES, self.size)
 
     def write(self, data: memoryview, offset: int) -> None:
-        """Puts bytes where they belong."""
+        """Writes bytes at their offset in the file."""
         while data:
             written = os.pwrite(self._file, data, offset)
             data, offset = data[written:], offset + written
 
     def done(self, index: int) -> None:
-        """Notes that a range is whole."""
+        """Notes in the journal that a range is finished."""
         os.write(self._journal, b"%d\n" % index)
 
     def blocks(self, index: int) -> Iterator[bytes]:
@@ -61,19 +61,19 @@ class Partial:
         while at < stop:
             block = os.pread(self._file, min(BLOCK_BYTES, stop - at), at)
             if not block:
-                raise OSError(errno.EIO, "a file that is being fetched was cut off by somebody else")
+                raise OSError(errno.EIO, "a file that is being fetched was truncated by another process")
             yield block
             at += len(block)
 
 
 @contextmanager
 def partial(path: Path, size: int, version: str | None) -> Iterator[Partial]:
-    """A ``Partial`` that becomes ``path`` when the block ends, whole, though not forced to the disk: it can be fetched
-    again, and to wait for a slow disk would cost more than the network does.
+    """A ``Partial`` that becomes ``path`` when the block ends.
 
-    It starts with the ranges that an earlier attempt at the same ``version`` (an ETag) and ``size`` finished, and where
-    the block fails it keeps its own for the next; without a version, or on a full disk, it keeps none. Two that want
-    one path at once do not share: the second begins a file of its own.
+    It is not forced to the disk: it can be fetched again, and waiting for a slow disk would cost more than the network
+    does. It starts with the ranges that an earlier attempt at the same ``version`` (an ETag) and ``size`` finished;
+    where the block fails, its own are kept for the next attempt, unless there is no version or the disk is full. Of two
+    processes that fetch one path at once, the second begins a file of its own.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     data, file = _claim(path)
@@ -101,22 +101,22 @@ def partial(path: Path, size: int, version: str | None) -> Iterator[Partial]:
     finally:
         if journal >= 0:
             os.close(journal)
-        os.close(file)  # and with it the lock
+        os.close(file)  # which releases the lock
 
 
 def header_of(size: int, version: str | None) -> bytes:
-    """The first line of the journal: what has to be equal for the bytes to be of use."""
+    """The first line of the journal: a download is resumed only where this is equal."""
     said = {"size": size, "version": version, "range_bytes": RANGE_BYTES, "boot": boot_id()}
     return json.dumps(said, sort_keys=True).encode() + b"\n"
 
 
 def boot_id() -> str | None:
-    """Of this machine since it was started: what a process wrote is there for all others until then."""
+    """Changes when the machine restarts; until then, what one process wrote is there for all others."""
     return _BOOT.read_text().strip() if _BOOT.exists() else None
 
 
 def read_journal(content: bytes, header: bytes) -> set[int]:
-    """The finished ranges; none if the journal is of something else. A line without its end does not count."""
+    """The finished ranges; none if the journal is of another download. An unfinished line does not count."""
     if not content.startswith(header):
         return set()
     lines = content[len(header) :].split(b"\n")[:-1]
@@ -124,7 +124,7 @@ def read_journal(content: bytes, header: bytes) -> set[int]:
 
 
 def _claim(path: Path) -> tuple[Path, int]:
-    """The file for the bytes, locked; another name where a live process has the usual one."""
+    """The file for the bytes, locked; one of another name where a live process has the usual one locked."""
     data, _ = unfinished(path)
     while True:
         file = os.open(data, os.O_RDWR | os.O_CREAT, 0o666)
@@ -134,6 +134,6 @@ def _claim(path: Path) -> tuple[Path, int]:
                 return data, file
         except BlockingIOError:
             data = path.with_name(TEMPORARY + secrets.token_hex(8))
-        except FileNotFoundError:  # between our open and our lock it became what it should
+        except FileNotFoundError:  # renamed to the final path between our open and our lock
             pass
         os.close(file)

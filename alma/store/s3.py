@@ -1,4 +1,4 @@
-"""Artifacts in object storage: the only file that imports boto3, itself imported for an ``s3://`` store only.
+"""Artifacts in object storage. boto3 is imported here and in ``transfer``, which only an ``s3://`` store imports.
 
 Endpoint, region, credentials, retries and checksums come from the usual settings:
 https://boto3.amazonaws.com/v1/documentation/api/latest/guide/configuration.html
@@ -45,7 +45,7 @@ NO_LOGIN = (
 REMEDY = (
     "check AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN), AWS_REGION and "
     "AWS_ENDPOINT_URL; alma needs s3:ListBucket, s3:GetObject, s3:PutObject and s3:AbortMultipartUpload, for a "
-    "training's checkpoints s3:DeleteObject, and to go on with broken uploads s3:ListBucketMultipartUploads and "
+    "training's checkpoints s3:DeleteObject, and to resume unfinished uploads s3:ListBucketMultipartUploads and "
     "s3:ListMultipartUploadParts"
 )
 
@@ -53,9 +53,9 @@ REMEDY = (
 class S3Store:
     """Objects below a prefix of a bucket, on AWS or any server that speaks S3.
 
-    Addresses are path-style where an endpoint is set (unless ``addressing_style = virtual`` is). A killed upload
-    leaves unseen parts in the bucket, for the next attempt, that cost money: give the bucket a lifecycle rule with
-    AbortIncompleteMultipartUpload.
+    Addresses are path-style where an endpoint is set, unless ``addressing_style = virtual`` is set too. A killed upload
+    leaves parts in the bucket for the next attempt, which no listing shows and which cost money: give the bucket a
+    lifecycle rule with AbortIncompleteMultipartUpload.
     """
 
     def __init__(self, bucket: str, prefix: str = "") -> None:
@@ -71,10 +71,10 @@ class S3Store:
                 retries={"total_max_attempts": attempts},
                 connect_timeout=10,
                 read_timeout=60,
-                max_pool_connections=STREAMS + 4,  # those of the transfers, and of who asks something meanwhile
+                max_pool_connections=STREAMS + 4,  # for the transfers, and for small requests beside them
             )
             self.client: S3Client = boto3.Session(botocore_session=session).client("s3", config=config)
-        except NO_LOGIN as error:  # half of a pair is noticed here already, none at the first request
+        except NO_LOGIN as error:  # half a key pair fails here, no keys at the first request
             raise AccessError(self._no_login(error)) from error
         except (BotoCoreError, ValueError) as error:
             raise ConfigError(f"{self.uri}: the AWS settings are not usable: {error}") from error
@@ -83,11 +83,11 @@ class S3Store:
         self._bucket_seen = False
 
     def local(self, name: str) -> None:
-        """Nothing: no object of a bucket is a file here."""
+        """``None``: an object of a bucket is not a file of this machine."""
         check_name(name)
 
     def exists(self, name: str) -> bool:
-        """Whether the object is there."""
+        """Whether the object exists."""
         try:
             with self._asking(name):
                 self.client.head_object(Bucket=self.bucket, Key=self._key(name))
@@ -96,7 +96,7 @@ class S3Store:
         return True
 
     def read(self, name: str) -> bytes:
-        """A small object, by one request so that it is of one version. Raises ``FileNotFoundError``."""
+        """A small object, by one request and so of one version. Raises ``FileNotFoundError``."""
         key = self._key(name)
         with self._asking(name):
             body: bytes = persist(
@@ -110,28 +110,28 @@ class S3Store:
             self.client.put_object(Bucket=self.bucket, Key=self._key(name), Body=data)
 
     def upload(self, path: Path, name: str) -> None:
-        """Publishes a file by one put, or in parts; goes on with the parts of an attempt that was killed."""
+        """Publishes a file by one put or in parts; resumes the upload of an attempt that was killed."""
         key = self._key(name)
         with file_errors(path), self._asking(name):
             self._transfers.upload(path, key)
 
     def download(self, name: str, path: Path) -> str:
-        """Fetches an object to ``path`` in parallel ranges of one version; its SHA-256. Raises ``FileNotFoundError``.
+        """Fetches one version of an object to ``path`` in parallel ranges. Raises ``FileNotFoundError``.
 
-        Goes on with the ranges of an attempt that was killed.
+        Returns its SHA-256. Resumes the download of an attempt that was killed.
         """
         key = self._key(name)
         with file_errors(path), self._asking(name):
             return self._transfers.download(key, path)
 
     def version(self, name: str) -> tuple[str, int]:
-        """Its ETag, and bytes."""
+        """Its ETag, and its size in bytes."""
         with self._asking(name):
             found = self.client.head_object(Bucket=self.bucket, Key=self._key(name))
         return found["ETag"], found["ContentLength"]
 
     def remove(self, name: str) -> None:
-        """Removes an object, if it is there; a bucket that keeps versions keeps this one."""
+        """Removes an object if it exists; a bucket with versioning keeps the old version."""
         with suppress(FileNotFoundError), self._asking(name):
             self.client.delete_object(Bucket=self.bucket, Key=self._key(name))
 
@@ -150,7 +150,7 @@ class S3Store:
 
     @contextmanager
     def _asking(self, name: str) -> Iterator[None]:
-        """Says in alma's terms what the server or the network answered about ``name``."""
+        """Raises alma's errors for what the server or the network answered about ``name``."""
         try:
             yield
         except (ClientError, BotoCoreError) as error:
@@ -160,14 +160,12 @@ class S3Store:
                 raise
             raise explained from error
         except ChangedError as error:
-            raise StoreUnavailableError(
-                f"{self.uri}/{name}: was replaced, again and again, while it was read"
-            ) from error
+            raise StoreUnavailableError(f"{self.uri}/{name}: was replaced repeatedly while it was read") from error
         except (HTTPError, ConnectionError, TimeoutError) as error:
-            raise StoreUnavailableError(f"{self.uri}/{name}: the transfer with {self.endpoint} broke off") from error
+            raise StoreUnavailableError(f"{self.uri}/{name}: the connection to {self.endpoint} broke") from error
 
     def _answered(self, name: str, error: ClientError) -> Exception | None:
-        """What an answer of the server means. Only its code is quoted: its message may repeat what was sent."""
+        """alma's error for an error of the server. Only its code is quoted: its message may repeat what was sent."""
         code = error.response["Error"].get("Code", "")
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         # The answer to a HEAD has no body, so a missing bucket looks like a missing object.
@@ -182,7 +180,7 @@ class S3Store:
         if code in FULL or status == 507:
             kind, remedy = NoSpaceError, "free some space there, or raise the quota"
         elif code in BUSY or status == 429 or status in (500, 502, 503, 504):
-            kind, remedy = StoreUnavailableError, "the last of many tries"
+            kind, remedy = StoreUnavailableError, "it did so at every retry"
         elif code in SKEWED:
             kind, remedy = AccessError, "set this machine's clock"
         elif code in REFUSED or status in (401, 403):
@@ -194,14 +192,14 @@ class S3Store:
         return kind(f"{self.uri}/{name}: {self.endpoint} answered {status} {code}; {remedy}")
 
     def _failed(self, error: BotoCoreError) -> Exception | None:
-        """What it means that there was no answer."""
+        """alma's error for a request without an answer."""
         if isinstance(error, NO_LOGIN):
             return AccessError(self._no_login(error))
         if isinstance(error, boto.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
             return ConfigError(f"{self.uri}: the certificate of {self.endpoint} is not trusted; set AWS_CA_BUNDLE")
         if isinstance(error, (boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError)):
             return StoreUnavailableError(
-                f"{self.uri}: {self.endpoint} does not answer ({type(error).__name__}), after every retry; "
+                f"{self.uri}: {self.endpoint} does not answer ({type(error).__name__}) after every retry; "
                 "check AWS_ENDPOINT_URL and the network"
             )
         if isinstance(error, boto.FlexibleChecksumError):
@@ -212,7 +210,7 @@ class S3Store:
         return f"{self.uri}: no usable credentials ({type(error).__name__}); {REMEDY}"
 
     def _has_bucket(self) -> bool:
-        """Whether the bucket is there, as far as we may know: who may not look at it is refused, not told."""
+        """Whether the bucket exists; true where these credentials may not look at it."""
         try:
             self._bucket_seen = self._bucket_seen or bool(self.client.head_bucket(Bucket=self.bucket))
         except ClientError as error:

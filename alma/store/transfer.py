@@ -1,22 +1,20 @@
-"""Large objects to and from S3: in ranges and parts at once, never held in memory, gone on with after a kill.
+"""Large objects to and from S3: in parallel ranges and parts, never held in memory, resumed after a kill.
 
-Why not boto3's own transfers: neither of its clients goes on with what a killed process had fetched or sent, nor bounds
-the connections of several files together; ``benchmarks/store.py`` compares the speed. Requests are tried again by
-botocore; here only a body that breaks off, which goes on at the byte it reached.
+Why not boto3's own transfers: neither of its clients resumes what a killed process had fetched or sent, nor bounds the
+connections of several files together; ``benchmarks/store.py`` compares the speed. botocore retries requests; here only
+a body whose connection breaks is retried, from the byte it reached.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance-guidelines.html advises parallel ranges.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import itertools
 import os
 import random
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -24,11 +22,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore import exceptions as boto
 from botocore.exceptions import ClientError
-from s3transfer.utils import S3_RETRYABLE_DOWNLOAD_ERRORS, ReadFileChunk
+from s3transfer.utils import S3_RETRYABLE_DOWNLOAD_ERRORS
 from urllib3.exceptions import HTTPError
 
 from alma.parallel import in_order
 from alma.store.files import publish
+from alma.store.multipart import PART_BYTES, Parts, identifiers
 from alma.store.ranges import BLOCK_BYTES, RANGE_BYTES, Partial, partial
 
 if TYPE_CHECKING:
@@ -38,20 +37,17 @@ if TYPE_CHECKING:
 Read = TypeVar("Read")
 
 STREAMS = 16
-"""Connections of one store at once, over all its files: one of S3's gives some 50 to 100 MB/s, a node takes more."""
+"""Connections of one store at once, over all its files: S3 gives some 50 to 100 MB/s over each, a node takes more."""
 
 ATTEMPTS = 8
 """Of one body without a byte of progress, some ten seconds in all; requests have botocore's own."""
 
-PART_BYTES = 16 * 2**20
-MAX_PARTS = 10_000  # S3's limit: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
-BROKEN_OFF: tuple[type[BaseException], ...] = (*S3_RETRYABLE_DOWNLOAD_ERRORS, HTTPError)
+BROKEN: tuple[type[BaseException], ...] = (*S3_RETRYABLE_DOWNLOAD_ERRORS, HTTPError)
 MAY_NOT_LIST = ("AccessDenied", "NotImplemented", "MethodNotAllowed", "501", "405")
-CHECKSUMS = ("ChecksumCRC32", "ChecksumCRC32C", "ChecksumCRC64NVME", "ChecksumSHA1", "ChecksumSHA256")
 
 
 class ChangedError(Exception):
-    """The object became another one while it was read."""
+    """The object was replaced while it was read."""
 
 
 class Transfers:
@@ -66,9 +62,9 @@ class Transfers:
         self._streams = threading.BoundedSemaphore(STREAMS)
 
     def download(self, key: str, path: Path) -> str:
-        """Fetches an object of one version to ``path``; its SHA-256 in hex, computed as the bytes come.
+        """Fetches one version of an object to ``path``; returns its SHA-256 in hex, computed as the bytes arrive.
 
-        Ranges that an earlier attempt at the same ETag finished are kept, even if that process was killed.
+        Resumes an unfinished download of the same ETag, even where its process was killed.
         """
         for attempt in itertools.count(1):
             found = self.client.head_object(Bucket=self.bucket, Key=key)
@@ -106,7 +102,7 @@ class Transfers:
                 if index in missing:
                     self._range(key, file, index, etag)
 
-            def add(index: int, _: None) -> None:  # while the next ranges come, so that it costs no time of its own
+            def add(index: int, _: None) -> None:  # while the next ranges arrive, so that it costs no extra time
                 for block in file.blocks(index):
                     digest.update(block)
 
@@ -143,9 +139,9 @@ class Transfers:
     def upload(self, path: Path, key: str) -> None:
         """Publishes a file by one put or in parts.
 
-        A multipart upload of this key that somebody was killed in is gone on with if every part it has is one of this
-        file's, by MD5 (the ETag) or CRC-32; where the server does not let us list uploads, it begins anew. One that
-        breaks off because the server is gone is left for the next attempt; any other failure aborts it.
+        Resumes an unfinished multipart upload of this key if every part it has is one of this file's, by MD5 (the ETag)
+        or CRC-32; where the server does not let us list uploads, it starts a new one. Where the server cannot be
+        reached any more, the upload is kept for the next attempt; any other failure aborts it.
         """
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -162,7 +158,7 @@ class Transfers:
             try:
                 self._parts(key, upload, parts, known)
             except BaseException as error:
-                # Another process may have gone on with this upload, and ended it.
+                # Another process may have resumed this upload and completed or aborted it.
                 if code_of(error) in ("NoSuchUpload", "InvalidPart") and attempt < 3:
                     upload, known = "", {}
                     continue
@@ -174,23 +170,23 @@ class Transfers:
 
     def _parts(self, key: str, upload: str, parts: Parts, known: dict[int, dict[str, Any]]) -> None:
         missing = [number for number in parts.numbers if number not in known]
-        order, turn, sent = iter(missing), threading.Lock(), dict(known)
+        order, order_lock, sent = iter(missing), threading.Lock(), dict(known)
 
         def send(_: int) -> None:
-            # Connections are taken in the order of the parts: a server that takes a file's parts in order (rclone)
-            # would let later ones wait for ever on an earlier one that finds no connection free.
-            with turn:
+            # Parts take connections in their order: a server that receives a file's parts in order (rclone) would
+            # otherwise hold later parts on all connections, waiting for ever for an earlier part that finds none free.
+            with order_lock:
                 number = next(order)
                 self._streams.acquire()
             try:
                 with closing(parts.open(number)) as part:
-                    body: Any = part  # a file to read from, though not of the type that the stubs name
+                    body: Any = part  # readable, though not of the type in the stubs
                     answer = self.client.upload_part(
                         Bucket=self.bucket, Key=key, UploadId=upload, PartNumber=number, Body=body, **self._crc()
                     )
             finally:
                 self._streams.release()
-            sent[number] = _proof(answer)
+            sent[number] = identifiers(answer)
 
         in_order(send, missing, STREAMS)
         listed: Any = [{"PartNumber": number, **sent[number]} for number in parts.numbers]
@@ -199,7 +195,7 @@ class Transfers:
         )
 
     def _unfinished(self, key: str, parts: Parts) -> tuple[str, dict[int, dict[str, Any]]]:
-        """The newest upload of this key whose every part is ours, and its parts by number; else ``""``."""
+        """The newest upload of this key whose parts are all this file's, with its parts by number; else ``""``."""
         try:
             pages = self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=key)
             begun = [each for page in pages for each in page.get("Uploads", []) if each["Key"] == key]
@@ -208,48 +204,21 @@ class Transfers:
                 answers = listing.paginate(Bucket=self.bucket, Key=key, UploadId=each["UploadId"])
                 found: list[Any] = [part for answer in answers for part in answer.get("Parts", [])]
                 if found and all(in_order(parts.has, found, STREAMS)):
-                    return each["UploadId"], {part["PartNumber"]: _proof(part) for part in found}
+                    return each["UploadId"], {part["PartNumber"]: identifiers(part) for part in found}
         except ClientError as error:
             if code_of(error) not in (*MAY_NOT_LIST, "NoSuchUpload"):
                 raise
         return "", {}
 
     def _crc(self) -> Any:
-        """As boto3's own transfers do: S3 checks each part by its CRC-32, unless the settings forbid it."""
+        """Has S3 check each part by its CRC-32, as boto3's transfers do, unless the AWS settings forbid it."""
         wanted = self.client.meta.config.request_checksum_calculation == "when_supported"  # type: ignore[attr-defined]
         return {"ChecksumAlgorithm": "CRC32"} if wanted else {}
 
 
-class Parts:
-    """A file as the parts of a multipart upload, numbered from 1."""
-
-    def __init__(self, path: Path, size: int) -> None:
-        self.path, self.size = path, size
-        self.bytes = max(PART_BYTES, -(-size // MAX_PARTS))
-        self.numbers = range(1, -(-size // self.bytes) + 1)
-
-    def open(self, number: int) -> ReadFileChunk:
-        """The bytes of one part, from the file."""
-        return ReadFileChunk.from_filename(str(self.path), (number - 1) * self.bytes, self.bytes)
-
-    def has(self, part: dict[str, Any]) -> bool:
-        """Whether a part that S3 lists is this file's. Where neither MD5 nor CRC-32 is told, it is not."""
-        if part["PartNumber"] not in self.numbers:
-            return False
-        md5, crc = hashlib.md5(usedforsecurity=False), 0
-        with closing(self.open(part["PartNumber"])) as body:
-            if len(body) != part["Size"]:
-                return False
-            while block := body.read(BLOCK_BYTES):
-                md5.update(block)
-                crc = zlib.crc32(block, crc)
-        told = part.get("ChecksumCRC32") == base64.b64encode(crc.to_bytes(4, "big")).decode()
-        return part["ETag"].strip('"') == md5.hexdigest() or told
-
-
 def blocks_of(answer: GetObjectOutputTypeDef, buffer: bytearray) -> Iterator[memoryview]:
-    """The body of an answer, block by block in ``buffer``. Raises one of ``BROKEN_OFF`` if it ends too early."""
-    body: Any = answer["Body"]  # its stubs do not know that it reads into memory
+    """The body of an answer, block by block in ``buffer``. Raises one of ``BROKEN`` if it ends too early."""
+    body: Any = answer["Body"]  # the stubs lack readinto
     view = memoryview(buffer)
     while size := body.readinto(buffer):
         yield view[:size]
@@ -268,7 +237,7 @@ def persist(
         try:
             with closing(answer["Body"]):
                 return read(answer)
-        except BROKEN_OFF:
+        except BROKEN:
             left = ATTEMPTS if reached() > before else left - 1
             if not left:
                 raise
@@ -288,11 +257,7 @@ def code_of(error: BaseException) -> str:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the server may be well again at the next attempt."""
+    """Whether the next attempt may succeed: the server is overloaded or cannot be reached."""
     if isinstance(error, ClientError):
         return error.response["ResponseMetadata"]["HTTPStatusCode"] in (429, 500, 502, 503, 504)
     return isinstance(error, (boto.ConnectionError, boto.HTTPClientError, ConnectionError, TimeoutError))
-
-
-def _proof(answer: Any) -> dict[str, Any]:
-    return {name: answer[name] for name in ("ETag", *CHECKSUMS) if name in answer}

@@ -203,7 +203,7 @@ def test_a_store_without_permission_is_named(world: Path) -> None:
         pytest.param(["stage", "judge", "--in", "x"], "PORT=STAGE/KEY", id="input-form"),
         pytest.param(["stage", "judge", "--in", "judge=here"], "not the name of an artifact", id="input-name"),
         pytest.param(["stage", "judge", "--in", f"mind=judge/{'0' * 20}"], "has no input 'mind'", id="unknown-input"),
-        pytest.param(["show", f"judge/{'0' * 20}"], "is not there or not finished", id="unknown-artifact"),
+        pytest.param(["show", f"judge/{'0' * 20}"], "does not exist or is not sealed", id="unknown-artifact"),
         pytest.param(["trace", "judge"], "is not a row id", id="not-a-row"),
         pytest.param(["show", f"judge/{'0' * 20}", "--store", "ftp://x"], "ftp", id="unknown-scheme"),
     ],

@@ -28,8 +28,8 @@ from alma.progress import Event
 from alma.running import stage as stage_run
 from alma.sections import Finetune
 from alma.store import FolderStore, Store, open_store
+from alma.store.multipart import PART_BYTES
 from alma.store.s3 import S3Store
-from alma.store.transfer import PART_BYTES
 from tests.builders.proxy import Proxy, Request, running
 from tests.builders.training import PAIRS, ROWS, curve, files, place, settings, train, write_model
 from tests.builders.training_process import begin, checkpoint_steps, inputs, wait_while

@@ -15,7 +15,7 @@ from alma import plan
 from alma.config import load
 from alma.errors import ConfigError, StageError
 from alma.plan.count import COUNTS, Step, Use
-from alma.plan.hours import Means, shares
+from alma.plan.hours import Means, work_by_stage
 from alma.plan.rates import Rate, Rates, read_rates, write_rate
 from alma.plan.table import hours, notes
 from alma.prompts import JUDGE_TEMPLATE_TOKENS
@@ -152,7 +152,7 @@ def test_a_rate_of_another_size_is_taken_only_when_asked() -> None:
     assert scaled.measured_hours("generate", "hf", 3_600_000) == pytest.approx(10.0)
     exact = means(small, rate(tokens_per_second=2000.0), scale=True)
     assert exact.measured_hours("generate", "hf", 3_600_000) == pytest.approx(0.5)
-    work = shares([Step("s", "respond", tokens={"generate": 1}, engine="hf")])
+    work = work_by_stage([Step("s", "respond", tokens={"generate": 1}, engine="hf")])
     assert "ESTIMATE" not in "\n".join(notes(work, exact))
     assert "ESTIMATE: taken × 0.1" in "\n".join(notes(work, scaled))
     assert "--scale-by-parameters" in "\n".join(notes(work, means(small)))

@@ -253,7 +253,7 @@ def test_a_file_that_is_on_its_way_counts(
     fetching = user(store, large)
     while not any(r.number is not None for r in proxy.asked):
         time.sleep(0.01)
-    with pytest.raises(NoSpaceError, match="1 bytes too little"):
+    with pytest.raises(NoSpaceError, match="needs 1 bytes more"):
         cached(store, *small)
     fetching.kill()
     fetching.communicate()
@@ -313,7 +313,7 @@ def test_sizes_as_people_write_them(monkeypatch: pytest.MonkeyPatch, number: int
 @pytest.mark.parametrize("text", ["0", "-1", "much", "10 apples", "GiB", "1e400", "nan", "inf GB"])
 def test_what_is_no_size(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv(VARIABLE, text)
-    with pytest.raises(ConfigError, match=r"ALMA_CACHE_BYTES = .* is no size; write bytes, or 200GiB"):
+    with pytest.raises(ConfigError, match=r"ALMA_CACHE_BYTES = .* is not a size; write bytes, or 200GiB"):
         bound()
 
 

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from alma.errors import StoreUnavailableError
 from alma.store import open_store, transfer
+from alma.store.multipart import PART_BYTES
 from alma.store.ranges import RANGE_BYTES, header_of, partial, read_journal, unfinished
 from alma.store.s3 import S3Store
-from alma.store.transfer import PART_BYTES
 from tests.builders.proxy import Fault, Proxy, Request, fail_first, running
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from botocore.exceptions import ClientError
 
 from alma.errors import AccessError, AlmaError, ConfigError, NoSpaceError, StoreUnavailableError
 from alma.store import open_store
+from alma.store.multipart import PART_BYTES
 from alma.store.s3 import S3Store
-from alma.store.transfer import PART_BYTES
 
 if TYPE_CHECKING:
     from tests.conftest import S3Server

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alma.store import FolderStore, open_store
+from alma.store.multipart import PART_BYTES
 from alma.store.names import TEMPORARY, check_name, is_name
 from alma.store.s3 import S3Store
-from alma.store.transfer import PART_BYTES
 
 UNICODE = "naïve/日本語 🙂/a b+c&d=e%2F#?'\"*.json"
 
@@ -193,7 +193,7 @@ def test_what_is_no_name_is_refused_everywhere(store_uri: str, tmp_path: Path, n
         lambda: store.remove(name),
     ]
     for call in calls + ([lambda: store.list(name)] if name else []):
-        with pytest.raises(ValueError, match="is no object name"):
+        with pytest.raises(ValueError, match="is not an object name"):
             call()
 
 

@@ -1,0 +1,50 @@
+"""A file as the parts of a multipart upload to S3, and which parts the server has already."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zlib
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from s3transfer.utils import ReadFileChunk
+
+from alma.store.ranges import BLOCK_BYTES
+
+PART_BYTES = 16 * 2**20
+MAX_PARTS = 10_000  # S3's limit: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+CHECKSUMS = ("ChecksumCRC32", "ChecksumCRC32C", "ChecksumCRC64NVME", "ChecksumSHA1", "ChecksumSHA256")
+
+
+class Parts:
+    """A file as the parts of a multipart upload, numbered from 1."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self.path, self.size = path, size
+        self.bytes = max(PART_BYTES, -(-size // MAX_PARTS))
+        self.numbers = range(1, -(-size // self.bytes) + 1)
+
+    def open(self, number: int) -> ReadFileChunk:
+        """One part of the file, to be read."""
+        return ReadFileChunk.from_filename(str(self.path), (number - 1) * self.bytes, self.bytes)
+
+    def has(self, part: dict[str, Any]) -> bool:
+        """Whether a part that S3 lists is of this file, by its MD5 (the ETag) or CRC-32; without either it is not."""
+        if part["PartNumber"] not in self.numbers:
+            return False
+        md5, crc = hashlib.md5(usedforsecurity=False), 0
+        with closing(self.open(part["PartNumber"])) as body:
+            if len(body) != part["Size"]:
+                return False
+            while block := body.read(BLOCK_BYTES):
+                md5.update(block)
+                crc = zlib.crc32(block, crc)
+        same_crc = part.get("ChecksumCRC32") == base64.b64encode(crc.to_bytes(4, "big")).decode()
+        return part["ETag"].strip('"') == md5.hexdigest() or same_crc
+
+
+def identifiers(answer: Any) -> dict[str, Any]:
+    """What S3 said of a part that it received, and wants to hear again when the upload is completed."""
+    return {name: answer[name] for name in ("ETag", *CHECKSUMS) if name in answer}
