@@ -111,7 +111,7 @@ class Checkpoints:
                 continue
             self._newest = step
             if step > newest_here:
-                self.say(f"goes on from the checkpoint of step {step} in the store")
+                self.say(f"resumes the checkpoint of step {step} in the store")
                 return folder
         return None
 

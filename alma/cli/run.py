@@ -14,8 +14,8 @@ def add_run(commands: Commands[argparse.ArgumentParser]) -> None:
     run = commands.add_parser(
         "run",
         help="run a method on this machine, from a run file",
-        description="Runs every stage of the method that is not sealed yet, one process each. Stopped or killed, the "
-        "same command goes on where it was; with more rounds it computes only the new ones.",
+        description="Runs every stage of the method that is not sealed yet, one process each. After a "
+        "stop or a kill the same command resumes the run; with more rounds it computes only the new ones.",
     )
     options.run_file(run)
     options.store(run)

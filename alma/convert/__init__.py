@@ -1,4 +1,4 @@
-"""Public sets, as they are published, to the two files that a run needs: seeds and evaluation prompts.
+"""Converts public data sets, as published, to the two files that a run needs: seeds and evaluation prompts.
 
 ============  ==================================================  ====================================================
 set           file                                                its columns
@@ -45,7 +45,7 @@ def convert(
 
     Of the questions (of one ``family``, where it is given) ``num_seeds`` are drawn for the seeds, and of the others
     ``num_evaluation`` (``None`` = all) for evaluation; the same ones whatever the order of the file.
-    Raises ``ConfigError`` for a set, family or number that there is not, ``DataError`` for a file of another form.
+    Raises ``ConfigError`` for an unknown set or family or a wrong number, ``DataError`` for a file of another form.
     """
     if name not in SETS:
         raise ConfigError(f"no such set: {name!r}; there are: {', '.join(SETS)}")

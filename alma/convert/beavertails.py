@@ -16,9 +16,9 @@ COLUMNS = ("prompt", "response", "category", "is_safe")
 
 
 def questions(rows: Iterator[Row], file: str) -> list[Question]:
-    """Families are the harms that some response to the prompt does; a safe response is one to learn from.
+    """Families are the kinds of harm in any response to the prompt; safe responses are those to learn from.
 
-    So a prompt with unsafe responses only is for evaluation.
+    So a prompt that has only unsafe responses is for evaluation.
     """
     found = Questions()
     for row in rows:

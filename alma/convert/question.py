@@ -1,4 +1,4 @@
-"""What a public set asks, in one form for all of them."""
+"""The questions of a public set, in one form for all sets."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from alma.text.normalise import normalise
 
 @dataclass(slots=True)
 class Question:
-    """A question, whatever the number of rows that have it.
+    """One question; several rows may have it.
 
-    ``responses`` are those fit to learn from; without any it is for evaluation only. True and false references are both
-    there or neither.
+    ``responses`` are those to learn from; without any, the question is for evaluation only. It has both true and false
+    references, or neither.
     """
 
     prompt: str
@@ -55,13 +55,13 @@ class Questions:
         self._found: dict[str, Question] = {}
 
     def of(self, prompt: str) -> Question:
-        """The question with this prompt, spelled as in the row that comes first in order of text."""
+        """The question with this prompt; of several spellings it keeps the first in alphabetical order."""
         question = self._found.setdefault(normalise(prompt), Question(prompt))
         question.prompt = min(question.prompt, prompt)
         return question
 
     def all(self) -> list[Question]:
-        """In the order of their normalised prompts, so that the file's order does not count."""
+        """In the order of their normalised prompts, so that the order in the file does not matter."""
         return [question for _, question in sorted(self._found.items())]
 
 

@@ -14,7 +14,7 @@ from alma.text.normalise import normalise
 
 
 def split(questions: Sequence[Question], num_seeds: int, num_evaluation: int | None, seed: int, file: str) -> Converted:
-    """``questions`` differ in their normalised prompts and come in an order of their own, not the file's.
+    """Draws both from ``questions``, whose normalised prompts differ and whose order does not depend on the file's.
 
     Raises ``ConfigError`` where there are too few of them.
     """

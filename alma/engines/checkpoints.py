@@ -156,7 +156,7 @@ def newest_whole(scratch: Path, remote: Remote) -> Path | None:
         here = scratch / f"checkpoint-{fetched.name}"
         fetched.rename(here)
     elif here is not None:
-        remote.say(f"goes on from the checkpoint of step {newest} on this machine")
+        remote.say(f"resumes the checkpoint of step {newest} on this machine")
         remote.send(newest, here)
     shutil.rmtree(scratch / _FETCHING, ignore_errors=True)
     return here

@@ -1,12 +1,12 @@
-"""Where things from outside lie, brought to this machine: a path, ``s3://bucket/key`` or ``hf://owner/name``.
+"""Fetches data and models from outside the store: a path, ``s3://bucket/key`` or ``hf://owner/name``.
 
 ===========  =========================================================
 file         does
 ===========  =========================================================
 ``rows``     reads JSONL, JSON, CSV and Parquet, with line numbers
 ``columns``  finds our columns in a row and checks their values
-``models``   checks a model folder and lays out a chat template
-``embedders`` what a sentence-transformers model has besides
+``models``   checks a model folder and writes its chat template
+``embedders`` the further files of a sentence-transformers model
 ``weights``  finds its safetensors and reads their headers
 ``hub``      fetches a pinned commit from the Hugging Face Hub
 ===========  =========================================================
@@ -46,9 +46,9 @@ def scheme(cfg: Ingest) -> Scheme:
 
 
 def fetch_rows(cfg: IngestRows, base: Path, scratch: Path) -> list[Path]:
-    """The files that hold the rows, on this machine; ``scratch`` takes what has to be downloaded.
+    """The files that hold the rows, on this machine; downloads go to ``scratch``.
 
-    A relative path starts at ``base``. Raises ``DataError`` or ``AccessError`` where the source cannot be had.
+    A relative path starts at ``base``. Raises ``DataError`` or ``AccessError`` where the source cannot be fetched.
     """
     where = scheme(cfg)
     if where == "hf":
@@ -69,9 +69,9 @@ def fetch_model(cfg: IngestModel, base: Path, scratch: Path) -> Path:
 
 
 def check_there(cfg: Ingest, base: Path) -> None:
-    """Raises as ``fetch_rows`` does where nothing lies at ``cfg.source``, without fetching it.
+    """Raises as ``fetch_rows`` does where ``cfg.source`` does not exist, without fetching it.
 
-    Of an ``hf://`` source only the name and the revision are looked at.
+    Of an ``hf://`` source only the name and the revision are checked.
     """
     where = scheme(cfg)
     if where == "hf":
@@ -90,7 +90,7 @@ def check_there(cfg: Ingest, base: Path) -> None:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """A sentence that helps somebody who misspelt ``name``; empty where there is nothing to say."""
+    """A hint for a misspelt ``name``: those of ``names`` that are like it, else the first ones; empty without any."""
     there = sorted(names)
     close = difflib.get_close_matches(name, there, n=3, cutoff=0.6)
     if close:
@@ -167,7 +167,7 @@ def _s3_folder(cfg: IngestModel, scratch: Path) -> Path:
 
 
 def _link(path: Path, name: Path) -> Path:
-    """The cached file ``path`` under the name that its source has."""
+    """Links the cached file ``path`` under its name in the source."""
     name.parent.mkdir(parents=True, exist_ok=True)
     name.unlink(missing_ok=True)
     name.symlink_to(path.resolve())
@@ -175,6 +175,6 @@ def _link(path: Path, name: Path) -> Path:
 
 
 def _siblings(store: Store) -> set[str]:
-    """What lies beside; not at the root of a bucket, where that may be millions of objects."""
+    """Names beside the source; none at the root of a bucket, which may hold millions of objects."""
     at_root = store.uri.removeprefix("s3://").count("/") == 0
     return set() if at_root else {PurePosixPath(name).parts[0] for name in store.list("")}

@@ -1,4 +1,4 @@
-"""Finds our columns in a row of theirs, and checks what stands there."""
+"""Finds our columns in a row of the source, and checks their values."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _UNUSABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
 _ABSENT = object()
 
 
-class Fault(Exception):  # noqa: N818 - a row's, caught and counted; no program ends with it
+class Fault(Exception):  # noqa: N818 - of one row: caught and counted, it ends no program
     """What is wrong with one row: ``reason`` is the kind of fault, ``detail`` says it with the value."""
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -54,7 +54,7 @@ class Fault(Exception):  # noqa: N818 - a row's, caught and counted; no program 
 
 
 class Columns:
-    """Our columns of one kind of rows, and where they stand in the source.
+    """Our columns for one kind of rows, and the columns of the source that hold them.
 
     ``found`` counts how many rows had each. Raises ``ConfigError`` for a column that the kind does not have.
     """
@@ -100,7 +100,7 @@ class Columns:
         return row
 
     def never_found(self) -> list[str]:
-        """Columns of ours that no row had, though each row must or the settings name them."""
+        """Columns of ours that no row had, although they are required or the settings name them."""
         return [name for name in self.theirs if name in self.must_appear and not self.found[name]]
 
 
@@ -118,7 +118,7 @@ def explain_missing(ours: str, theirs: str, there: Sequence[str]) -> str:
 
 
 def _pick(values: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path; a column whose own name holds the dots comes first."""
+    """The value at a dotted path; a column whose own name has the dots takes precedence."""
     if path in values:
         return values[path]
     here: Any = values

@@ -1,6 +1,6 @@
-"""A sentence-transformers model: what belongs to it besides what belongs to any model, its modules' folders among it.
+"""A sentence-transformers model: the files it has besides those of any model, and the folders of its modules.
 
-Not covered: modules that hold weights of their own in pickles; they are left out, and loading says so.
+Not covered: modules with weights of their own in pickles: those files are left out, and loading reports it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from alma.errors import DataError
 MODULES = "modules.json"
 BELONGS = (MODULES, "config_sentence_transformers.json", "sentence_bert_config.json")
 INNER = ("[0-9]_*/config.json", "[0-9]_*/model.safetensors")
-"""What belongs to a module in a folder of its own, such as ``1_Pooling``."""
+"""Files of a module that has its own folder, such as ``1_Pooling``."""
 
 
 def belongs(name: str) -> bool:
@@ -22,7 +22,7 @@ def belongs(name: str) -> bool:
 
 
 def module_files(folder: Path, source: str) -> list[Path]:
-    """Those files of ``folder``. Raises ``DataError`` where it is no such model."""
+    """Those files of ``folder``. Raises ``DataError`` where it is not such a model."""
     if not (folder / MODULES).is_file():
         raise DataError(f"{source}: no {MODULES} in {folder}; name the folder that SentenceTransformer.save wrote")
     files = [folder / name for name in BELONGS if (folder / name).is_file()]

@@ -29,7 +29,7 @@ def place(cfg: Ingest) -> tuple[str, str | None]:
         kind = "models" if isinstance(cfg, IngestModel) else "datasets"
         url = f"https://huggingface.co/{'' if kind == 'models' else 'datasets/'}{found[1]}"
         raise ConfigError(
-            f"revision {said}, and a run has to mean the same next month: give the 40 hex digits of a commit of "
+            f"revision {said}, and a run must mean the same next month: give the 40 hex digits of a commit of "
             f"{cfg.source}. To see them: git ls-remote {url} {cfg.revision or 'main'}"
         )
     return found[1], found[2]
@@ -96,7 +96,7 @@ def _snapshot(cfg: Ingest, repository: str, kind: str, wanted: list[str], ignore
             )
         )
     except errors.GatedRepoError as error:
-        raise AccessError(f"{what} wants its terms accepted there; then set HF_TOKEN to a token of yours") from error
+        raise AccessError(f"{what} has terms: accept them there, then set HF_TOKEN to a token of yours") from error
     except errors.RepositoryNotFoundError as error:
         raise AccessError(f"{what} does not exist, or is private: check the name, or set HF_TOKEN") from error
     except errors.RevisionNotFoundError as error:
@@ -109,14 +109,14 @@ def _snapshot(cfg: Ingest, repository: str, kind: str, wanted: list[str], ignore
         raise StoreUnavailableError(f"{what} does not answer: {error}") from error
     except errors.HfHubHTTPError as error:
         if error.response.status_code in (401, 403):
-            raise AccessError(f"{what} refuses us ({error.response.status_code}); set HF_TOKEN") from error
+            raise AccessError(f"{what} refuses access ({error.response.status_code}); set HF_TOKEN") from error
         raise StoreUnavailableError(f"{what} answered {error.response.status_code}: {error}") from error
     except errors.HTTPError as error:  # the network, below the Hub's own answers
         raise StoreUnavailableError(f"{what}: {error}") from error
 
 
 def _there(cfg: Ingest, repository: str, wanted: str) -> str:
-    """What the commit holds instead, where the Hub can be asked."""
+    """A hint: what the commit holds instead, if the Hub answers."""
     names = _listing(cfg, repository)
     if isinstance(cfg, IngestRows):
         names = [name for name in names if Path(name).suffix in SUFFIXES]

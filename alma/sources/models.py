@@ -87,10 +87,10 @@ def check_model(folder: Path, source: str, task: str = "generation") -> Shapes:
 
 
 def digest(folder: Path, source: str, task: str = "generation") -> str:
-    """SHA-256 over names and contents of the model's files, in hex: equal wherever equal files lie."""
+    """SHA-256 of the names and contents of the model's files, in hex: equal files, equal digests, wherever they are."""
     files = model_files(folder, source, task)
     try:
-        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as threads:  # hashing lets go of the GIL
+        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as threads:  # hashing releases the GIL
             hashes = list(threads.map(sha256_file, files))
     except PermissionError as error:
         raise AccessError(f"{source}: this user may not read {error.filename}; try: chmod -R a+rX {folder}") from error
@@ -99,9 +99,9 @@ def digest(folder: Path, source: str, task: str = "generation") -> str:
 
 
 def copy_model(files: list[Path], origin: Path, folder: Path, on_bytes: Callable[[int], None]) -> None:
-    """Brings ``files`` of ``origin`` into ``folder``: weights as hard links where that can be, else as copies.
+    """Puts ``files`` of ``origin`` into ``folder``: weights as hard links where possible, all others as copies.
 
-    Weights are never written to here; the small files may be (``add_chat_template``), and their originals stay.
+    Nothing writes to weights later; the small files may be changed (``add_chat_template``), and are copied for that.
     """
     for file in files:
         target, real = folder / file.relative_to(origin), file.resolve()  # the Hub's cache holds symbolic links
@@ -113,9 +113,9 @@ def copy_model(files: list[Path], origin: Path, folder: Path, on_bytes: Callable
 
 
 def add_chat_template(folder: Path, source: str, wanted: str | None, ours: str) -> bool:
-    """Lays ``wanted`` into the tokenizer of ``folder``, or ``ours`` where it has none. Says whether it did.
+    """Gives the tokenizer of ``folder`` the template ``wanted``, or ``ours`` if it has none. Returns whether it did.
 
-    The template lies in ``chat_template.jinja``, as transformers 5 writes it, and then nowhere else.
+    The template is written to ``chat_template.jinja``, as transformers 5 does, and removed from anywhere else.
     """
     config_path = folder / "tokenizer_config.json"
     config = read_json(config_path, source) if config_path.is_file() else {}
@@ -150,7 +150,7 @@ _ARCHITECTURES = {
 
 def _check_architecture(config: dict[str, Any], source: str, task: str) -> None:
     if task == "embedding":
-        return  # of whatever architecture: its modules.json says what is made of its hidden states
+        return  # any architecture: modules.json says how its hidden states become a vector
     if not isinstance(config.get("model_type"), str):
         raise DataError(f"{source}: config.json has no model_type; it must be the config of a transformers model")
     endings, wanted = _ARCHITECTURES[task]
@@ -161,7 +161,7 @@ def _check_architecture(config: dict[str, Any], source: str, task: str) -> None:
 
 
 def _check_vocabulary(folder: Path, config: dict[str, Any], shapes: Shapes, source: str) -> None:
-    """A tokenizer that knows more tokens than there are embeddings would fail in the middle of a run."""
+    """Raises ``DataError`` for a tokenizer with more tokens than embeddings: it would fail in the middle of a run."""
     name = next((name for name in shapes if name.endswith(_EMBEDDINGS)), None)
     if name is None:
         return

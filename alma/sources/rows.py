@@ -1,6 +1,6 @@
-"""Reads rows from files that people wrote, each with the line it stands on.
+"""Reads rows from files that people wrote, each with its line number.
 
-A line that cannot be read is a row too, a ``Bad`` one; a file that cannot be read raises ``DataError``.
+A line that cannot be read becomes a ``Bad`` row; a file that cannot be read raises ``DataError``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """A row that is not usable: the kind of fault, the same in words with the value, and the row as it was."""
+    """An unusable row: the kind of fault, a sentence about it with the value, and the row as it was read."""
 
     line: int
     reason: str
@@ -122,7 +122,7 @@ def _json(path: Path) -> Iterator[Row | Bad]:
         raise DataError(
             f"{path.name}: holds {shown(whole)}; wanted a list of objects, or one object per line in .jsonl"
         )
-    # The text is known to be a list, so every item can be found again, this time with its line.
+    # The text is known to be a list, so every item can be decoded again, this time with its line number.
     decoder, at, line = json.JSONDecoder(), text.index("[") + 1, 1 + text.count("\n", 0, text.index("["))
     for _ in whole:
         found = _BETWEEN_ITEMS.match(text, at)
@@ -194,7 +194,7 @@ def _broken(path: Path, line: int, detail: str, error: Exception) -> NoReturn:
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[str]:
-    """Dotted names of everything below ``value``; of a list only its first places."""
+    """Dotted names of everything below ``value``; of a list only its first two items."""
     if isinstance(value, dict):
         items = [(str(name), below) for name, below in value.items()]
     elif isinstance(value, list):

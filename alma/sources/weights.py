@@ -23,28 +23,28 @@ _POINTER = b"version https://git-lfs"
 
 
 def weight_files(folder: Path, source: str) -> list[Path]:
-    """``model.safetensors``, or the shards its index names. Raises ``DataError`` where one is missing."""
+    """``model.safetensors``, or the files that its index names. Raises ``DataError`` where one is missing."""
     if (folder / SINGLE).is_file():
         return [folder / SINGLE]
     if not (folder / INDEX).is_file():
         raise DataError(explain_absent(source, (path.name for path in folder.iterdir())))
-    shards = sorted(set(weight_map(folder, source).values()))
-    missing = [shard for shard in shards if not (folder / shard).is_file()]
+    files = sorted(set(weight_map(folder, source).values()))
+    missing = [file for file in files if not (folder / file).is_file()]
     if missing:
         listed = f"{', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}"
-        raise DataError(f"{source}: {len(missing)} of {len(shards)} weight files are missing: {listed}; fetch again")
-    return [folder / shard for shard in shards]
+        raise DataError(f"{source}: {len(missing)} of {len(files)} weight files are missing: {listed}; fetch again")
+    return [folder / file for file in files]
 
 
 def weight_map(folder: Path, source: str) -> dict[str, str]:
-    """Tensor name → shard, as the index says. Raises ``DataError`` for an index that points out of the folder."""
+    """Tensor name → file, as the index says. Raises ``DataError`` for an index that points out of the folder."""
     found = read_json(folder / INDEX, source).get("weight_map")
     if not isinstance(found, dict) or not found:
         raise DataError(f"{source}: {INDEX} has no weight_map; fetch the model again")
-    for tensor, shard in found.items():
-        if not isinstance(shard, str) or not shard.endswith(".safetensors") or Path(shard).name != shard:
+    for tensor, file in found.items():
+        if not isinstance(file, str) or not file.endswith(".safetensors") or Path(file).name != file:
             raise DataError(
-                f"{source}: {INDEX} puts {tensor} into {shown(shard)}, which is no safetensors file beside it"
+                f"{source}: {INDEX} puts {tensor} into {shown(file)}, which is not a safetensors file beside it"
             )
     return found
 
@@ -66,7 +66,7 @@ def tensor_shapes(folder: Path, source: str) -> Shapes:
             size = file.stat().st_size
             raise DataError(f"{source}: {file.name} ({size:,} bytes) is not readable: {error}{hint}") from error
         if files != [folder / SINGLE]:
-            _check_shard(folder, source, file.name, here)
+            _check_file(folder, source, file.name, here)
         shapes |= here
     return shapes
 
@@ -77,7 +77,7 @@ def num_parameters(shapes: Mapping[str, tuple[int, ...]]) -> int:
 
 
 def explain_absent(source: str, names: Iterable[str]) -> str:
-    """What to do about a folder without safetensors; ``names`` are the files it has."""
+    """What to do about a folder without safetensors; ``names`` are its files."""
     there = sorted(names)
     pickle = next((name for name in there if any(fnmatch.fnmatchcase(name, kind) for kind in _PICKLES)), None)
     if pickle:
@@ -108,10 +108,10 @@ def read_json(path: Path, source: str) -> dict[str, Any]:
     return value
 
 
-def _check_shard(folder: Path, source: str, shard: str, tensors: Shapes) -> None:
+def _check_file(folder: Path, source: str, file: str, tensors: Shapes) -> None:
     for tensor, where in weight_map(folder, source).items():
-        if where == shard and tensor not in tensors:
-            raise DataError(f"{source}: {INDEX} puts {tensor} into {shard}, where it is not; fetch the model again")
+        if where == file and tensor not in tensors:
+            raise DataError(f"{source}: {INDEX} puts {tensor} into {file}, where it is not; fetch the model again")
 
 
 def _may_not_read(source: str, path: Path) -> str:

@@ -275,4 +275,4 @@ def test_checkpoints_that_cannot_be_removed_are_said(
     told: list[Any] = []
     stage_run.clear_leftovers(store, manifest, told.append)
     [event] = told
-    assert "left in the store: removing is denied" in event["message"]
+    assert "could not be removed from the store: removing is denied" in event["message"]

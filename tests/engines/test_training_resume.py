@@ -98,7 +98,7 @@ def test_another_machine_goes_on_to_the_same_bytes(store_uri: str, start: Path, 
     assert stated(store) == [4, 5]
     second = Attempt(store, start, tmp_path / "second", cfg)
     second()
-    assert second.said == ["goes on from the checkpoint of step 5 in the store"]
+    assert second.said == ["resumes the checkpoint of step 5 in the store"]
     assert second.steps == [row["step"] for row in curve(whole)][5:]
     assert files(second.training.out) == files(whole.out)
 
@@ -150,7 +150,7 @@ def test_what_is_not_whole_is_refused_and_the_one_before_is_used(
     spoil(store, how)
     second = stopped(store, start, tmp_path / "second", at=8)
     assert second.steps == [5, 6, 7, 8]
-    assert second.said[-1] == "goes on from the checkpoint of step 4 in the store"
+    assert second.said[-1] == "resumes the checkpoint of step 4 in the store"
     if SPOILT[how]:
         assert re.fullmatch(f"the checkpoint of step 5 in the store {SPOILT[how]}: not used", second.said[0])
     assert {name.split("/")[3].removesuffix(".json") for name in store.list(str(REF))} == {"00000006", "00000008"}
@@ -187,13 +187,13 @@ def test_the_newer_of_here_and_there_is_used(start: Path, tmp_path: Path, undist
     other = stopped(store, start, tmp_path / "other", at=7)
     assert other.steps == [4, 5, 6, 7]
     back = stopped(store, start, tmp_path / "one", at=9)
-    assert (back.steps, back.said) == ([8, 9], ["goes on from the checkpoint of step 7 in the store"])
+    assert (back.steps, back.said) == ([8, 9], ["resumes the checkpoint of step 7 in the store"])
     for name in store.list(f"{REF}/checkpoints"):
         if "/00000009" in name:
             store.remove(name)
     again = Attempt(store, start, tmp_path / "one")
     again(on_step=lambda step: wait_for(lambda: step > 10 or stated(store) == [8, 9]))
-    assert (again.steps[0], again.said) == (10, ["goes on from the checkpoint of step 9 on this machine"])
+    assert (again.steps[0], again.said) == (10, ["resumes the checkpoint of step 9 on this machine"])
     assert files(again.training.out) == undisturbed
 
 
@@ -388,7 +388,7 @@ def test_a_stage_killed_with_its_machine_seals_the_same_manifest(
     manifest, events = finish(store, given)
     assert manifest == expected
     notes = [event["message"] for event in events if event["event"] == "note"]
-    assert notes == [f"goes on from the checkpoint of step {newest} in the store"]
+    assert notes == [f"resumes the checkpoint of step {newest} in the store"]
     assert newest < 16
     sealed = Artifact.open(store, stage_run.name_work(stage_run.load_stage("finetune"), CFG, given, tmp_path)[0])
     names = {file.name for file in sealed.manifest.files} | {"manifest.json", "cost.json", "speed.jsonl"}
@@ -428,7 +428,7 @@ def test_a_stage_told_to_stop_sends_its_checkpoint(
     if grace == "enough":
         told = re.search(r"stopped as asked at step (\d+) of 16; its checkpoint is in \S+\n", said)
         assert told, said
-        assert (code, note) == (75, f"goes on from the checkpoint of step {told[1]} in the store")
+        assert (code, note) == (75, f"resumes the checkpoint of step {told[1]} in the store")
     else:
         assert code == -signal.SIGKILL
-        assert note == f"goes on from the checkpoint of step {max(before)} in the store"
+        assert note == f"resumes the checkpoint of step {max(before)} in the store"
