@@ -13,14 +13,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alma.artifact import Artifact, Manifest, Metrics
+from alma.artifact import Artifact, Manifest, Metrics, Rows
 from alma.errors import ConfigError
 from alma.store import open_store
+from alma.text.plain import plain
 
 QUANTITIES = ("loss", "learning_rate", "grad_norm", "margin", "accuracy", "tokens_per_second", "memory_bytes")
 """What is shown of a training's steps."""
 
 BARS = "▁▂▃▄▅▆▇█"
+
+SPREADS = ("score", "mean", "num_tokens")
+"""Columns whose values are shown as a histogram."""
+
+TEXTS = ("prompt", "response", "chosen", "rejected", "score", "mean", "num_tokens")
+"""Columns that are shown of the first rows."""
+
+ROWS_SHOWN = 3
 
 METRICS = "metrics"
 """The output that holds the scalars."""
@@ -54,7 +63,39 @@ def markdown(manifest: Manifest, cost: Mapping[str, Any], store_uri: str) -> str
     rows.append(("took", f"{cost['seconds']:,.1f} s on {cost['device']}"))
     rows += [(f"`{name}`", number(value)) for name, value in sorted(manifest.metrics.items())]
     rows += [(f"input `{port}`", f"`{ref}`") for port, ref in sorted(manifest.inputs.items())]
-    return table(("", manifest.stage), rows) + curves(manifest, store_uri)
+    return table(("", manifest.stage), rows) + curves(manifest, store_uri) + first_rows(manifest, store_uri)
+
+
+def first_rows(manifest: Manifest, store_uri: str) -> str:
+    """How scores and lengths spread, and the first rows as code. Empty for what holds no rows.
+
+    Text of models is indented, on one line and cut, so that no character of it is read as markup.
+    """
+    artifact = Artifact.open(open_store(store_uri), manifest.ref)
+    if not isinstance(artifact, Rows) or len(artifact) == 0:
+        return ""
+    spreads = ""
+    for name in SPREADS:
+        if name in artifact.table(stop=1).column_names:
+            values = [value for value in artifact.table([name])[name].to_pylist() if value is not None]
+            spreads += f"\n`{name}`\n\n{histogram(values)}" if values else ""
+    shown = [(name, value) for row in artifact.table(stop=ROWS_SHOWN).to_pylist() for name, value in row.items()]
+    code = "".join(f"    {name}: {plain(value)}\n" for name, value in shown if name in TEXTS and value is not None)
+    return spreads + (f"\nfirst rows\n\n{code}" if code else "")
+
+
+def histogram(values: Sequence[float], num_bins: int = 10, width: int = 30) -> str:
+    """The values in equal bins from their least to their greatest, a line of text each, as code."""
+    low, high = min(values), max(values)
+    size = (high - low) / num_bins or 1.0
+    counts = [0] * num_bins
+    for value in values:
+        counts[min(int((value - low) / size), num_bins - 1)] += 1
+    lines = [
+        f"    {low + place * size:8.4g} {'█' * round(width * count / max(counts)):{width}} {count:,}\n"
+        for place, count in enumerate(counts)
+    ]
+    return "".join(lines if high > low else lines[:1])
 
 
 def curves(manifest: Manifest, store_uri: str) -> str:
