@@ -1,5 +1,6 @@
 """Run files: what is accepted, what is refused and how it is said."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -183,3 +184,11 @@ def test_who_sets_one_field_of_a_sampling_keeps_the_others() -> None:
 def test_a_run_file_has_one_method() -> None:
     with pytest.raises(ConfigError, match=r"here: both \[alma\] and \[isara\]; a run file has the settings of one"):
         parse({"alma": {}, "isara": {}}, "here")
+
+
+def test_the_readmes_run_file_is_one() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    cfg = parse(tomllib.loads(block), "README.md")
+    assert cfg.root == "alma"
+    assert len(block.splitlines()) <= 10
