@@ -42,8 +42,8 @@ class Evaluate(Scoring):
     """Answers the evaluation prompts greedily and scores the answers."""
 
     vllm: Annotated[Vllm, QUIET] = Vllm(gpu_memory_share=0.45)
-    """As of the other stages; the model and the judge are in memory together, each with this share. A classifier
-    beside them needs room too."""
+    """As of the other stages; the model and the judge are in memory together, each with this fraction of it. A
+    classifier beside them needs room too."""
 
     max_new_tokens: Positive = 1024
     """Longest answer, in tokens."""

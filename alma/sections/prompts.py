@@ -56,7 +56,7 @@ class Curate(Section):
     """Longer prompts are dropped. [ours]"""
 
     max_repetition: Fraction = 0.5
-    """Largest share of a prompt's word 3-grams that may be repeats. [ours]"""
+    """Largest fraction of a prompt's word 3-grams that may be repeats. [ours]"""
 
     pattern: str | None = None
     """Regular expression that a prompt must match in full. [ours]"""
