@@ -1,12 +1,16 @@
 # Every verb of the project. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test containers vllm check golden format micro clean
+.PHONY: help demo fast test containers vllm gpu check golden format micro clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 VLLM := .venv-vllm
+# Left out of `make fast`: what loads models, compiles, renders manifests, or starts processes by the dozen.
+SLOW := $(addprefix tests/,benchmarks cli containers images manifests pipelines running) \
+	$(filter-out %/test_echo.py %/test_feed.py,$(wildcard tests/engines/*)) \
+	tests/stages/test_evaluate.py tests/stages/test_imitate.py
 RUN_FILE ?= examples/micro.toml
 STORE ?= store
 
@@ -21,6 +25,10 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## align the micro model, from prompts to report (minutes; seconds the second time)
 	$(BIN)/alma run $(RUN_FILE) --store $(STORE)
 
+fast: $(READY) ## the loop of a developer, a minute: directions of import, and the tests that need no model, both recipes among them
+	$(BIN)/lint-imports
+	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow' $(SLOW:%=--ignore=%)
+
 test: $(READY) check ## check the code, then run the tests
 	$(BIN)/pytest -n 2 --dist loadfile -m 'not containers'
 
@@ -32,7 +40,10 @@ $(VLLM)/.ready: images/vllm/cpu.lock constraints.txt tests/tools/vllm.sh | $(REA
 	touch $@
 
 vllm: $(VLLM)/.ready ## test the vllm engine on the CPU, in a virtual environment of its own (3 GB; Debian: libnuma1)
-	$(VLLM)/bin/pytest tests/engines/vllm
+	$(VLLM)/bin/pytest -m vllm tests/engines/vllm tests/benchmarks tests/stages/test_imitate.py
+
+gpu: $(READY) ## test that a GPU computes what the CPU computes, on a machine that has one (torch with CUDA)
+	$(BIN)/pytest -m gpu tests/engines
 
 check: $(READY) ## lint, format, types, directions of import, generated files
 	$(BIN)/ruff check .

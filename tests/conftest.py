@@ -25,6 +25,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--regenerate-golden", action="store_true", help="write the golden files anew")
 
 
+@pytest.hookimpl(tryfirst=True)  # before those that the command line does not ask for are left out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever starts a server of S3 is slow."""
+    for item in items:
+        if "s3_server" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+
+
 def has_gpu() -> bool:
     torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[torch]'")
     return bool(torch.cuda.is_available())
@@ -111,7 +119,7 @@ def s3_store_uri(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
     return f"s3://{s3_server.bucket}/{uuid.uuid4().hex}"
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.slow)])
 def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty store, once of each kind."""
     if request.param == "folder":

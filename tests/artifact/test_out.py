@@ -163,6 +163,7 @@ lives = st.lists(st.integers(0, 40) | st.just(10**6), min_size=2, max_size=2)
 kinds = st.sampled_from([None, Shard(0, 2), Shard(1, 2), Shard(0, 1), Shard(1, 3), SEAL])
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(schedule=schedules, lives=lives, one=kinds, other=kinds)
 def test_two_attempts_at_once_leave_a_whole_artifact(

@@ -100,8 +100,12 @@ def running(upstream: str, range_bytes: int) -> Iterator[Proxy]:
                 self.reply(got.status, [*kept, ("Content-Length", length)], data[: len(data) // 2])
                 self.close_connection = True
                 return
-            self.reply(got.status, [*kept, ("Content-Length", length or "0")], data)
-            proxy.served.append(request)
+            proxy.served.append(request)  # before the client can go on
+            try:
+                self.reply(got.status, [*kept, ("Content-Length", length or "0")], data)
+            except OSError:
+                proxy.served.remove(request)
+                raise
 
         def is_left(self) -> bool:
             """Whether the client is gone: its end of the connection is closed."""

@@ -14,6 +14,7 @@ import torch
 from alma.engines import load_generator, load_scorer
 from alma.sections import Inference, Judge
 from tests.builders import killed_training
+from tests.builders.asking import generate, score
 from tests.builders.models import PREFIXES, SUFFIXES, TEMPLATE, TEXTS, llama, saved
 from tests.builders.training import PAIRS, ROWS, curve, place, settings, train, write_model
 
@@ -30,7 +31,7 @@ def test_greedy_answers_are_those_of_the_cpu(folder: Path, monkeypatch: pytest.M
     for device in ("cuda", "cpu"):
         monkeypatch.setattr(torch.cuda, "is_available", lambda device=device: device == "cuda")
         with load_generator(cfg, folder) as engine:
-            answers.append(engine.generate(TEXTS, [[0]] * len(TEXTS), None, max_new_tokens=24))
+            answers.append(generate(engine, TEXTS, [[0]] * len(TEXTS), None, max_new_tokens=24))
     assert answers[0] == answers[1]
     assert len({completion.text for [completion] in answers[0]}) > 3, "equal answers to all would say little"
 
@@ -40,7 +41,7 @@ def test_ratings_are_those_of_the_cpu(folder: Path, monkeypatch: pytest.MonkeyPa
     for device in ("cuda", "cpu"):
         monkeypatch.setattr(torch.cuda, "is_available", lambda device=device: device == "cuda")
         with load_scorer(cfg, folder) as engine:
-            ratings.append(list(chain(*engine.score(PREFIXES, SUFFIXES, max_tokens=90))))
+            ratings.append(list(chain(*score(engine, PREFIXES, SUFFIXES, max_tokens=90))))
     for one, other in zip(*ratings, strict=True):
         assert one.probs_R == pytest.approx(other.probs_R, abs=1e-4)
         assert one.mass == pytest.approx(other.mass, abs=1e-4)

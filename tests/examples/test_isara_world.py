@@ -155,6 +155,7 @@ def test_the_run_file_reads():
     assert cfg.imitate.turns.header == pages.BOS
 
 
+@pytest.mark.slow
 def test_the_base_is_right_after_seeds_and_never_without():
     pytest.importorskip("torch", reason=NO_TORCH)
     from alma.config import load

@@ -150,6 +150,7 @@ def test_tokenizer_round_trip():
     assert rating == ["<s>", "<review>", *"copy ab", "<assistant>", "a", "b", "<rating>", "1", "0", "</rating>", "</s>"]
 
 
+@pytest.mark.slow
 def test_the_base_loads_as_an_ordinary_model():
     transformers = pytest.importorskip("transformers", reason=NO_TORCH)
     pytest.importorskip("torch", reason=NO_TORCH)

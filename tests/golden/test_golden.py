@@ -62,6 +62,7 @@ def test_the_graph_of_the_micro_run(request: pytest.FixtureRequest, name: str) -
     check(request, HERE / f"{name.replace('-', '_')}_graph.jsonl", graph(ROOT / "examples" / f"{name}.toml"))
 
 
+@pytest.mark.slow
 def test_the_compiled_pipelines(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     write_golden(tmp_path)
     written = sorted(path.name for path in tmp_path.iterdir())

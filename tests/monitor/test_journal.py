@@ -100,6 +100,7 @@ def test_status_shows_each_shards_rates_and_its_last_error(tmp_path: Path) -> No
     assert any("the disk is full" in line for line in lines[second:])
 
 
+@pytest.mark.slow
 def test_status_of_a_running_and_a_killed_step(tmp_path: Path) -> None:
     store = tmp_path / "store"
     config = json.dumps({"engine": "echo", "num_attempts": 2_000_000, "part_rows": 500})

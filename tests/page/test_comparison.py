@@ -130,6 +130,7 @@ def fractions(arm: str) -> list[float]:
     return [sum(correct) / len(correct) for correct in CORRECT[arm].values()]
 
 
+@pytest.mark.slow
 def test_means_and_errors_over_repeats_are_those_reckoned_again(page: Page) -> None:
     found = json.loads((page.folder / "comparison.json").read_text("utf-8"))
     assert [arm["arm"] for arm in found["arms"]] == list(CORRECT)

@@ -320,6 +320,7 @@ def test_the_curve_leaves_unusable_samples_out_and_is_exact() -> None:
         measure.best_of_n(table, {"p": "yes"}, lambda a, b: a == b)
 
 
+@pytest.mark.slow
 def test_points_say_what_the_tables_say(world: World, pages: list[Any]) -> None:
     report_ = numbers_of(pages[-1])
     assert [point.label for point in report_.points] == ["base", "round 01", "round 02"]

@@ -90,6 +90,7 @@ def test_more_rounds_compute_only_the_new_one(ran: Ran) -> None:
     assert {label.partition(" ·")[0] for label in longer.computed()} == {"round 04"}
 
 
+@pytest.mark.slow
 def test_two_stores_hold_equal_manifests(ran: Ran, tmp_path: Path) -> None:
     other = Ran(settings(), tmp_path)
     for label, manifest in ran.local.done.items():

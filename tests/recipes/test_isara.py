@@ -137,6 +137,7 @@ def test_one_shot_asks_for_as_many_questions(ran: Ran) -> None:
     assert set(ran.manifest(label).inputs) == {"model", "seeds"}
 
 
+@pytest.mark.slow
 def test_more_iterations_and_repeats_compute_only_what_is_new(ran: Ran) -> None:
     assert Ran(settings(), ran.store.uri).computed == []
     longer = Ran(settings(iterations=3, baselines=none()), ran.store.uri)
@@ -148,6 +149,7 @@ def test_more_iterations_and_repeats_compute_only_what_is_new(ran: Ran) -> None:
     }
 
 
+@pytest.mark.slow
 def test_two_stores_hold_equal_manifests(ran: Ran, tmp_path: Path) -> None:
     other = Ran(settings(), tmp_path)
     for label, manifest in ran.local.done.items():

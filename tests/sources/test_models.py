@@ -78,6 +78,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_takes_in_what_belongs(folder: Path) -> None:
     before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     metrics, copy, _ = take_in(IngestModel(source="base"), folder.parent)
