@@ -10,7 +10,7 @@ VLLM := .venv-vllm
 # Left out of `make fast`: what loads models, compiles, renders manifests, or starts processes by the dozen.
 SLOW := $(addprefix tests/,benchmarks cli containers images manifests pipelines running) \
 	$(filter-out %/test_echo.py %/test_feed.py,$(wildcard tests/engines/*)) \
-	tests/stages/test_evaluate.py tests/stages/test_imitate.py
+	tests/stages/test_evaluate.py tests/stages/test_imitate.py tests/stages/test_too_long.py
 RUN_FILE ?= examples/micro.toml
 STORE ?= store
 

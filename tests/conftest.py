@@ -15,8 +15,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 
+hypothesis.settings.register_profile("alma", deadline=None)  # timings decide no test
+hypothesis.settings.load_profile("alma")
 os.environ["OMP_NUM_THREADS"] = "1"  # threads of tests that run side by side would wait for each other
 os.environ["HF_HUB_OFFLINE"] = "1"  # huggingface_hub reads it once, when it is imported
 

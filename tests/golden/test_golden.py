@@ -71,6 +71,7 @@ def test_the_compiled_pipelines(request: pytest.FixtureRequest, tmp_path: Path) 
         check(request, COMPILED / name, (tmp_path / name).read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, _, _ in GOLDEN])
 def test_the_docs_tell_the_size_of_the_compiled_pipelines(name: str) -> None:
     size = estimate(*documents(COMPILED / f"{name}.yaml"))

@@ -120,6 +120,7 @@ def none() -> dict[str, bool]:
     return {"in_context": False, "sft": False, "one_shot": False}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", ["latest", "union"])
 def test_the_baseline_sees_as_many_rows_as_all_trainings(data: str, tmp_path: Path) -> None:
     cfg = settings(imitate={"data": data}, repeats=[1], baselines=none() | {"sft": True}, train={"batch_rows": 1})
