@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from models import EXAMPLES, MICRO
-from timing import Way, compare, machine, options
+from timing import Way, compare, machine, options, parse
 
 from alma.artifact import Ref, find_manifest
 from alma.running.stage import run
@@ -81,7 +81,7 @@ def main(asked: argparse.Namespace) -> None:
         sleeping, spinning = (way(0) for way in ways.values())
         if sleeping != spinning:
             raise SystemExit("the ways leave different files")
-        for loops in (0, asked.loops):
+        for loops in (asked.loops,) if asked.quick else (0, asked.loops):
             with busy(loops):
                 timed = [Way(name, way, 1) for name, way in ways.items()]
                 compare(f"the micro world's first training beside {loops} loops", timed, "trainings", asked.repeats)
@@ -90,4 +90,4 @@ def main(asked: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = options(str(__doc__))
     parser.add_argument("--loops", type=int, default=3, help="endless loops on the same cores (default: 3)")
-    main(parser.parse_args())
+    main(parse(parser, loops=1))

@@ -53,7 +53,7 @@ def file_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         where, reason = error.filename or path, os.strerror(error.errno or errno.EIO)
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise AccessError(f"{where}: {reason}; permit uid {os.geteuid()}, or use another folder") from error
+            raise AccessError(f"{where}: {reason}; give uid {os.geteuid()} access, or use another folder") from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise NoSpaceError(f"{where}: {reason}; free some space there, or use another folder") from error
         if error.errno in (errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN):

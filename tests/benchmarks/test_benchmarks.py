@@ -30,6 +30,7 @@ TABLES = {
     "judge": ("**25M parameters, prompts of 30 tokens × 4 responses of 20 to 60**", "| one call per response | 4 |"),
     "parts": ("**micro world's model on rclone serve s3**", "| alma, 1 parts of up to 48 rows | 48 |"),
     "store": ("**up, loopback**", "| rclone | 33 |"),
+    "busy": ("**the micro world's first training beside 1 loops**", "| threads spin | 1 |"),
     "imitate": ("**one iteration, micro world**", "| four at a time, stop_strings | 32 |"),
 }
 """Benchmark that prints Markdown tables → its last one: the title, and how its last row begins."""
