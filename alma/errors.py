@@ -12,7 +12,8 @@
     ├── TransientError             exit 75, may be retried as it is
     │   ├── StoreUnavailableError  (OSError) the store did not answer after every retry
     │   └── Stopped                this process was asked to stop; what it had finished is published
-    └── StageError                 exit 1: the stage ran and its result is not usable
+    ├── StageError                 exit 1: the stage ran and its result is not usable
+    └── Abandoned                  exit 69: nobody follows this process any more; what it had finished is published
 
 Each error is also one of the standard library's, so that code that knows nothing of alma can catch it.
 """
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 EXIT_FAILED = 1
 EXIT_USER = 2
+EXIT_ABANDONED = 69  # EX_UNAVAILABLE of sysexits.h: what this process depends on is gone
 EXIT_TRANSIENT = 75  # EX_TEMPFAIL of sysexits.h: what schedulers read as "try again"
 
 
@@ -72,3 +74,9 @@ class Stopped(TransientError):  # noqa: N818 - a state that was asked for, not a
 
 class StageError(AlmaError):
     """The stage ran to its end and its result is not usable (too many bad rows, say)."""
+
+
+class Abandoned(AlmaError):  # noqa: N818 - as Stopped
+    """Whoever follows this process from outside has been silent for too long, so that it stopped by itself."""
+
+    exit_code = EXIT_ABANDONED

@@ -35,7 +35,7 @@ COMMANDS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Runs one command and exits: 0 done, 1 failed, 2 wrong usage, settings or data, 75 worth another try."""
+    """Runs one command and exits: 0 done, 1 failed, 2 wrong usage, settings or data, 69 left alone, 75 try again."""
     options = parser().parse_args(arguments)
     sleep_while_waiting(os.environ)  # every stage starts here, in a pod and on this machine
     try:
@@ -54,7 +54,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="alma",
         description="Align a language model that you own, on machines that you own, from 9,000 human labels.",
-        epilog="exit status: 0 done, 1 failed, 2 wrong usage, settings or data, 75 stopped or worth another try",
+        epilog="exit status: 0 done, 1 failed, 2 wrong usage, settings or data, 69 left alone (--lease), "
+        "75 stopped or worth another try",
     )
     top.add_argument("--version", action="version", version=f"alma {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="command")

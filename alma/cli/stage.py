@@ -42,6 +42,11 @@ def add_stage(commands: Commands[argparse.ArgumentParser]) -> None:
         help="INDEX/COUNT: publish only those parts, such as 0/8; seal: compute nothing, seal what the "
         "shards have published (default: all)",
     )
+    stage.add_argument(
+        "--lease",
+        metavar="NAME",
+        help="stop, with exit status 69, when nobody renews this lease in the store any more (python -m cluster does)",
+    )
     options.run_name(stage)
     stage.add_argument("--label", help="what this step is called there (default: the stage)")
     stage.add_argument("--out", metavar="FILE", help="leave a copy of the manifest here")

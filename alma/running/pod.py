@@ -16,9 +16,12 @@ from alma.errors import ConfigError, DataError
 from alma.monitor import dashboard
 from alma.monitor.display import display
 from alma.monitor.journal import Journal, Place, kept
+from alma.nodes import Nodes
 from alma.progress import Event
 from alma.running.executor_input import fill
 from alma.running.hand_on import check_there, hand_on, read_made
+from alma.running.helper import await_seal
+from alma.running.lease import watched
 from alma.running.ledger import Ledger, Settings
 from alma.running.stage import Inputs, run_shard
 from alma.running.stopping import stop_signals
@@ -37,19 +40,18 @@ def stage(options: Namespace) -> Ref:
     """
     options = fill(options)
     store = open_store(options.store)
-    ledger = Ledger.read(store, options.state) if options.state else None
-    if ledger:
-        ledger = ledger.with_artifacts({label: str(ref) for label, ref in map(read_made, options.made)})
-    section = read_section(options, store, ledger)
-    inputs: Inputs = dict(read_input(given, ledger) for given in options.inputs)
-    if ledger:
-        check_there(store, {port: ref for port, ref in inputs.items() if ref})
+    section, inputs = read_work(options, store)
     shard = Shard.parse(options.shard)
     check_gpus(options.gpus)
     label = options.label or options.stage
-    place = options.run and Place(options.run, label, str(shard) if shard else None)
+    nodes = Nodes.here()
+    place = options.run and Place(options.run, label, str(shard) if shard else nodes.shard)
     journal = Journal(store, place, options.stage) if place else None
-    with stop_signals() as stopping, display(force_json=options.log == "json") as show:
+    with (
+        stop_signals() as stopping,
+        watched(store, options.lease, stopping),
+        display(force_json=options.log == "json") as show,
+    ):
         show(label, {"event": "start", "stage": options.stage, "key": ""})
 
         def emit(event: Event) -> None:
@@ -61,6 +63,8 @@ def stage(options: Namespace) -> Ref:
             ref, manifest = run_shard(
                 options.stage, section, inputs, store, shard, base=Path(options.base), emit=emit, stopping=stopping
             )
+            if manifest is None and nodes.helps:
+                manifest = await_seal(store, ref, nodes, stopping)
         if journal:
             journal.end("sealed" if manifest else "published", ref)
         if manifest:
@@ -69,6 +73,21 @@ def stage(options: Namespace) -> Ref:
         hand_on(options.store, options.state or "", [*options.made, f"{label}={ref}"], out=options.new_state)
     leave(options, ref, Artifact.open(store, ref) if manifest else None)
     return ref
+
+
+def read_work(options: Namespace, store: Store) -> tuple[dict[str, Any], Inputs]:
+    """The section and the inputs that a command line asks for. Raises ``ConfigError`` and ``DataError``.
+
+    ``TransientError`` where what an earlier layer made is not there any more.
+    """
+    ledger = Ledger.read(store, options.state) if options.state else None
+    if ledger:
+        ledger = ledger.with_artifacts({label: str(ref) for label, ref in map(read_made, options.made)})
+    section = read_section(options, store, ledger)
+    inputs: Inputs = dict(read_input(given, ledger) for given in options.inputs)
+    if ledger:
+        check_there(store, {port: ref for port, ref in inputs.items() if ref})
+    return section, inputs
 
 
 def read_section(options: Namespace, store: Store, ledger: Ledger | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from alma.artifact.out import Out
 from alma.artifact.shard import Shard, ShardDone
 from alma.config import explain
 from alma.errors import AlmaError, ConfigError
+from alma.nodes import Nodes
 from alma.progress import Emit, silent
 from alma.running.scratch import locked_scratch
 from alma.sections import Section
@@ -89,7 +90,7 @@ def run_shard(
         return ref, sealed
     if shard and name not in SHARDABLE:
         raise ConfigError(f"stage {name} does not run in shards; those that do: {', '.join(sorted(SHARDABLE))}")
-    with locked_scratch(store, ref, str(shard) if shard else "whole") as scratch:
+    with locked_scratch(store, ref, str(shard) if shard else Nodes.here().shard or "whole") as scratch:
         sealed = find_manifest(store, ref)
         if sealed:
             clear_leftovers(store, sealed, emit)

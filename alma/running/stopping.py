@@ -28,6 +28,10 @@ class Stop:
         """The signal handler. A second signal ends the process at once."""
         if self._asked.is_set():
             os._exit(128 + signum)
+        self.request()
+
+    def request(self) -> None:
+        """Asks from within this process, from any thread."""
         self._asked.set()
         self.then()
 

@@ -37,7 +37,7 @@ class Stub(Protocol):
         ...
 
     def answer(self, method: str, path: str, query: dict[str, str], body: Any, token: str) -> Any:
-        """The answer, as JSON has it. Raises ``RefusedError``."""
+        """The answer, as JSON has it, or as plain text. Raises ``RefusedError``."""
         ...
 
 
@@ -79,6 +79,9 @@ def served(stub: Stub, tls: ssl.SSLContext | None = None) -> Iterator[str]:
         def do_POST(self) -> None:
             self.reply("POST")
 
+        def do_DELETE(self) -> None:
+            self.reply("DELETE")
+
         def reply(self, method: str) -> None:
             url = urlparse(self.path)
             content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -103,6 +106,8 @@ def served(stub: Stub, tls: ssl.SSLContext | None = None) -> Iterator[str]:
                 answer = {"error": str(error), "code": GRPC.get(status, 2), "message": str(error), "details": []}
             if fault == "lost":
                 return self.reset()
+            if isinstance(answer, bytes):
+                return self.send(status, answer, "text/plain")
             return self.send(status, json.dumps(answer).encode(), "application/json")
 
         def send(self, status: int, content: bytes, kind: str, **headers: str) -> None:

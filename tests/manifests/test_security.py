@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.names import NODES
 from tests.builders.kustomized import (
     CLUSTERS,
     LOGIN,
@@ -86,7 +87,9 @@ def test_network_policies_fit_the_pods(name: str) -> None:
         assert wanted.items() <= template["metadata"]["labels"].items()
     for policy in policies.values():
         assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
-        assert "ingress" not in policy
+        for rule in policy.get("ingress", []):  # of pods that train together, from each other
+            assert rule["from"] == [{"podSelector": policy["podSelector"]}]
+            assert policy["podSelector"]["matchExpressions"] == [{"key": NODES, "operator": "Exists"}]
         for rule in policy.get("egress", []):
             assert rule["to"], "a rule without `to` opens every address"
             assert rule["ports"], "a rule without `ports` opens every port"

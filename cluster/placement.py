@@ -1,0 +1,141 @@
+"""What a stage's Job needs of the cluster: ``[placement]`` merged for that stage, the form's values filled in.
+
+The pipeline's first task writes it into the run's settings, by stage. Nothing here needs a Kubernetes client, so that
+whatever compiles a pipeline can share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from alma.config import explain
+from alma.errors import ConfigError
+from alma.sections import Section
+
+Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
+MOST_INDEXES = 100_000
+"""Pods of one Job for which Kubernetes keeps count of failures per pod."""
+
+
+class StagePlacement(Section):
+    """How the pods of one stage run. Every one of them asks for all of ``cpu``, ``memory`` and ``gpus``."""
+
+    image: Annotated[str, Field(min_length=1)]
+    """The stage's image."""
+
+    shards: Annotated[int, Field(ge=1, le=MOST_INDEXES)] = 1
+    """Pods that each compute a share of the parts."""
+
+    nodes: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Pods that train together, ``gpus`` devices each."""
+
+    cpu: Quantity = "2"
+    """CPUs, as request and limit."""
+
+    memory: Quantity = "8Gi"
+    """Memory, as request and limit."""
+
+    gpus: Annotated[int, Field(ge=0)] = 0
+    """Accelerators per pod."""
+
+    accelerator: str = "nvidia.com/gpu"
+    """Resource name of the accelerator."""
+
+    ephemeral_storage: Quantity | None = None
+    """Disk of the node for ``/tmp``, ``/cache`` (where it is no claim) and logs, request and limit. Default: none."""
+
+    shm: Quantity | None = None
+    """Size of a memory-backed ``/dev/shm``, counted to ``memory``. Default: 8Gi with GPUs, else none."""
+
+    cache_pvc: Name | None = None
+    """Claim mounted at /cache; ``None`` = an emptyDir per pod."""
+
+    cache_size: Quantity = "200Gi"
+    """What fetched files may grow to in /cache; those least recently used go first."""
+
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    """Labels that the pods' nodes must have."""
+
+    tolerations: list[dict[str, Any]] = Field(default_factory=list)
+    """Taints that the pods tolerate, as in a pod's spec."""
+
+    affinity: dict[str, Any] = Field(default_factory=dict)
+    """Node affinity, as in a pod's spec."""
+
+    timeout_seconds: Annotated[int, Field(ge=60)] | None = None
+    """Longest that the Job may run, all its attempts together; the next Job goes on where it was. Default: no limit."""
+
+    retries: Annotated[int, Field(ge=0)] = 3
+    """Times that a pod which was killed, ran out of memory or exited 75 is started again, with a growing pause."""
+
+    grace_seconds: Annotated[int, Field(ge=30)] = 300
+    """How long a pod that is told to stop may take to publish its part or its checkpoint."""
+
+    queue: Name | None = None
+    """Kueue's LocalQueue: the Job is admitted as a whole."""
+
+    priority_class: Name | None = None
+    """PriorityClass of the pods."""
+
+    labels: dict[str, str] = Field(default_factory=dict)
+    """More labels of Job and pods."""
+
+    pull_secret: Name | None = None
+    """Secret for pulling the image; ``None`` = the service account's."""
+
+    s3_secret: Name | None = "alma-s3"  # noqa: S105 - a name
+    """Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY[, AWS_SESSION_TOKEN]; may be absent."""
+
+    s3_config: Name | None = "alma-s3"
+    """ConfigMap with AWS_ENDPOINT_URL and AWS_REGION; may be absent on AWS."""
+
+    hf_secret: Name | None = None
+    """Secret with HF_TOKEN; may be absent."""
+
+    service_account: Name = "alma-stage"
+    """The pods' account. It needs no right at all; a cloud may know it as the identity that may use the bucket."""
+
+    user: Annotated[int, Field(ge=1)] | None = 65532
+    """Numeric user of the pods; ``None`` = the image's, or the one that OpenShift chooses."""
+
+    fs_group: Annotated[int, Field(ge=1)] | None = 65532
+    """Group that may write to mounted volumes (``cache_pvc``); ``None`` = as the claim has it."""
+
+    @property
+    def num_pods(self) -> int:
+        """Pods of the Job, one per index."""
+        return max(self.shards, self.nodes)
+
+    @property
+    def shm_size(self) -> str | None:
+        """The size of ``/dev/shm``, if one is mounted."""
+        return self.shm or ("8Gi" if self.gpus else None)
+
+
+def placement_of(stage: str, by_stage: Mapping[str, Any]) -> StagePlacement:
+    """The placement of ``stage`` among ``Settings.placement``. Raises ``ConfigError`` that names the field."""
+    if stage not in by_stage:
+        raise ConfigError(
+            f"the run's settings place no Job of the stage {stage}; they do of: {', '.join(by_stage) or 'none'}. Set "
+            f"placement.stages.{stage} and compile the pipeline anew"
+        )
+    return parse(stage, by_stage[stage])
+
+
+def parse(stage: str, values: Any) -> StagePlacement:
+    """``values`` as the placement of ``stage``. Raises ``ConfigError`` that names the field."""
+    field = f"placement.stages.{stage}"
+    try:
+        found = StagePlacement.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(explain(error, "the run's settings", field, StagePlacement)) from error
+    if found.shards > 1 and found.nodes > 1:
+        raise ConfigError(
+            f"{field}: shards = {found.shards} and nodes = {found.nodes}: pods work each on a share of their own "
+            "(shards) or together (nodes), set one of them to 1"
+        )
+    return found

@@ -1,0 +1,359 @@
+"""A STUB of a Kubernetes cluster that runs Jobs: the calls that ``cluster`` makes, the Job controller, and a kubelet.
+
+The API refuses what the real one would (``job_rules``) and what the account's roles do not allow. The controller counts
+failures, heeds the podFailurePolicy and sets conditions; a pod's container is a process of this machine. Not there:
+images, limits, nodes (``hold`` says what a scheduler would), a network of its own, the time that things take.
+https://kubernetes.io/docs/concepts/workloads/controllers/job/
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.builders.job_rules import refusals
+from tests.builders.stub_server import RefusedError
+
+Object = dict[str, Any]
+INDEX = "batch.kubernetes.io/job-completion-index"
+BIN = Path(sys.executable).parent
+
+
+@dataclass
+class Pod:
+    """A pod and its process."""
+
+    name: str
+    job: str
+    index: int
+    folder: Path
+    spec: Object
+    labels: dict[str, str]
+    process: subprocess.Popen[bytes] | None = None
+    held: Object | None = None
+    conditions: list[Object] = field(default_factory=list)
+    ended: int | None = None
+    reason: str = "Error"
+    told_to_end: float | None = None
+    counted: bool = False
+    uid: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def log(self) -> bytes:
+        path = self.folder / "log"
+        return path.read_bytes() if path.exists() else b""
+
+    @property
+    def phase(self) -> str:
+        if self.ended is None:
+            return "Pending" if self.process is None else "Running"
+        return "Failed" if self.ended else "Succeeded"
+
+    def shown(self) -> Object:
+        state: Object = {"running": {}} if self.ended is None else {}
+        if self.ended is not None:
+            text = self.log.decode(errors="replace")[-2048:] if self.ended else ""
+            reason = self.reason if self.ended else "Completed"
+            state = {"terminated": {"exitCode": self.ended, "reason": reason, "message": text}}
+        status: Object = {
+            "phase": self.phase,
+            "conditions": self.conditions,
+            "containerStatuses": [{"name": self.spec["containers"][0]["name"], "state": state}],
+        }
+        if self.held:
+            status |= {"containerStatuses": [], **self.held}
+        annotations = {INDEX: str(self.index)}
+        metadata = {"name": self.name, "uid": self.uid, "labels": self.labels, "annotations": annotations}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": self.spec, "status": status}
+
+
+class ClusterStub:
+    """The cluster. ``step`` is one look of controller and kubelet; ``run`` looks until it is closed."""
+
+    def __init__(self, folder: Path, rules: list[Object] | None = None) -> None:
+        self.folder = folder
+        self.rules = rules
+        """Of the account's roles, as in a Role; ``None`` = everything is allowed."""
+        self.jobs: dict[str, Object] = {}
+        self.services: dict[str, Object] = {}
+        self.pods: list[Pod] = []
+        self.seen: list[tuple[str, str]] = []
+        self.backoff_seconds = 0.05
+        """For the real one's 10 s; it doubles with every failure of an index."""
+        self.environment: dict[str, str] = {}
+        """Of the images."""
+        self.entry: Callable[[Pod], list[str]] = lambda pod: [str(BIN / "alma")]
+        """What ``alma`` is in a pod: tests may put a program in its place that kills itself."""
+        self.hold: Callable[[Pod], Object | None] = lambda pod: None
+        """The status of a pod that does not start, as scheduler and kubelet would write it."""
+        self.faults: list[str] = []
+        self.broken = ""
+        """What the controller died of, if it did."""
+        self.lock = threading.RLock()
+        self._over = threading.Event()
+
+    # --- the API ---------------------------------------------------------------------------------------------------
+
+    def fault(self, method: str, path: str) -> str:
+        return self.faults.pop(0) if self.faults else ""
+
+    def answer(self, method: str, path: str, query: dict[str, str], body: Any, token: str) -> Any:
+        found = re.fullmatch(
+            r"/(?:api|apis/batch)/v1/namespaces/([^/]+)/(jobs|services|pods)(?:/([^/]+))?(/log)?", path
+        )
+        if not found:
+            raise RefusedError(404, "the server could not find the requested resource")
+        _, kind, name, log = found.groups()
+        assert not self.broken, self.broken
+        verb = {"POST": "create", "DELETE": "delete", "GET": "get" if name else "list"}[method]
+        self._allow(verb, kind + ("/log" if log else ""))
+        with self.lock:
+            if kind == "pods":
+                return self._pods(name, query, log=bool(log))
+            if kind == "services":
+                return self._create_service(body)
+            if verb == "create":
+                return self._create_job(body)
+            if verb == "list":
+                wanted = dict(each.split("=") for each in query["labelSelector"].split(","))
+                jobs = [job for job in self.jobs.values() if wanted.items() <= job["metadata"]["labels"].items()]
+                return {"kind": "JobList", "items": jobs}
+            if name not in self.jobs:
+                raise RefusedError(404, f'jobs.batch "{name}" not found')
+            if verb == "delete":
+                self._delete_job(name, body or {})
+            return self.jobs.get(name, {"kind": "Status"})
+
+    def _allow(self, verb: str, resource: str) -> None:
+        if self.rules is None:
+            return
+        if not any(resource in rule["resources"] and verb in rule["verbs"] for rule in self.rules):
+            raise RefusedError(403, f"{resource} is forbidden: cannot {verb} resource")
+
+    def _create_job(self, job: Object) -> Object:
+        name = job["metadata"]["name"]
+        if name in self.jobs:
+            raise RefusedError(409, f'jobs.batch "{name}" already exists')
+        if found := refusals(job):
+            raise RefusedError(422, f'Job.batch "{name}" is invalid: {"; ".join(found)}')
+        job = copy.deepcopy(job)
+        job["metadata"]["uid"] = uuid.uuid4().hex
+        job["status"] = {"conditions": []}
+        job["failures"], job["begun"] = {}, time.monotonic()
+        self.jobs[name] = job
+        return job
+
+    def _create_service(self, service: Object) -> Object:
+        name = service["metadata"]["name"]
+        if name in self.services:
+            raise RefusedError(409, f'services "{name}" already exists')
+        self.services[name] = service
+        return service
+
+    def _delete_job(self, name: str, body: Object) -> None:
+        job = self.jobs[name]
+        if body.get("preconditions", {}).get("uid", job["metadata"]["uid"]) != job["metadata"]["uid"]:
+            raise RefusedError(409, "the UID in the precondition does not match")
+        for pod in self.of(name):
+            self._end(pod)
+        if body.get("propagationPolicy") == "Foreground":
+            job["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        else:
+            del self.jobs[name]
+        self.services.pop(name, None)
+
+    def _pods(self, name: str | None, query: dict[str, str], *, log: bool) -> Any:
+        if log:
+            return b"\n".join(self.pod(name).log.splitlines()[-int(query["tailLines"]) :])
+        job = query["labelSelector"].removeprefix("batch.kubernetes.io/job-name=")
+        return {"kind": "PodList", "items": [pod.shown() for pod in self.of(job)]}
+
+    # --- what tests ask and do -------------------------------------------------------------------------------------
+
+    def of(self, job: str) -> list[Pod]:
+        return [pod for pod in self.pods if pod.job == job]
+
+    def pod(self, name: str | None) -> Pod:
+        found = [pod for pod in self.pods if pod.name == name]
+        if not found:
+            raise RefusedError(404, f'pods "{name}" not found')
+        return found[-1]
+
+    def disrupt(self, pod: Pod) -> None:
+        """Drains the pod's node."""
+        with self.lock:
+            pod.conditions.append({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"})
+            self._end(pod)
+
+    # --- controller and kubelet ------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        while not self._over.wait(0.02):
+            with self.lock:
+                try:
+                    self.step()
+                except BaseException:
+                    self.broken = traceback.format_exc()
+                    raise
+
+    def close(self) -> None:
+        self._over.set()
+        with self.lock:
+            for pod in self.pods:
+                if pod.process and pod.process.poll() is None:
+                    pod.process.kill()
+                    pod.process.wait()
+
+    def step(self) -> None:
+        for pod in self.pods:
+            self._look(pod)
+        for name, job in list(self.jobs.items()):
+            if "deletionTimestamp" in job["metadata"]:
+                if all(pod.ended is not None for pod in self.of(name)):
+                    self.pods = [pod for pod in self.pods if pod.job != name]
+                    del self.jobs[name]
+            elif not self._has(job, "Failed") and not self._has(job, "Complete"):
+                self._control(job)
+
+    def _look(self, pod: Pod) -> None:
+        if pod.ended is not None or pod.process is None:
+            return
+        code = pod.process.poll()
+        if code is not None:
+            pod.ended = code if code >= 0 else 128 - code
+        elif pod.told_to_end and time.monotonic() - pod.told_to_end > pod.spec["terminationGracePeriodSeconds"]:
+            pod.process.kill()
+
+    def _end(self, pod: Pod) -> None:
+        if pod.ended is None and pod.told_to_end is None:
+            pod.told_to_end = time.monotonic()
+            if pod.process is None:
+                pod.ended = 143
+            else:
+                pod.process.send_signal(signal.SIGTERM)
+
+    def _has(self, job: Object, condition: str) -> bool:
+        return any(each["type"] == condition for each in job["status"]["conditions"])
+
+    def _condition(self, job: Object, kind: str, reason: str, message: str = "") -> None:
+        job["status"]["conditions"].append({"type": kind, "status": "True", "reason": reason, "message": message})
+
+    def _control(self, job: Object) -> None:
+        name, spec, failures = job["metadata"]["name"], job["spec"], job["failures"]
+        pods = self.of(name)
+        for pod in pods:
+            if pod.ended and not pod.counted:
+                pod.counted = True
+                self._judge(job, pod)
+        limit = spec.get("activeDeadlineSeconds")
+        if limit and time.monotonic() - job["begun"] > limit and not self._has(job, "FailureTarget"):
+            self._condition(job, "FailureTarget", "DeadlineExceeded", "Job was active longer than specified deadline")
+        active = [pod for pod in pods if pod.ended is None]
+        done = {pod.index for pod in pods if pod.ended == 0}
+        ready = sum(pod.process is not None for pod in active)
+        failed = sum(bool(pod.ended) for pod in pods)
+        job["status"] |= {"active": len(active), "ready": ready, "succeeded": len(done), "failed": failed}
+        if self._has(job, "FailureTarget"):
+            for pod in active:
+                pod.counted = True
+                self._end(pod)
+            if not active:
+                target = next(each for each in job["status"]["conditions"] if each["type"] == "FailureTarget")
+                self._condition(job, "Failed", target["reason"], target["message"])
+            return
+        lost = {index for index, count in failures.items() if count > spec["backoffLimitPerIndex"]}
+        if len(lost) > spec.get("maxFailedIndexes", spec["completions"]):
+            self._condition(job, "FailureTarget", "MaxFailedIndexesExceeded", "Job has exceeded the specified maximal")
+        elif not active and len(done | lost) == spec["completions"]:
+            kind, reason = ("Failed", "FailedIndexes") if lost else ("Complete", "CompletionsReached")
+            self._condition(job, kind, reason)
+        elif not spec.get("suspend"):
+            for index in sorted(set(range(spec["completions"])) - done - lost - {pod.index for pod in active}):
+                if len(active) < spec["parallelism"] and self._paused(job, index) <= 0:
+                    active.append(self._start(job, index))
+
+    def _judge(self, job: Object, pod: Pod) -> None:
+        action, rule_index = "Count", 0
+        for rule_index, rule in enumerate(job["spec"].get("podFailurePolicy", {}).get("rules", [])):  # noqa: B007
+            codes, conditions = rule.get("onExitCodes"), rule.get("onPodConditions")
+            if (codes and codes["operator"] == "In" and pod.ended in codes["values"]) or (
+                conditions and any(each["type"] == wanted["type"] for each in pod.conditions for wanted in conditions)
+            ):
+                action = rule["action"]
+                break
+        if action == "FailJob" and not self._has(job, "FailureTarget"):
+            said = f"Container stage for pod {pod.name} failed with exit code {pod.ended} matching FailJob rule"
+            self._condition(job, "FailureTarget", "PodFailurePolicy", f"{said} at index {rule_index}")
+        elif action == "Count":
+            job["failures"][pod.index] = job["failures"].get(pod.index, 0) + 1
+            job.setdefault("paused", {})[pod.index] = time.monotonic()
+
+    def _paused(self, job: Object, index: int) -> float:
+        count = job["failures"].get(index, 0)
+        since = job.get("paused", {}).get(index, 0.0)
+        return self.backoff_seconds * 2 ** max(count - 1, 0) - (time.monotonic() - since) if count else 0.0
+
+    def _start(self, job: Object, index: int) -> Pod:
+        name = job["metadata"]["name"]
+        folder = self.folder / f"{name}-{index}-{uuid.uuid4().hex[:5]}"
+        template = job["spec"]["template"]
+        pod = Pod(folder.name, name, index, folder, template["spec"], template["metadata"]["labels"])
+        self.pods.append(pod)
+        pod.held = self.hold(pod)
+        if pod.held:
+            return pod
+        for volume in ("tmp", "cache"):
+            (folder / volume).mkdir(parents=True)
+        container = pod.spec["containers"][0]
+        environment = self._environment(container, pod)
+        command = [*self.entry(pod), *(expand(word, environment) for word in container["args"])]
+        outlive_nobody = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+        with (folder / "log").open("wb") as log:
+            pod.process = subprocess.Popen(
+                [*outlive_nobody, *command], env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True
+            )
+        return pod
+
+    def _environment(self, container: Object, pod: Pod) -> dict[str, str]:
+        """Of the image, then the pod's; a value may name those before it."""
+        found = {
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "HOME": str(pod.folder / "tmp"),
+            "TMPDIR": str(pod.folder / "tmp"),
+            "ALMA_CACHE": str(pod.folder / "cache"),
+            "OMP_NUM_THREADS": "1",
+            **self.environment,
+        }
+        for each in container["env"]:
+            if "value" in each:
+                found[each["name"]] = expand(each["value"], found)
+                continue
+            source = each["valueFrom"]
+            if "fieldRef" in source:
+                assert source["fieldRef"]["fieldPath"] == f"metadata.annotations['{INDEX}']"
+                found[each["name"]] = str(pod.index)
+            else:
+                assert all(reference["optional"] for reference in source.values()), "nobody made it here"
+        return found | {"JOB_COMPLETION_INDEX": str(pod.index)}
+
+
+def expand(text: str, environment: dict[str, str]) -> str:
+    """``$(NAME)`` and ``$$`` as Kubernetes reads them; a name that is not there stays as it is."""
+
+    def replace(found: re.Match[str]) -> str:
+        return "$" if found[0] == "$$" else environment.get(found[1], found[0])
+
+    return re.sub(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)", replace, text)
