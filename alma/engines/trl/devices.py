@@ -1,4 +1,4 @@
-"""How the devices of one machine share a training: how many, what each holds, which kernels they run."""
+"""How devices share a training: how many there are, of how many machines, what each holds, which kernels they run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from transformers.utils import is_flash_attn_2_available
 
 from alma.errors import ConfigError
+from alma.nodes import COUNT, Nodes
 from alma.sections import Finetune
 
 ZERO_STAGES = {"zero2": 2, "zero3": 3}
@@ -22,6 +23,9 @@ class Devices:
     """The devices that ``cfg`` asks for, and how they are used."""
 
     num_devices: int
+    """Of this machine; every other one has as many."""
+
+    num_nodes: int
     parallel: str
     liger: bool
 
@@ -36,10 +40,16 @@ class Devices:
             )
         if cfg.parallel == "none" and visible > 1 and cfg.num_devices is None:
             num_devices = 1
-        parallel = cfg.parallel
+        parallel, num_nodes = cfg.parallel, Nodes.here().count
+        if parallel == "none" and num_nodes > 1:
+            raise ConfigError(
+                f"parallel = 'none' trains on one device and there are {num_nodes} machines ({COUNT}); set parallel = "
+                "'auto', or nodes = 1 in the stage's placement"
+            )
+        alone = num_devices * num_nodes == 1
         if parallel == "auto":
-            parallel = "none" if num_devices == 1 else "zero2" if visible else "ddp"
-        elif parallel == "ddp" and num_devices == 1:
+            parallel = "none" if alone else "zero2" if visible else "ddp"
+        elif parallel == "ddp" and alone:
             parallel = "none"  # the same with nobody to share with
         if parallel in ZERO_STAGES:
             _need("deepspeed", f"parallel = '{parallel}'")
@@ -50,7 +60,12 @@ class Devices:
         if cfg.liger:
             _need("liger_kernel", "liger = true")
         liger = visible > 0 and importlib.util.find_spec("liger_kernel") is not None
-        return cls(num_devices, parallel, liger if cfg.liger is None else cfg.liger)
+        return cls(num_devices, num_nodes, parallel, liger if cfg.liger is None else cfg.liger)
+
+    @property
+    def total(self) -> int:
+        """Devices of all machines together."""
+        return self.num_devices * self.num_nodes
 
     @property
     def in_one_process(self) -> bool:
@@ -71,6 +86,8 @@ class Devices:
             }
         return {
             "zero_optimization": zero,
+            # Each machine has a folder of its own; what they write is brought together afterwards.
+            "checkpoint": {"use_node_local_storage": self.num_nodes > 1},
             "bf16": {"enabled": "auto"},
             "gradient_clipping": "auto",
             "train_batch_size": "auto",

@@ -1,5 +1,7 @@
 """A training in several processes of this machine, one per device, started by torchrun and followed from here.
 
+Other machines may do the same with theirs (``alma.nodes``): then the processes of all of them train together.
+
 What the processes need lies in ``Training.scratch``: the rows as they are read, and ``launch.json``. The first of them
 says what happens, a line of JSON on its standard output each; what else they print is kept for the case that they fail.
 The store, its credentials and its checkpoints stay with this process.
@@ -28,7 +30,9 @@ from datasets import Dataset
 from alma import errors
 from alma.engines.protocols import Training
 from alma.engines.trl.attempt import Outcome
-from alma.errors import AlmaError, StageError, TransientError
+from alma.engines.trl.together import torchrun_options
+from alma.errors import AlmaError, StageError, Stopped, TransientError
+from alma.nodes import Nodes
 from alma.sections import Finetune
 
 SPEC, ROWS, STOP, OUTCOME = "launch.json", "rows.arrow", "stop", "outcome.json"
@@ -52,6 +56,44 @@ def launch(
     Raises ``OutOfMemory``, what the attempt raises, ``TransientError`` for a process that was killed.
     """
     scratch = training.scratch
+    _prepare(cfg, training, rows, checkpoint)
+    others: list[str] = []
+    failure: Exception | None = None
+    nodes, begun = Nodes.here(), False
+    with _processes(cfg, scratch, torchrun_options(nodes, training.stopping)) as (lines, wait):
+        for line in lines:
+            if training.stopping():
+                (scratch / STOP).touch()
+                if not begun and nodes.count > 1:  # they wait for another machine, and do not look
+                    raise Stopped("stopped as asked while the machines of the training had not met")
+            if line is None:
+                continue
+            event = _event(line)
+            if event is None:
+                others = [*others[1 - KEPT_LINES :], line]
+            elif event["event"] == "begun":
+                begun = True
+            elif event["event"] == "step":
+                training.on_step(event["step"], event["num_steps"], event["row"])
+            elif event["event"] == "saved":
+                saved(event["step"])
+            else:
+                failure = failure or _raised(event)
+        code = wait()
+    if failure:
+        raise failure
+    if code:
+        text = "".join(others).rstrip()
+        if "Signal 9 (SIGKILL)" in text:
+            raise TransientError(f"a training process was killed by signal 9\n{text}")
+        ended = StageError if nodes.count == 1 else TransientError  # the cause may be another machine's end
+        raise ended(f"the training processes ended with exit code {code}\n{text}")
+    return Outcome(**json.loads((scratch / OUTCOME).read_text(encoding="utf-8")))
+
+
+def _prepare(cfg: Finetune, training: Training, rows: Dataset, checkpoint: Path | None) -> None:
+    """Writes what the processes read, and forgets what earlier ones left."""
+    scratch = training.scratch
     scratch.mkdir(parents=True, exist_ok=True)
     for name in (STOP, OUTCOME):
         (scratch / name).unlink(missing_ok=True)
@@ -65,43 +107,17 @@ def launch(
         "checkpoint": checkpoint and str(checkpoint),
     }
     (scratch / SPEC).write_text(json.dumps(spec), encoding="utf-8")
-    others: list[str] = []
-    failure: Exception | None = None
-    with _processes(cfg, scratch) as (lines, wait):
-        for line in lines:
-            if line is None:
-                if training.stopping():
-                    (scratch / STOP).touch()
-                continue
-            event = _event(line)
-            if event is None:
-                others = [*others[1 - KEPT_LINES :], line]
-            elif event["event"] == "step":
-                training.on_step(event["step"], event["num_steps"], event["row"])
-                if training.stopping():
-                    (scratch / STOP).touch()
-            elif event["event"] == "saved":
-                saved(event["step"])
-            else:
-                failure = failure or _raised(event)
-        code = wait()
-    if failure:
-        raise failure
-    if code:
-        text = "".join(others).rstrip()
-        if "Signal 9 (SIGKILL)" in text:
-            raise TransientError(f"a training process was killed by signal 9\n{text}")
-        raise StageError(f"the training processes ended with exit code {code}\n{text}")
-    return Outcome(**json.loads((scratch / OUTCOME).read_text(encoding="utf-8")))
 
 
 @contextmanager
-def _processes(cfg: Finetune, scratch: Path) -> Iterator[tuple[Iterator[str | None], Callable[[], int]]]:
+def _processes(
+    cfg: Finetune, scratch: Path, options: list[str]
+) -> Iterator[tuple[Iterator[str | None], Callable[[], int]]]:
     """Starts them; yields their lines (``None`` now and then, where there is none) and what waits for their end.
 
     They end with the block, and with this process however it ends.
     """
-    torchrun = ["--standalone", f"--nproc-per-node={cfg.num_devices}", "-m", "alma.engines.trl.worker"]
+    torchrun = [*options, f"--nproc-per-node={cfg.num_devices}", "-m", "alma.engines.trl.worker"]
     command = [sys.executable, "-m", "alma.engines.trl.launch", str(os.getpid()), *torchrun, str(scratch / SPEC)]
     threads = max(len(os.sched_getaffinity(0)) // (cfg.num_devices or 1), 1)  # torchrun would give each one
     # ninja, which DeepSpeed compiles with, lies beside python.

@@ -21,7 +21,9 @@ from alma.engines.protocols import Training
 from alma.engines.tokenization import IGNORED
 from alma.engines.trl.batches import Batches, Steps
 from alma.engines.trl.devices import Devices
+from alma.engines.trl.together import bring_together, check_step
 from alma.errors import StageError
+from alma.nodes import Nodes
 from alma.sections import Finetune
 
 CURVE = {
@@ -47,7 +49,7 @@ def arguments(cfg: Finetune, training: Training, num_rows: int) -> dict[str, Any
     """Keywords of ``transformers.TrainingArguments`` for ``cfg``, in each of the processes that train together."""
     cuda = torch.cuda.is_available()
     devices = Devices.of(cfg)
-    steps = Steps(num_rows, cfg.batch_rows, cfg.micro_batch_rows, devices.num_devices)
+    steps = Steps(num_rows, cfg.batch_rows, cfg.micro_batch_rows, devices.total)
     return {
         "output_dir": str(training.scratch),
         "per_device_train_batch_size": cfg.micro_batch_rows,
@@ -170,6 +172,8 @@ class Loop(Trainer):  # type: ignore[misc]
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()  # each writes its shard
+        if Nodes.here().count > 1:
+            bring_together(staging(Path(self.args.output_dir)), self.args.device)
         if self.is_world_process_zero():
             publish(Path(self.args.output_dir), f"checkpoint-{self.state.global_step}")
 
@@ -186,6 +190,12 @@ class Listener(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, loop: Loop, training: Training, saved: Callable[[int], None]) -> None:
         self._loop, self._training, self._saved = loop, training, saved
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Every machine has chosen a checkpoint by itself: is it the same?"""
+        del control
+        if Nodes.here().count > 1:
+            check_step(state.global_step, args.device)
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """At the last step no checkpoint is needed: the model itself comes next."""

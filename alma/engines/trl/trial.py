@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from datasets import Dataset
 
+from alma.artifact.shard import ShardDone
 from alma.engines.checkpoints import check_layout, keep_newest, newest_whole
 from alma.engines.protocols import Training
 from alma.engines.trl.attempt import Outcome, attempt, is_out_of_memory
@@ -19,6 +20,7 @@ from alma.engines.trl.launch import OutOfMemory, launch
 from alma.engines.trl.loop import curve_row, speed_row
 from alma.engines.trl.rows import tokenize
 from alma.errors import ConfigError, Stopped
+from alma.nodes import Nodes
 from alma.objectives import OBJECTIVES
 from alma.sections import Finetune
 
@@ -36,7 +38,7 @@ def train(cfg: Finetune, training: Training) -> dict[str, float | int]:
             "'reference', or set parallel = 'ddp'"
         )
     data = tokenize(cfg, training)
-    rows_each = math.ceil(min(cfg.batch_rows, len(data.rows)) / devices.num_devices)
+    rows_each = math.ceil(min(cfg.batch_rows, len(data.rows)) / devices.total)
     decided = cfg.model_copy(
         update={
             "num_devices": devices.num_devices,
@@ -54,6 +56,8 @@ def train(cfg: Finetune, training: Training) -> dict[str, float | int]:
             f"stopped as asked at step {len(curve)} of {outcome.num_steps}; "
             f"its checkpoint is in {training.scratch}{but}"
         )
+    if Nodes.here().helps:
+        raise ShardDone(len(data.rows))  # the first machine has written the model
     _write(training.out / "curve.jsonl", curve)
     return {
         "num_rows": len(data.rows),
@@ -72,7 +76,7 @@ def _by_trial(cfg: Finetune, devices: Devices, training: Training, rows: Dataset
     while True:
         checkpoint = newest_whole(training.scratch, training.remote)
         if checkpoint:
-            check_layout(checkpoint, devices.parallel, devices.num_devices)
+            check_layout(checkpoint, devices.parallel, devices.total)
         try:
             if devices.in_one_process:
                 return attempt(cfg, training, rows, checkpoint, saved)
@@ -81,6 +85,11 @@ def _by_trial(cfg: Finetune, devices: Devices, training: Training, rows: Dataset
             if not isinstance(error, OutOfMemory) and not is_out_of_memory(error):
                 raise
             problem = str(error).partition("\n")[0] or type(error).__name__
+        if devices.num_nodes > 1:
+            raise ConfigError(  # no machine knows what another one has tried
+                f"out of memory with micro_batch_rows = {cfg.micro_batch_rows} ({problem}); on several nodes no "
+                "smaller one is looked for: set it lower, or parallel = 'zero3', or activation_checkpointing = true"
+            )
         # Outside of the handler, whose error holds on to the model.
         gc.collect()
         if torch.cuda.is_available():

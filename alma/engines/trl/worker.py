@@ -12,14 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from alma.engines.trl.launch import OUTCOME, ROWS, STOP, die_with
+from alma.engines.trl.together import take_rank
+from alma.nodes import Nodes
 
 
 def main(spec_file: str) -> int:
     """Trains as ``spec_file`` says; the exit code."""
     die_with(int(os.environ["ALMA_TRAINING_PARENT"]))
     warnings.simplefilter("ignore")  # of libraries, once per process: nobody reads them here
-    rank = int(os.environ["RANK"])
-    first = rank == 0
+    nodes = Nodes.here()
+    take_rank(nodes)
+    rank, first = int(os.environ["RANK"]), os.environ["LOCAL_RANK"] == "0"  # the first of this machine
+    if first:
+        say({"event": "begun"})
 
     from datasets import Dataset
 
@@ -52,7 +57,9 @@ def main(spec_file: str) -> int:
         return error.exit_code
     except Exception as error:
         if not is_out_of_memory(error):
-            say({"event": "error", "kind": "StageError", "message": f"process {rank}: {traceback.format_exc()}"})
+            # On several machines it may be another's end that shows here: not one's own fault.
+            kind = "StageError" if nodes.count == 1 else "TransientError"
+            say({"event": "error", "kind": kind, "message": f"process {rank}: {traceback.format_exc()}"})
             raise
         say({"event": "out of memory", "message": str(error).partition("\n")[0] or type(error).__name__})
         return 1

@@ -1,0 +1,187 @@
+"""The objects that a stage's Job is made of: as committed, valid, restricted, and what they may not be."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from alma.artifact import Ref
+from alma.cli import parser
+from alma.errors import ConfigError
+from alma.nodes import COUNT, RANK, RENDEZVOUS
+from alma.store import FolderStore
+from cluster.job import FAILS_AT_ONCE, job_of, service_of
+from cluster.names import job_name
+from cluster.placement import StagePlacement, placement_of
+from cluster.work import Work
+from tests.builders.job_rules import refusals
+from tests.builders.jobs_stub import expand
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "jobs"
+KEY = "0123456789abcdef0123"
+
+WORK = Work(
+    store=FolderStore(Path("/store")),
+    ref=Ref("respond", KEY),
+    section={"template": "$(HOME) costs $5 {prompt}"},
+    inputs={"prompts": Ref("select", KEY)},
+    base="/opt/alma/examples",
+    run="5f0e4f1c-2b1e",
+    label="round 03 · respond",
+)
+TRAINING = Work(
+    store=FolderStore(Path("/store")),
+    ref=Ref("finetune", KEY),
+    section={"objective": "sft"},
+    inputs={"model": Ref("ingest", KEY)},
+    base=".",
+    run="5f0e4f1c-2b1e",
+    label="round 03 · finetune",
+)
+SHARDS = StagePlacement(image="registry/alma-vllm:1", shards=8, cpu="8", memory="64Gi", gpus=1)
+NODES = StagePlacement(
+    image="registry/alma-trl:1",
+    nodes=2,
+    cpu="16",
+    memory="256Gi",
+    gpus=8,
+    ephemeral_storage="500Gi",
+    shm="32Gi",
+    cache_pvc="models",
+    node_selector={"gpu": "h100"},
+    tolerations=[{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+    affinity={
+        "requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}]
+        }
+    },
+    timeout_seconds=86400,
+    retries=5,
+    queue="alma",
+    priority_class="alma-regular",
+    labels={"team": "alignment"},
+    pull_secret="registry",
+    hf_secret="alma-hf",
+)
+OBJECTS = {"respond-8-shards": (WORK, SHARDS), "finetune-2-nodes": (TRAINING, NODES)}
+
+
+def made(name: str) -> list[dict[str, Any]]:
+    work, placement = OBJECTS[name]
+    job = job_of(job_name("alma", work.ref, "s3://bucket/alma", placement.num_pods), work, placement)
+    if placement.nodes == 1:
+        return [job]
+    created = copy.deepcopy(job)
+    created["metadata"]["uid"] = "the-uid"
+    return [job, service_of(created)]
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_objects_are_valid_and_as_committed(name: str, request: pytest.FixtureRequest) -> None:
+    golden = GOLDEN / f"{name}.yaml"
+    text = yaml.safe_dump_all(made(name), sort_keys=False, allow_unicode=True, width=120)
+    if request.config.getoption("--regenerate-golden"):
+        golden.parent.mkdir(exist_ok=True)
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8"), "changed: pytest --regenerate-golden tests/cluster/test_job.py"
+    job, *services = made(name)
+    assert refusals(job) == []
+    for service in services:
+        kubernetes_validate.validate(service, "1.37", strict=True)
+        assert service["spec"]["clusterIP"] == "None"
+        assert service["metadata"]["name"] == job["spec"]["template"]["spec"]["subdomain"]
+        assert service["spec"]["publishNotReadyAddresses"] is True
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_the_pods_command_is_one_that_alma_takes(name: str) -> None:
+    work, placement = OBJECTS[name]
+    job = made(name)[0]
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    given = [expand(word, {"JOB_COMPLETION_INDEX": "3", "HOME": "/no"}) for word in container["args"]]
+    options = parser().parse_args(given)
+    assert options.config.startswith('{"template": "$(HOME) costs $5' if name.startswith("respond") else "{")
+    assert options.shard == ("3/8" if placement.shards > 1 else "all")
+    assert (options.lease, options.run, options.label) == (job["metadata"]["name"], work.run, work.label)
+    assert options.gpus == placement.gpus
+
+
+def test_nodes_find_each_other() -> None:
+    job, service = made("finetune-2-nodes")
+    pod = job["spec"]["template"]
+    environment = {each["name"]: each for each in pod["spec"]["containers"][0]["env"]}
+    name = job["metadata"]["name"]
+    assert environment[COUNT]["value"] == "2"
+    assert environment[RENDEZVOUS]["value"] == f"{name}-0.{service['metadata']['name']}:29500"
+    assert "job-completion-index" in environment[RANK]["valueFrom"]["fieldRef"]["fieldPath"]
+    assert pod["metadata"]["labels"]["alma/nodes"] == "2"
+    assert service["metadata"]["ownerReferences"][0]["uid"] == "the-uid"
+    assert job["spec"]["suspend"] is True
+    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "alma"
+    assert "kueue.x-k8s.io/queue-name" not in pod["metadata"]["labels"], "the Job is queued, and not its pods"
+
+
+def test_what_fails_at_once_is_not_what_passes() -> None:
+    assert set(FAILS_AT_ONCE) == {1, 2, 69}
+    assert not {75, 137, 143} & set(FAILS_AT_ONCE)
+
+
+BROKEN: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "only Never": lambda job: job["spec"]["template"]["spec"].update(restartPolicy="OnFailure"),
+    "FailIndex needs": lambda job: (
+        job["spec"]["podFailurePolicy"]["rules"][1].update(action="FailIndex"),
+        job["spec"].pop("backoffLimitPerIndex"),
+        job["spec"].pop("maxFailedIndexes"),
+    ),
+    "requires indexed": lambda job: job["spec"].update(completionMode="NonIndexed"),
+    "must be specified when maxFailedIndexes": lambda job: job["spec"].pop("backoffLimitPerIndex"),
+    "host name": lambda job: job["metadata"].update(name="a" * 62),
+    "ordered": lambda job: job["spec"]["podFailurePolicy"]["rules"][1]["onExitCodes"].update(values=[2, 1]),
+    "must not be 0": lambda job: job["spec"]["podFailurePolicy"]["rules"][1]["onExitCodes"].update(values=[0, 1]),
+    "one of the containers": lambda job: job["spec"]["template"]["spec"]["containers"][0].update(name="another"),
+    "only Failed": lambda job: job["spec"].update(podReplacementPolicy="TerminatingOrFailed"),
+    "extended resource": lambda job: job["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"].update(
+        {"nvidia.com/gpu": "2"}
+    ),
+    "capabilities": lambda job: job["spec"]["template"]["spec"]["containers"][0]["securityContext"].pop("capabilities"),
+    "metadata.labels": lambda job: job["metadata"]["labels"].update({"team": "a b"}),
+    "1.31": lambda job: job["spec"].update(nodes=2),
+}
+
+
+@pytest.mark.parametrize("why", BROKEN)
+def test_the_stub_refuses_what_the_api_refuses(why: str) -> None:
+    job = copy.deepcopy(made("respond-8-shards")[0])
+    BROKEN[why](job)
+    assert any(why in each for each in refusals(job)), refusals(job)
+
+
+def test_names_are_of_the_artifact_and_its_store() -> None:
+    ref = WORK.ref
+    assert re.fullmatch(rf"alma-respond-{KEY}-[0-9a-f]{{4}}", job_name("alma", ref, "s3://a", 8))
+    assert job_name("alma", ref, "s3://a", 8) != job_name("alma", ref, "s3://b", 8)
+    longest = "a" * 24
+    assert len(f"{job_name(longest, ref, 's3://a', 1000)}-999") <= 63
+    for prefix in (longest + "abc", "Alma", "alma-", "1"):
+        with pytest.raises(ConfigError, match="--job-name-prefix"):
+            job_name(prefix, ref, "s3://a", 1000)
+
+
+def test_a_placement_is_read_as_the_form_gives_it() -> None:
+    found = placement_of(
+        "respond", {"respond": {"image": "i", "gpus": "2", "shards": "8", "node_selector": {"a": "b"}}}
+    )
+    assert (found.gpus, found.shards, found.shm_size) == (2, 8, "8Gi")
+    with pytest.raises(ConfigError, match=r"place no Job of the stage judge; they do of: respond"):
+        placement_of("judge", {"respond": {}})
+    with pytest.raises(ConfigError, match=r"placement\.stages\.respond.*gpus"):
+        placement_of("respond", {"respond": {"image": "i", "gpus": "many"}})
+    with pytest.raises(ConfigError, match=r"shards = 2 and nodes = 2"):
+        placement_of("finetune", {"finetune": {"image": "i", "shards": 2, "nodes": 2}})
