@@ -42,7 +42,7 @@ class StagePlacement(Section):
     gpus: Annotated[int, Field(ge=0)] = 0
     """Accelerators per pod."""
 
-    accelerator: str = "nvidia.com/gpu"
+    gpu_type: str = "nvidia.com/gpu"
     """Resource name of the accelerator."""
 
     ephemeral_storage: Quantity | None = None
@@ -92,9 +92,6 @@ class StagePlacement(Section):
 
     s3_config: Name | None = "alma-s3"
     """ConfigMap with AWS_ENDPOINT_URL and AWS_REGION; may be absent on AWS."""
-
-    hf_secret: Name | None = None
-    """Secret with HF_TOKEN; may be absent."""
 
     service_account: Name = "alma-stage"
     """The pods' account. It needs no right at all; a cloud may know it as the identity that may use the bucket."""

@@ -98,7 +98,6 @@ def _credentials(placement: StagePlacement) -> list[Object]:
     sources = (
         (placement.s3_secret, "secretKeyRef", S3_KEYS),
         (placement.s3_config, "configMapKeyRef", S3_SETTINGS),
-        (placement.hf_secret, "secretKeyRef", ("HF_TOKEN",)),
     )
     return [
         {"name": key, "valueFrom": {kind: {"name": source, "key": key, "optional": True}}}
@@ -113,7 +112,7 @@ def _resources(placement: StagePlacement) -> Object:
     if placement.ephemeral_storage:
         asked["ephemeral-storage"] = placement.ephemeral_storage
     if placement.gpus:
-        asked[placement.accelerator] = str(placement.gpus)
+        asked[placement.gpu_type] = str(placement.gpus)
     return {"requests": asked, "limits": dict(asked)}
 
 

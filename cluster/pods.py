@@ -72,7 +72,7 @@ def _fields(text: str, field: str, placement: StagePlacement) -> list[str]:
     about = {
         "affinity/selector": (f"{field}.node_selector = {json.dumps(placement.node_selector)}", f"{field}.affinity"),
         "untolerated taint": (f"{field}.tolerations = {json.dumps(placement.tolerations)}",),
-        f"Insufficient {placement.accelerator}": (f"{field}.gpus = {placement.gpus}",),
+        f"Insufficient {placement.gpu_type}": (f"{field}.gpus = {placement.gpus}",),
         "Insufficient cpu": (f"{field}.cpu = {placement.cpu}",),
         "Insufficient memory": (f"{field}.memory = {placement.memory}",),
         "Insufficient ephemeral-storage": (f"{field}.ephemeral_storage = {placement.ephemeral_storage}",),

@@ -10,12 +10,14 @@ from typing import Any, Self
 
 from alma.artifact import Ref
 from alma.errors import ConfigError
-from alma.running.pod import json_object, read_input, read_section
+from alma.running.executor_input import fill
+from alma.running.ledger import Ledger, Settings
+from alma.running.pod import json_object, read_work
 from alma.running.stage import check_ports, name_work, parse_section
 from alma.stages import SHARDABLE, load_stage
 from alma.store import Store, open_store
 from cluster.names import check_run
-from cluster.placement import StagePlacement, parse
+from cluster.placement import StagePlacement, parse, placement_of
 
 INDEX = "$(JOB_COMPLETION_INDEX)"
 """Kubernetes puts the pod's index here when it starts the container."""
@@ -36,14 +38,15 @@ class Work:
     @classmethod
     def read(cls, options: Namespace) -> Self:
         """Raises as ``alma stage`` would for what is wrong with its options, and for a run without a name."""
-        run = check_run(options.run)
-        section = read_section(options.config, options.change, options.source)
-        inputs = dict(read_input(given) for given in options.inputs)
+        options, run = fill(options), check_run(options.run)
+        store = open_store(options.store)
+        section, given = read_work(options, store)
+        inputs = {port: ref for port, ref in given.items() if ref is not None}
         stage = load_stage(options.stage)
         check_ports(stage, inputs)
         ref, _, _ = name_work(stage, parse_section(stage, section), inputs, Path(options.base))
         label = options.label or options.stage
-        return cls(open_store(options.store), ref, section, inputs, options.base, run, label)
+        return cls(store, ref, section, inputs, options.base, run, label)
 
     def arguments(self, placement: StagePlacement, lease: str) -> list[str]:
         """Of ``alma`` in a pod of the Job, as the pod's spec has them: ``$`` doubled, since Kubernetes reads it."""
@@ -57,9 +60,19 @@ class Work:
 
 
 def read_placement(options: Namespace) -> StagePlacement:
-    """How the stage's Job runs. Raises ``ConfigError`` that names the field, also for what the stage cannot."""
-    stage = options.stage
-    found = parse(stage, json_object(options.placement, "--placement"))
+    """How the stage's Job runs, as ``--placement`` or the run's settings say.
+
+    Raises ``ConfigError`` that names the field, also for what the stage cannot.
+    """
+    options, stage = fill(options), options.stage
+    if options.placement:
+        found = parse(stage, json_object(options.placement, "--placement"))
+    elif options.state:
+        store = open_store(options.store)
+        settings = Settings.read(store, Ledger.read(store, options.state).settings)
+        found = placement_of(stage, settings.placement.get("stages", {}))
+    else:
+        raise ConfigError("how does the Job run? Give --state, whose settings say so, or --placement")
     if found.shards > 1 and stage not in SHARDABLE:
         raise ConfigError(
             f"placement.stages.{stage}.shards = {found.shards}: {stage} does not run in shards; those that do: "

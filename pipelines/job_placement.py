@@ -22,7 +22,7 @@ def _of(placement: Placement, stage: str) -> dict[str, Any]:
     values: dict[str, Any] = {
         "shards": own.shards,
         "nodes": own.nodes,
-        **{name: getattr(placement, name) for name in ("s3_secret", "s3_config", "hf_secret", "pull_secret")},
+        **{name: getattr(placement, name) for name in ("s3_secret", "s3_config", "pull_secret")},
         **{name: getattr(placement, name) for name in ("cache_pvc", "cache_size", "queue", "priority_class")},
         "labels": placement.labels,
         "retries": placement.retries,

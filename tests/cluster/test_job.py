@@ -16,11 +16,14 @@ from alma.artifact import Ref
 from alma.cli import parser
 from alma.errors import ConfigError
 from alma.nodes import COUNT, RANK, RENDEZVOUS
+from alma.running.form import fill_in
 from alma.store import FolderStore
 from cluster.job import FAILS_AT_ONCE, job_of, service_of
 from cluster.names import job_name
 from cluster.placement import StagePlacement, placement_of
 from cluster.work import Work
+from components.placement import ROLES, load_placement
+from pipelines.job_placement import job_placement
 from tests.builders.job_rules import refusals
 from tests.builders.jobs_stub import expand
 
@@ -68,7 +71,6 @@ NODES = StagePlacement(
     priority_class="alma-regular",
     labels={"team": "alignment"},
     pull_secret="registry",
-    hf_secret="alma-hf",
 )
 OBJECTS = {"respond-8-shards": (WORK, SHARDS), "finetune-2-nodes": (TRAINING, NODES)}
 
@@ -185,3 +187,23 @@ def test_a_placement_is_read_as_the_form_gives_it() -> None:
         placement_of("respond", {"respond": {"image": "i", "gpus": "many"}})
     with pytest.raises(ConfigError, match=r"shards = 2 and nodes = 2"):
         placement_of("finetune", {"finetune": {"image": "i", "shards": 2, "nodes": 2}})
+
+
+def test_what_a_pipeline_compiles_is_what_a_job_reads() -> None:
+    """With the form filled in, as the pipeline's first task leaves it in the settings."""
+    placement = load_placement(Path(__file__).parents[2] / "examples" / "llama3-8b.toml", ["placement.queue='alma'"])
+    stages = [name for name in ROLES if placement.is_job(name)]
+    form = {
+        **{f"image_{role}": f"registry/{role}" for role in ("base", "generate", "train")},
+        **{f"gpus_{role}": "4" for role in ("generate", "train")},
+        **{f"memory_{role}": "32Gi" for role in ("generate", "train")},
+        **{"node_selector": '{"gpu": "h100"}', "node_tolerations": '[{"operator": "Exists"}]'},
+    }
+    by_stage = fill_in(job_placement(placement, stages), form)["stages"]
+    assert stages
+    for name in stages:
+        found = placement_of(name, by_stage)
+        assert found.shards == placement.stage(name).shards
+        assert (found.gpus, found.memory, found.image) == (4, "32Gi", "registry/generate")
+        assert (found.node_selector, found.tolerations) == ({"gpu": "h100"}, [{"operator": "Exists"}])
+        assert found.queue == "alma"
