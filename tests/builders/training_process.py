@@ -47,7 +47,7 @@ def begin(store_uri: str, given: dict[str, Ref | None], log: Path, cfg: Finetune
 
 
 def wait_while(process: subprocess.Popen[bytes], log: Path, what: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not what():
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
