@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -24,18 +23,3 @@ def containers_start() -> None:
 def image(containers_start: None) -> Callable[..., str]:
     """``image("trl", cpu=True)``: the name of an image, built once."""
     return podman.build
-
-
-@pytest.fixture(scope="session")
-def docker_host(containers_start: None) -> Iterator[str]:
-    """Docker's API, served by podman: the value for ``DOCKER_HOST``."""
-    with podman.service() as host:
-        yield host
-
-
-@pytest.fixture
-def use_docker_host(docker_host: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The same, and set in this process's environment, where kfp's DockerRunner looks."""
-    monkeypatch.setenv("DOCKER_HOST", docker_host)
-    assert os.environ["DOCKER_HOST"] == docker_host
-    return docker_host

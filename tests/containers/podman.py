@@ -13,12 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-
-import docker
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,17 +24,19 @@ PYTHON_IMAGE = os.environ.get("PYTHON_IMAGE", "localhost/python:3.11-slim")
 BUILD_SECRET = "a-password-that-only-the-build-may-see"
 """Given to every build in its secret ``index``; must be found in nothing that a build leaves."""
 
-RESTRICTED = [
+STRICT = [
     "--read-only",
     "--read-only-tmpfs=false",  # else podman gives writable places that Kubernetes does not
-    "--tmpfs=/tmp",
     "--cap-drop=ALL",
     "--security-opt=no-new-privileges",
 ]
-"""Options of ``podman run`` for a container as the strictest pod has it."""
+"""Options of ``podman run`` for a container as the strictest pod has it, but for its volumes."""
+
+RESTRICTED = [*STRICT, "--tmpfs=/tmp"]
+"""The same with the one volume without which nothing starts."""
 
 HOST_NETWORK = ["--network=host"]
-"""With it (``network_mode="host"`` in Docker's API) a container reaches a server on 127.0.0.1 of this machine."""
+"""With it a container reaches a server on 127.0.0.1 of this machine."""
 
 
 def podman(*arguments: str, check: bool = True) -> str:
@@ -103,7 +101,11 @@ def _exists(name: str) -> bool:
 def _inputs(image: str) -> str:
     """A digest of all that an image is made of: what its Dockerfile may copy, the image under it, the commit."""
     sources = ["pyproject.toml", "README.md", "LICENSE", "images/build.lock", "images/install.sh", "images/build.sh"]
-    folders = ["alma", f"images/{image}", *{"base": ["examples"], "submit": ["components", "pipelines"]}.get(image, [])]
+    folders = [
+        "alma",
+        f"images/{image}",
+        *{"base": ["examples"], "submit": ["cluster", "components", "pipelines"]}.get(image, []),
+    ]
     files = [ROOT / each for each in sources]
     files += [path for each in folders for path in sorted((ROOT / each).rglob("*")) if path.is_file()]
     digest = hashlib.sha256(podman("image", "inspect", "--format={{.Id}}", PYTHON_IMAGE).encode())
@@ -122,39 +124,3 @@ def run(image: str, *command: str, options: list[str] | None = None, restricted:
     """
     chosen = [*(RESTRICTED if restricted else []), *(["--network=none"] if options is None else options)]
     return podman("run", "--rm", *chosen, image, *command)
-
-
-@contextmanager
-def service() -> Iterator[str]:
-    """Docker's API by podman on a socket of its own, until the block ends; yields what ``DOCKER_HOST`` is to be."""
-    with tempfile.TemporaryDirectory(prefix="alma-podman-") as folder:
-        host = f"unix://{folder}/socket"
-        outlive_nobody = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-        command = [*outlive_nobody, "podman", "system", "service", "--time=0", host]
-        log = Path(folder, "log")
-        with log.open("wb") as file:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
-        try:
-            deadline = time.monotonic() + 30
-            while not _answers(host):
-                assert process.poll() is None, f"{' '.join(command)}: {process.returncode}\n{log.read_text()}"
-                assert time.monotonic() < deadline, f"{' '.join(command)}: no answer in 30 s\n{log.read_text()}"
-                time.sleep(0.05)
-            yield host
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
-
-
-def _answers(host: str) -> bool:
-    if not Path(host.removeprefix("unix://")).exists():
-        return False
-    client = None
-    try:
-        client = docker.DockerClient(base_url=host)  # asks for the version
-        return bool(client.ping())
-    except docker.errors.DockerException:
-        return False
-    finally:
-        if client is not None:
-            client.close()

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.builders.backend import Ran
+from tests.builders.backend.lines import local
 from tests.containers import podman
-from tests.containers.pods import LABEL, ROOT, World, made
+from tests.containers.pods import LABEL, ROOT, World, made, told
+
+if TYPE_CHECKING:
+    from tests.conftest import S3Server
 
 RUN_FILE = ROOT / "examples" / "micro.toml"
 SMALL = [
-    "alma.rounds=2",
+    "alma.rounds=1",
     "alma.synthesize.num_attempts=900",
     "alma.synthesize.part_rows=100",
     "alma.synthesize.batch_rows=50",
@@ -33,20 +35,16 @@ SMALL = [
     "placement.retries=0",
 ]
 
-
-pytestmark = [
-    pytest.mark.containers,
-    pytest.mark.timeout(2400),
-    pytest.mark.filterwarnings("ignore:Task '.*have no effect in the current local runner:UserWarning"),
-]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(2400)]
 
 
 @pytest.fixture(scope="module")
-def world(
-    s3_server: Any, docker_host: str, image: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[World]:
-    with made(RUN_FILE, SMALL, s3_server, docker_host, image, tmp_path_factory.mktemp("containers")) as made_world:
+def world(s3_server: S3Server, image: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with made(RUN_FILE, SMALL, s3_server, image, tmp_path_factory.mktemp("containers")) as made_world:
         yield made_world
+
+
+SHOWN = "--format={{.ID}} {{.Command}}"
 
 
 def kill_when(there: Callable[[], bool], stage: str, killed: list[str]) -> None:
@@ -54,7 +52,7 @@ def kill_when(there: Callable[[], bool], stage: str, killed: list[str]) -> None:
     deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
         if there():
-            for line in podman.podman("ps", "--no-trunc", "--format={{.ID}} {{.Command}}").splitlines():
+            for line in podman.podman("ps", "--no-trunc", f"--filter=label={LABEL}", SHOWN).splitlines():
                 if f"stage {stage} " in line:
                     podman.podman("kill", "--signal=KILL", line.split()[0])
                     killed.append(line)
@@ -73,43 +71,53 @@ def test_a_killed_container_costs_one_part_and_the_keys_stay(world: World, tmp_p
         target=kill_when, args=(lambda: len(parts(world, "synthesize")) >= 2, "synthesize", killed)
     )
     watch.start()
-    succeeded = world.run()
+    broken = world.run()
     watch.join()
-    assert killed, f"nothing was there to kill:\n{world.output[-1][-3000:]}"
-    assert not succeeded
+    assert killed, f"nothing was there to kill:\n{told(broken)}"
+    assert broken.state == "FAILED"
+    assert [(task.label, task.code) for task in broken.failed] == [("synthesize", 137)]
+    assert broken.tasks[-1].label == "finish", "the exit handler's task runs all the same"
     assert not list(world.bucket.glob("synthesize/*/manifest.json")), "it was killed before it had sealed"
     before = parts(world, "synthesize")
     assert 2 <= len(before) < 9
 
-    assert world.run(), world.output[-1][-5000:]
+    run = world.run()
+    assert run.state == "SUCCEEDED", told(run)
     after = parts(world, "synthesize")
     assert len(after) == 9
     assert {name: after[name] for name in before} == before, "what was published is not made again"
+    assert world.steps() == world.steps_of_a_run_here(tmp_path / "store")
 
-    here = tmp_path / "store"
-    settings = [word for change in SMALL for word in ("--set", change)]
-    command = [sys.executable, "-m", "alma", "run", RUN_FILE, "--store", here, "--in-process", *settings]
-    ran = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
-    (record,) = (json.loads(path.read_text()) for path in here.glob("runs/*.json"))
-    assert world.steps() == record["artifacts"]
+
+def page_of(world: World, finish: Ran) -> str:
+    place = local(finish.outputs.artifacts["page"].uri, world.backend.objects)
+    return Path(place).read_text(encoding="utf-8")
 
 
 def test_the_dashboard_has_the_last_page(world: World) -> None:
-    pages = sorted(world.root.rglob("finish/page"), key=lambda path: path.stat().st_mtime)
-    assert len(pages) == 2, "one for the run that was killed, one for the run that ended"
-    assert "No report yet" in pages[0].read_text()
-    assert "round 03" in pages[1].read_text()
+    broken, ended = (page_of(world, run.task("finish")) for run in world.runs)
+    assert ": no report yet</title>" in broken
+    assert "round 01" in ended
+    assert "no report yet" not in ended
+
+
+def test_a_second_run_starts_the_last_task_of_each_layer_alone(world: World) -> None:
+    first = world.runs[-1]
+    again = world.run()
+    assert again.state == "SUCCEEDED", told(again)
+    started = [task.path for task in again.tasks if not task.cached]
+    last = {path.rpartition("/")[0]: path for path in (task.path for task in first.tasks)}
+    assert started == [task.path for task in first.tasks if task.label == "preflight" or task.path in last.values()]
+    assert len(again.hits) == len(first.tasks) - len(started) > 20
 
 
 def test_no_secret_is_in_anything_that_the_run_left(world: World) -> None:
-    secret = world.environment["AWS_SECRET_ACCESS_KEY"].encode()
-    places = [*world.bucket.rglob("*"), *world.root.rglob("*"), world.package]
+    places = [*world.bucket.rglob("*"), *world.backend.folder.rglob("*"), world.package]
     files = [path for path in places if path.is_file()]
-    assert len(files) > 200
-    assert [str(path) for path in files if secret in path.read_bytes()] == []
-    assert world.output
-    assert all(secret.decode() not in output for output in world.output), "KFP's log of the containers' output"
-    commands = podman.podman("ps", "--all", "--no-trunc", f"--filter=label={LABEL}", "--format={{.Command}}")
-    assert "alma stage respond" in commands
-    assert secret.decode() not in commands
+    assert len(files) > 150
+    assert [str(path) for path in files if world.secret.encode() in path.read_bytes()] == []
+    ran = [task for run in world.runs for task in run.tasks if task.command]
+    words = "\n".join(word for one in ran for word in (*one.command, *one.environment.values(), one.output, one.error))
+    assert "executor-input" in words, "the executor input, and what it holds, is among them"
+    assert ["alma", "stage", "respond"] in [one.command[:3] for one in ran]
+    assert world.secret not in words

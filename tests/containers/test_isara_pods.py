@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.containers.pods import ROOT, made
+from tests.containers.pods import ROOT, made, told
+
+if TYPE_CHECKING:
+    from tests.conftest import S3Server
 
 RUN_FILE = ROOT / "examples" / "isara-micro.toml"
 SMALL = [
@@ -25,24 +25,15 @@ SMALL = [
     "placement.retries=0",
 ]
 
-pytestmark = [
-    pytest.mark.containers,
-    pytest.mark.timeout(1800),
-    pytest.mark.filterwarnings("ignore:Task '.*have no effect in the current local runner:UserWarning"),
-]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800)]
 
 
 def test_one_iteration_in_containers_has_the_keys_of_a_run_here(
-    s3_server: Any, docker_host: str, image: Callable[..., str], tmp_path: Path
+    s3_server: S3Server, image: Callable[..., str], tmp_path: Path
 ) -> None:
-    with made(RUN_FILE, SMALL, s3_server, docker_host, image, tmp_path) as world:
-        assert world.run(), world.output[-1][-5000:]
+    with made(RUN_FILE, SMALL, s3_server, image, tmp_path) as world:
+        run = world.run()
+        assert run.state == "SUCCEEDED", told(run)
         steps = world.steps()
-    assert "repeat 1 · isara 1 · imitate" in steps
-    here = tmp_path / "store"
-    settings = [word for change in SMALL for word in ("--set", change)]
-    command = [sys.executable, "-m", "alma", "run", RUN_FILE, "--store", here, "--in-process", *settings]
-    ran = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
-    (record,) = (json.loads(path.read_text()) for path in here.glob("runs/*.json"))
-    assert steps == record["artifacts"]
+        assert "repeat 1 · isara 1 · imitate" in steps
+        assert steps == world.steps_of_a_run_here(tmp_path / "store")

@@ -341,15 +341,47 @@ def test_a_process_of_this_machine_is_this_checkouts(tmp_path: Path) -> None:
     assert run("python3", "-c", "import sys; sys.exit('why')") == Ended(1, "", "why\n")
 
 
-def test_podman_gets_folder_variables_and_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stand_in = tmp_path / "podman"
-    stand_in.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\nsys.exit(3)\n")
-    stand_in.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    container = Container("label", ["alma", "stage"], "alma-base:1", {"ALMA_RUN": "r"}, tmp_path)
-    ended = in_podman({"alma-base:1": "localhost/base"}, ["--read-only"], {"AWS_REGION": "x"})(container)
+def stand_in_for_podman(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A podman that shows its command line and environment."""
+    program = folder / "podman"
+    shown = "[sys.argv[1:], {name: os.environ[name] for name in os.environ if name in ('LOGIN_KEY', 'REGION')}]"
+    program.write_text(f"#!{sys.executable}\nimport json, os, sys\nprint(json.dumps({shown}))\nsys.exit(3)\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+ASKS = {
+    "emptyDirMounts": [{"volumeName": "tmp", "mountPath": "/tmp"}],
+    "secretAsEnv": [{"secretName": "login", "keyToEnv": [{"secretKey": "KEY", "envVar": "LOGIN_KEY"}]}],
+    "configMapAsEnv": [
+        {"configMapName": "s3", "keyToEnv": [{"configMapKey": "REGION", "envVar": "REGION"}], "optional": True}
+    ],
+}
+
+
+def test_podman_gives_a_task_what_it_asks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in_for_podman(tmp_path, monkeypatch)
+    container = Container("label", ["alma", "stage"], "localhost/base", {"ALMA_RUN": "r"}, tmp_path, ASKS, "2Gi")
+    named = {"login": {"KEY": "secret", "OTHER": "more"}, "s3": {"REGION": "x"}}
+    ended = in_podman(["--read-only"], named)(container)
     assert ended.code == 3
-    assert json.loads(ended.output) == [
-        *("run", "--rm", "--read-only", f"--volume={tmp_path}:{tmp_path}", "--entrypoint="),
-        *("--env=AWS_REGION=x", "--env=ALMA_RUN=r", "localhost/base", "alma", "stage"),
+    arguments, environment = json.loads(ended.output)
+    assert arguments == [
+        *("run", "--rm", "--read-only", f"--volume={tmp_path}:{tmp_path}", "--tmpfs=/tmp", "--memory=2g"),
+        *("--env=LOGIN_KEY", "--env=REGION", "--env=ALMA_RUN=r", "--entrypoint="),
+        *("localhost/base", "alma", "stage"),
     ]
+    assert environment == {"LOGIN_KEY": "secret", "REGION": "x"}
+
+
+def test_podman_gives_a_task_nothing_that_it_does_not_ask_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in_for_podman(tmp_path, monkeypatch)
+    container = Container("label", ["alma"], "localhost/base", {}, tmp_path)
+    arguments, environment = json.loads(in_podman((), {"login": {"KEY": "secret"}})(container).output)
+    assert arguments == ["run", "--rm", f"--volume={tmp_path}:{tmp_path}", "--entrypoint=", "localhost/base", "alma"]
+    assert environment == {}
+
+
+def test_a_pod_whose_secret_is_missing_does_not_start(tmp_path: Path) -> None:
+    with pytest.raises(BackendError, match="no 'login' with 'KEY'"):
+        in_podman((), {"s3": {"REGION": "x"}})(Container("label", ["alma"], "localhost/base", {}, tmp_path, ASKS))

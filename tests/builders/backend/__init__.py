@@ -6,12 +6,13 @@ or hand on a text that it did not resolve. Sources: KFP 2.17, backend/src/v2/dri
 ``cache.go``, ``container.go``) and backend/src/v2/component/launcher_v2.go; Kubernetes,
 third_party/forked/golang/expansion.
 
-Left out: iterators and conditions (refused), retries, importers, parallel tasks, and what a task asks of the cluster
-(``Container.settings`` holds it for whoever starts the container).
+Left out: iterators and conditions (refused), retries, importers, parallel tasks, and what a task asks of the cluster's
+nodes. Of its pod, ``in_podman`` gives it what it asks for: variables of Secrets and ConfigMaps, emptyDirs, memory.
 """
 
-from tests.builders.backend.containers import Container, Ended, here, in_podman
+from tests.builders.backend.containers import Container, Ended, here
 from tests.builders.backend.layers import Backend, Ran, Run
+from tests.builders.backend.podman import in_podman
 from tests.builders.backend.values import Artifact, BackendError, Outputs
 
 __all__ = ["Artifact", "Backend", "BackendError", "Container", "Ended", "Outputs", "Ran", "Run", "here", "in_podman"]

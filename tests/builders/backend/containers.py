@@ -1,11 +1,11 @@
-"""How a container is started: as a process of this machine, or by podman."""
+"""What a container is, and how one is started as a process of this machine."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,9 @@ class Container:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What the task asks of Kubernetes, as compiled."""
 
+    memory: str = ""
+    """The most that it may take, a quantity of Kubernetes; empty: all that there is."""
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -49,32 +52,11 @@ def here(container: Container) -> Ended:
     start = {"alma": [sys.executable, "-m", "alma"], "python": [sys.executable], "python3": [sys.executable]}
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path, **container.environment}
-    return _run([*start.get(name, [name]), *rest], environment)
+    return run_here([*start.get(name, [name]), *rest], environment)
 
 
-def in_podman(images: Mapping[str, str], options: Sequence[str], environment: Mapping[str, str]) -> Start:
-    """By ``podman run`` with ``options``; an image that the pipeline names is the one that ``images`` has for it.
-
-    The command takes the place of the image's entry point, as in Kubernetes.
-    """
-
-    def start(container: Container) -> Ended:
-        variables = {**environment, **container.environment}
-        command = [
-            "podman",
-            "run",
-            "--rm",
-            *options,
-            f"--volume={container.folder}:{container.folder}",
-            "--entrypoint=",
-        ]
-        command += [f"--env={name}={value}" for name, value in variables.items()]
-        return _run([*command, images.get(container.image, container.image), *container.command], dict(os.environ))
-
-    return start
-
-
-def _run(command: list[str], environment: dict[str, str]) -> Ended:
+def run_here(command: list[str], environment: dict[str, str]) -> Ended:
+    """Runs a program of this machine to its end."""
     ran = subprocess.run(
         command, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )

@@ -190,7 +190,8 @@ class _Walk:
         try:
             launcher.download(artifacts, self.backend.objects, pod)
             launcher.prepare(given, pod)
-            ended: Ended = self.backend.start(Container(name, command, image, variables, pod, settings))
+            memory = tasks.memory_limit(container, parameters)
+            ended: Ended = self.backend.start(Container(name, command, image, variables, pod, settings, memory))
             ran.code, ran.output, ran.error = ended.code, ended.output, ended.error
             if ended.code == 0:
                 ran.outputs = launcher.collect(given, component, self.backend.objects, pod)

@@ -188,6 +188,11 @@ def check_resources(container: Mapping[str, Any], parameters: Mapping[str, Any])
     return _of_pod("image", container["image"], parameters)
 
 
+def memory_limit(container: Mapping[str, Any], parameters: Mapping[str, Any]) -> str:
+    """The most memory that the pod may take; empty where nothing is said."""
+    return _of_pod("memory", container.get("resources", {}).get("resourceMemoryLimit", ""), parameters)
+
+
 def _of_pod(what: str, compiled: str, parameters: Mapping[str, Any]) -> str:
     """A field of the pod: a parameter as a whole (what is around it is lost), or a constant."""
     found = INPUT.search(compiled)
