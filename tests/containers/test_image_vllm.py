@@ -43,11 +43,11 @@ def test_two_engines_side_by_side_in_it(image: Callable[..., str]) -> None:
     """Data parallel: its processes start, and are gone at the end."""
     code = """
 from pathlib import Path
-from alma.engines import load_generator
+from alma.engines import GenerateRequest, ask, load_generator
 from alma.sections import Inference, Vllm
 cfg = Inference(engine="vllm", batch_rows=4, vllm=Vllm(kv_cache_gib=0.2, data_parallel=2))
 with load_generator(cfg, Path("/examples/micro/base")) as engine:
-    answers = generate(engine, ["<s><user>1+1"] * 9, [[0]] * 9, None, max_new_tokens=5)
+    answers = ask(engine, GenerateRequest(["<s><user>1+1"] * 9, [[0]] * 9, None, max_new_tokens=5))
 print("answers", len(answers), len({answer.text for [answer] in answers}))
 print("left", sum(b"vllm_" b"serve" in path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")))
 """
