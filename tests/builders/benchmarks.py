@@ -19,6 +19,7 @@ RATES = {
     "judging": [("read", "vllm")],
     "embedding": [("embed", "vllm"), ("embed", "hf")],
     "swap": [],
+    "replicas": [],
 }
 """Benchmark that prints JSON → the (work, engine) that it measures for ``alma plan``."""
 

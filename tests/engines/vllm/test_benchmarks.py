@@ -26,3 +26,9 @@ def test_embedding_reads_the_same_vectors(tmp_path: Path) -> None:
 def test_swapped_checkpoints_answer_as_fresh_ones(tmp_path: Path) -> None:
     result, _ = run("swap", tmp_path)
     assert result["sides"]["three engines, one by one"]["checkpoints"] == [3]
+
+
+def test_both_data_parallels_answer_alike_and_swap(tmp_path: Path) -> None:
+    result, _ = run("replicas", tmp_path)
+    assert min(result["equal_samples"]) > 0.98
+    assert set(result["sides"]) == {"alma", "AsyncLLM", "AsyncLLM, by prompt"}
