@@ -157,9 +157,12 @@ def test_trl_on_cpu_has_the_engines_and_the_cpu_torch(image: Callable[..., str])
     assert podman.run(image("trl", cpu=True), "python", "-c", check) == "2.13.0+cpu 27.0\n"
 
 
-def test_submit_has_kfp_and_the_pipelines(image: Callable[..., str]) -> None:
-    check = "import alma.cli, components, pipelines, kfp, kfp.kubernetes; print(kfp.__version__, pipelines.__path__[0])"
+def test_submit_has_kfp_and_what_runs_on_it(image: Callable[..., str]) -> None:
+    check = "import components, pipelines, kfp, kfp.kubernetes; print(kfp.__version__, pipelines.__path__[0])"
     assert podman.run(image("submit"), "python", "-c", check) == "2.17.0 /opt/alma/app/pipelines\n"
+    assert "usage: python -m pipelines" in podman.run(image("submit"), "python", "-m", "pipelines", "--help")
+    assert "usage: python -m cluster" in podman.run(image("submit"), "python", "-m", "cluster", "stage", "--help")
+    assert "usage: alma stage" in podman.run(image("submit"), "alma", "stage", "--help")
 
 
 def test_a_container_reaches_an_s3_server_of_this_machine(

@@ -106,6 +106,15 @@ def test_a_dockerfile_holds_what_the_images_promise(name: str) -> None:
     for source in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE):
         for path in source.split():
             assert list(ROOT.glob(path.replace("${VARIANT}", "*"))), f"{name} copies {path}, which is not there"
+            assert any(path.startswith(each) for each in let_in(name)), (
+                f"{name} copies {path}, which its build never sees"
+            )
+
+
+def let_in(name: str) -> list[str]:
+    """What the ignore file of an image lets its build read."""
+    lines = (IMAGES / name / "Dockerfile.dockerignore").read_text().splitlines()
+    return [line.removeprefix("!") for line in lines if line.startswith("!")]
 
 
 def test_dockerfiles_share_their_beginning_and_their_ignore_file() -> None:
