@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,10 +17,12 @@ import pytest
 import yaml
 
 from alma.artifact import Ref
+from alma.config import read_tree
 from alma.running.lease import object_of
+from alma.running.ledger import Ledger, Settings
 from alma.running.stage import run
 from alma.store import FolderStore
-from tests.builders.embedding_job import RUN, SECTION, Command, cluster, is_first, prepared, script
+from tests.builders.embedding_job import MICRO, ROOT, RUN, SECTION, Command, cluster, is_first, prepared, script
 from tests.builders.jobs_stub import Object, Pod
 from tests.builders.kustomized import MANIFESTS
 
@@ -93,6 +96,44 @@ def test_shards_make_what_one_process_makes(command: Command, undisturbed: tuple
     again = command(THREE)
     assert (again.returncode, again.stdout) == (0, done.stdout)
     assert len(command.stub.seen) == seen, "what is sealed needs no cluster"
+
+
+def test_settings_inputs_and_placement_come_from_the_ledger(command: Command) -> None:
+    """As a task of a pipeline is started: what earlier layers made by label, the rest by the executor input."""
+    tree = read_tree(MICRO.parent / "micro.toml", ["alma.engine='echo'", "alma.embed.part_rows=100"])
+    placed = {"stages": {"embed": {"image": "alma-vllm", "cpu": "1", "shards": "3"}}}
+    settings = Settings(method={"alma": tree["alma"]}, placement=placed).write(command.store)
+    made = {f"made · {port}": str(ref) for port, ref in command.inputs.items()}
+    state = Ledger(settings=settings, artifacts=made).write(command.store)
+    parameters = {
+        "store": command.store.uri,
+        "state": state,
+        "use": "embed",
+        "change": "{}",
+        "label": "prompts · embed",
+    }
+    parameters |= {f"in_{port}": f"@made · {port}" for port in command.inputs}
+    given = json.dumps(
+        {"inputs": {"parameterValues": parameters}, "outputs": {"outputFile": str(command.stub.folder / "output.json")}}
+    )
+    words = [
+        sys.executable,
+        "-m",
+        "cluster",
+        "stage",
+        "embed",
+        "--log",
+        "json",
+        "--poll",
+        "0.1",
+        "--executor-input",
+        given,
+    ]
+    environment = command.environment | {"ALMA_RUN": RUN}
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert sorted(pod.index for pod in command.stub.pods) == [0, 1, 2]
+    assert json.loads(manifest(command, Ref.parse(done.stdout.strip())))["section"]["part_rows"] == 100
 
 
 def test_a_shard_killed_once_is_tried_again(command: Command, undisturbed: tuple[Ref, bytes]) -> None:
