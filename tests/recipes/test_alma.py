@@ -115,7 +115,7 @@ def test_rounds_never_reuse_a_prompt(ran: Ran) -> None:
 
 
 def test_checkpoints_answer_in_equal_shares(ran: Ran) -> None:
-    first, second = (str(ran.manifest(f"round 01 · finetune {x}").ref) for x in "ab")
+    first, second = (str(ran.manifest(f"initial · finetune {x}").ref) for x in "ab")
     latest = str(ran.manifest("round 02 · finetune").ref)
     shares = {ref: column(ran, "round 02 · respond", "checkpoint_id").count(ref) for ref in (first, second)}
     assert shares == {first: 60, second: 60}
