@@ -15,7 +15,7 @@ from alma.recipes.isara import isara
 from alma.running.ledger import GENERATION, Ledger
 from alma.running.local import Local
 from alma.store import open_store
-from tests.builders.backend import Backend, Run
+from tests.builders.backend import Backend, Run, forked
 from tests.builders.pipeline import compiled, entries_in
 from tests.builders.recipe import ROOT, RUN_FILE, SMALL, Ran, settings
 
@@ -43,7 +43,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """The recipe with the echo engine, compiled and run once."""
     folder = tmp_path_factory.mktemp("pipeline")
     package = compiled(RUN_FILE, SMALL, folder / "pipeline.yaml")
-    backend = Backend(folder / "kfp")
+    backend = Backend(folder / "kfp", forked)
     return World(backend, package, folder / "store", backend.run(package, {"store": str(folder / "store")}))
 
 
@@ -67,7 +67,7 @@ def test_the_dashboard_gets_scalars_pages_and_addresses(world: World) -> None:
     scalars = world.run.task("round 03/evaluate").outputs.artifacts["metrics"].metadata
     assert {"judge_score", "exact_match", "response_tokens"} <= set(scalars)
     model = world.run.task("round 03/finetune").outputs.artifacts["model"]
-    assert model.metadata["uri"] == f"{world.store}/{world.run.task('round 03/finetune').outputs.parameters['ref']}"
+    assert model.metadata["address"] == f"{world.store}/{world.run.task('round 03/finetune').outputs.parameters['ref']}"
     pages = {task.path for task in world.run.tasks if {"report", "page"} & set(task.outputs.artifacts)}
     assert pages == {*(f"alma/round 0{r}/report" for r in range(4)), "finish"}
 
@@ -97,7 +97,7 @@ def test_a_resubmitted_run_hits_kubeflows_cache(world: World) -> None:
 def test_what_the_cache_believes_in_and_is_gone_is_made_again(world: World, tmp_path: Path) -> None:
     store = tmp_path / "store"
     shutil.copytree(world.store, store)
-    backend = Backend(tmp_path / "kfp")
+    backend = Backend(tmp_path / "kfp", forked)
     first = backend.run(world.package, {"store": str(store)})
     assert first.state == "SUCCEEDED", told(first)
     gone = first.task("round 02/respond").outputs.parameters["ref"]

@@ -10,9 +10,21 @@ Left out: iterators and conditions (refused), retries, importers, parallel tasks
 nodes. Of its pod, ``in_podman`` gives it what it asks for: variables of Secrets and ConfigMaps, emptyDirs, memory.
 """
 
-from tests.builders.backend.containers import Container, Ended, here
+from tests.builders.backend.containers import Container, Ended, forked, here
 from tests.builders.backend.layers import Backend, Ran, Run
 from tests.builders.backend.podman import in_podman
 from tests.builders.backend.values import Artifact, BackendError, Outputs
 
-__all__ = ["Artifact", "Backend", "BackendError", "Container", "Ended", "Outputs", "Ran", "Run", "here", "in_podman"]
+__all__ = [
+    "Artifact",
+    "Backend",
+    "BackendError",
+    "Container",
+    "Ended",
+    "Outputs",
+    "Ran",
+    "Run",
+    "forked",
+    "here",
+    "in_podman",
+]
