@@ -28,10 +28,11 @@ tools)
     ;;
 packages)
     python3 -m venv --without-pip /opt/alma
-    # TORCH_CPU: PyTorch's page of CPU builds, or a folder; the hashes decide what is taken from it.
-    if [ -z "${UV_FIND_LINKS:-}" ] && [ -n "${TORCH_CPU:-}" ]; then
-        export UV_FIND_LINKS="$TORCH_CPU"
-    fi
+    # TORCH_CPU: PyTorch's page of CPU builds, or a folder; the hashes decide what is taken from it. A GPU build has
+    # no use for it, and must not fail where that page is out of reach.
+    case "$2" in
+    */cpu.lock) [ -n "${UV_FIND_LINKS:-}" ] || [ -z "${TORCH_CPU:-}" ] || export UV_FIND_LINKS="$TORCH_CPU" ;;
+    esac
     # kfp, its API client and DeepSpeed are published as source only; build.lock holds what builds them.
     /build/venv/bin/uv pip sync --quiet --python /opt/alma --require-hashes --compile-bytecode \
         --only-binary :all: --no-binary kfp --no-binary kfp-server-api --no-binary deepspeed \

@@ -29,8 +29,8 @@ KINDS = {
 def arguments(spec: Mapping[str, Any], file: Path | None, settings: Sequence[str]) -> dict[str, Any]:
     """The values to run ``spec`` with: the file's, then each ``NAME=VALUE`` over them.
 
-    A mapping or list given for a text parameter becomes its JSON, so that a section may be written as YAML. Raises
-    ``ConfigError`` for unknown and missing names, wrong types, and more than KFP takes.
+    A mapping or list given for a text parameter becomes its JSON. ``NAME?=VALUE`` counts only where the pipeline has
+    that parameter. Raises ``ConfigError`` for unknown and missing names, wrong types, and more than KFP takes.
     """
     declared = spec["root"].get("inputDefinitions", {}).get("parameters", {})
     given: dict[str, Any] = {}
@@ -41,6 +41,10 @@ def arguments(spec: Mapping[str, Any], file: Path | None, settings: Sequence[str
         name, equals, text = setting.partition("=")
         if not equals:
             raise ConfigError(f"--set {setting}: NAME=VALUE is needed")
+        if name.endswith("?"):
+            name = name.removesuffix("?")
+            if name not in declared:
+                continue
         _known(name, declared, "--set")
         kind = declared[name]["parameterType"]
         given[name] = _value(text if kind == "STRING" else _parsed(setting, text), kind, f"--set {name}")

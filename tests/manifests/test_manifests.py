@@ -86,6 +86,7 @@ def test_component_renders_upon_the_base(name: str, tmp_path: Path) -> None:
 def test_every_overlay_and_component_is_looked_at() -> None:
     kustomizations = {path.parent.relative_to(MANIFESTS).as_posix() for path in MANIFESTS.rglob("kustomization.yaml")}
     seen = {"base", "job", *(f"components/{name}" for name in COMPONENTS), *(f"overlays/{name}" for name in OVERLAYS)}
+    seen |= {f"overlays/{name}/images" for name in CLUSTERS}  # a component of that overlay's own
     assert kustomizations == seen
 
 
@@ -206,7 +207,7 @@ def test_an_image_may_be_named_by_its_digest(tmp_path: Path) -> None:
             {"name": f"alma-{name}", "newName": f"r.example/{name}", "digest": digest} for name in ("vllm", "submit")
         ],
     )
-    shutil.copy(tree / "overlays" / "kind" / "image-fields.yaml", folder)
+    shutil.copy(tree / "overlays" / "kind" / "images" / "image-fields.yaml", folder)
     rendered = objects(folder)
     assert pods(rendered)[0]["spec"]["containers"][0]["image"] == f"r.example/submit@{digest}"
     images = next(item for item in rendered if item["metadata"]["name"] == "alma-images")["data"]

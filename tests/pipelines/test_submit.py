@@ -296,3 +296,10 @@ def test_every_task_has_its_own_key() -> None:
         tasks = tasks_of(read_package(path)["pipeline_spec"]) if ".manifests" not in path.name else []
         assert len({task.key for task in tasks}) == len(tasks)
         assert len({task.label for task in tasks}) == len(tasks)
+
+
+def test_a_setting_may_count_only_where_the_pipeline_has_it() -> None:
+    declared = {"store": {"parameterType": "STRING"}}
+    spec = {"root": {"inputDefinitions": {"parameters": declared}}}
+    given = arguments(spec, None, ["store=s3://a", "image_submit?=alma-submit:1", "store?=s3://b"])
+    assert given == {"store": "s3://b"}
