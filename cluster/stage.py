@@ -23,6 +23,7 @@ from cluster.follow import Follower
 from cluster.job import job_of
 from cluster.names import RUN, job_name
 from cluster.placement import StagePlacement
+from cluster.progress import entries, places
 from cluster.work import Work, read_placement
 
 
@@ -57,8 +58,11 @@ def seal(options: Namespace, work: Work) -> Ref | None:
     if work.ref.stage not in SHARDABLE and find_manifest(work.store, work.ref) is None:
         return None
     shard = "seal" if work.ref.stage in SHARDABLE else "all"
+    # What the pod that sealed it says of itself in the journal, its rows and their rate, stays.
+    told = entries(work.store, places(work.run, work.label, 1))
+    run = None if any(entry.state == "sealed" and entry.ref == str(work.ref) for entry in told) else work.run
     try:
-        return pod.stage(Namespace(**(vars(options) | {"shard": shard, "gpus": 0, "lease": None})))
+        return pod.stage(Namespace(**(vars(options) | {"shard": shard, "gpus": 0, "lease": None, "run": run})))
     except TransientError as error:
         if type(error) is TransientError:  # neither the store's nor a stop: parts are not there
             return None

@@ -18,6 +18,7 @@ import yaml
 
 from alma.artifact import Ref
 from alma.config import read_tree
+from alma.monitor import journal
 from alma.running.lease import object_of
 from alma.running.ledger import Ledger, Settings
 from alma.running.stage import run
@@ -134,6 +135,15 @@ def test_settings_inputs_and_placement_come_from_the_ledger(command: Command) ->
     assert done.returncode == 0, done.stderr
     assert sorted(pod.index for pod in command.stub.pods) == [0, 1, 2]
     assert json.loads(manifest(command, Ref.parse(done.stdout.strip())))["section"]["part_rows"] == 100
+
+
+def test_a_single_pod_seals_by_itself(command: Command, undisturbed: tuple[Ref, bytes]) -> None:
+    """And what it said of its work stays in the journal."""
+    done = command({})
+    assert done.returncode == 0, done.stderr
+    assert manifest(command, undisturbed[0]) == undisturbed[1]
+    (entry,) = journal.read(command.store, RUN)
+    assert (entry.state, entry.done, entry.total) == ("sealed", 598, 598)
 
 
 def test_a_shard_killed_once_is_tried_again(command: Command, undisturbed: tuple[Ref, bytes]) -> None:
