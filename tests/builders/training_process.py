@@ -21,6 +21,7 @@ from alma.artifact.out import Out
 from alma.errors import AlmaError
 from alma.progress import Event
 from alma.running import stage as stage_run
+from alma.running.stopping import stop_signals
 from alma.sections import Finetune
 from alma.store import Store, open_store
 from tests.builders.training import PAIRS
@@ -68,7 +69,7 @@ def main(uri: str, section: str, model: str, rows: str) -> int:
 
     cfg = Finetune.model_validate_json(section)
     given: dict[str, Ref | None] = {"model": Ref.parse(model), "rows": Ref.parse(rows)}
-    with stage_run.stop_signals() as stopping:
+    with stop_signals() as stopping:
         try:
             stage_run.run("finetune", cfg, given, open_store(uri), emit=emit, stopping=stopping)
         except AlmaError as error:
