@@ -99,6 +99,9 @@ class StagePlacement(Section):
     nodes: Annotated[int, Field(ge=1, le=1000)] = 1
     """Pods that train together (finetune). Above 1 they are those of a Kubernetes Job."""
 
+    ephemeral_storage: Quantity | None = None
+    """Disk of the node for ``/tmp``, ``/cache`` (where it is no claim) and logs, of pods of a Job. ``None`` = unsaid."""
+
     job: bool = False
     """Run the stage as a Kubernetes Job even as a single pod: retried after any kill, and given time to publish."""
 
@@ -183,6 +186,12 @@ class Placement(Section):
 
     priority_class: Name | None = None
     """PriorityClass of the pods of Jobs; KFP gives none to its own."""
+
+    grace_seconds: Annotated[int, Field(ge=30)] = 300
+    """How long a pod of a Job that is told to stop may take to publish its part or its checkpoint."""
+
+    fs_group: Annotated[int, Field(ge=1)] | None = 65532
+    """Group that may write to mounted volumes (``cache_pvc``) in pods of Jobs; ``None`` = as the claim has it."""
 
     labels: dict[str, str] = Field(default_factory=dict)
     """More labels of every pod."""

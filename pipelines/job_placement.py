@@ -22,9 +22,12 @@ def _of(placement: Placement, stage: str) -> dict[str, Any]:
     values: dict[str, Any] = {
         "shards": own.shards,
         "nodes": own.nodes,
+        "ephemeral_storage": own.ephemeral_storage,
         **{name: getattr(placement, name) for name in ("s3_secret", "s3_config", "pull_secret")},
         **{name: getattr(placement, name) for name in ("cache_pvc", "cache_size", "queue", "priority_class")},
         "labels": placement.labels,
+        "grace_seconds": placement.grace_seconds,
+        "fs_group": placement.fs_group,
         "retries": placement.retries,
         **{name: _open(value) for name, value in vars(pod).items() if name != "hub"},
     }

@@ -12,7 +12,9 @@ from kfp import dsl
 
 from alma.config import load
 from alma.recipes.graph import differences, fingerprint, graph, layers, shape
+from alma.running.form import fill_in
 from alma.stages import SHARDABLE, STAGES
+from cluster.placement import StagePlacement as JobPlacement
 from components import placement as placing
 from components.outputs import OUTPUTS, output_of
 from components.placement import ROLES, Placement, load_placement
@@ -141,7 +143,15 @@ def test_a_stage_may_be_placed_otherwise_than_its_role() -> None:
     jobs = job_placement(place, {"judge", "respond", "curate"})
     assert list(jobs["stages"]) == ["respond"], "one pod of KFP's own is no Job"
     assert jobs["stages"]["respond"]["image"] == {"form": "image_generate"}
-    assert jobs["stages"]["respond"]["shards"] == 4
+    form = {"image_generate": "engines:1", "memory_generate": "64Gi", "gpus_generate": "2"}
+    form |= {"node_selector": '{"pool": "gpu"}', "node_tolerations": '[{"key": "gpu", "operator": "Exists"}]'}
+    job = JobPlacement.model_validate(fill_in(jobs, form)["stages"]["respond"])
+    assert (job.shards, job.image, job.gpus, job.memory) == (4, "engines:1", 2, "64Gi")
+    assert (job.node_selector, job.tolerations[0]["key"]) == ({"pool": "gpu"}, "gpu")
+    assert set(JobPlacement.model_fields) - set(jobs["stages"]["respond"]) <= {
+        *("ephemeral_storage", "shm", "cache_pvc", "affinity", "timeout_seconds", "queue", "priority_class"),
+        *("labels", "pull_secret", "service_account", "user"),
+    }, "whatever can be said of a Job can be said in [placement], but for its account and user"
 
 
 @pytest.mark.parametrize(
