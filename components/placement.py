@@ -100,7 +100,7 @@ class StagePlacement(Section):
     """Pods that train together (finetune). Above 1 they are those of a Kubernetes Job."""
 
     ephemeral_storage: Quantity | None = None
-    """Disk of the node for ``/tmp``, ``/cache`` (where it is no claim) and logs, of pods of a Job. ``None`` = unsaid."""
+    """Disk of the node for ``/tmp``, ``/cache`` (if it is no claim) and logs, of a Job's pods. ``None`` = unsaid."""
 
     job: bool = False
     """Run the stage as a Kubernetes Job even as a single pod: retried after any kill, and given time to publish."""
