@@ -111,7 +111,7 @@ def test_two_machines_killed_and_drained_train_as_one(
     second, first = two.begin(1, "again"), two.begin(0, "again")
     assert first.wait(300) == 0, two.log(0, "again").read_text()
     assert second.wait(300) == 0, two.log(1, "again").read_text()
-    assert f"goes on from the checkpoint of step {newest} in the store" in two.log(1, "again").read_text()
+    assert f"resumes the checkpoint of step {newest} in the store" in two.log(1, "again").read_text()
     same(two.trained(), on_one_machine)
 
 
