@@ -9,12 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from alma.errors import ConfigError
-
-MAX_BYTES = 10_000
-"""Of all parameters of a run, as JSON; the server refuses more.
-
-https://github.com/kubeflow/pipelines/blob/153b958fb8cb9482e50be1c8cc4ca7ba103fc318/backend/src/common/util/consts.go
-"""
+from pipelines.rules.limits import PARAMETER_BYTES, go_json
 
 KINDS = {
     "STRING": "a text",
@@ -53,9 +48,8 @@ def arguments(spec: Mapping[str, Any], file: Path | None, settings: Sequence[str
 
 
 def num_bytes(values: Mapping[str, Any]) -> int:
-    """Bytes of the parameters as the server counts them: Go's JSON, which escapes <, > and &."""
-    text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
-    return len(text.encode()) + 5 * sum(text.count(sign) for sign in "<>&")
+    """Bytes of the parameters as the server counts them: Go's JSON."""
+    return len(go_json(dict(values)).encode())
 
 
 def _complete(given: Mapping[str, Any], declared: Mapping[str, Any]) -> None:
@@ -67,10 +61,10 @@ def _complete(given: Mapping[str, Any], declared: Mapping[str, Any]) -> None:
     if missing:
         raise ConfigError(f"the pipeline needs {', '.join(sorted(missing))}: give them in --parameters or with --set")
     size = num_bytes(given)
-    if size > MAX_BYTES:
+    if size > PARAMETER_BYTES:
         largest = max(given, key=lambda name: num_bytes({name: given[name]}))
         raise ConfigError(
-            f"the parameters take {size:,} bytes and KFP takes {MAX_BYTES:,}; the largest is {largest} "
+            f"the parameters take {size:,} bytes and KFP takes {PARAMETER_BYTES:,}; the largest is {largest} "
             f"({num_bytes({largest: given[largest]}):,}): leave out what is the pipeline's default, or compile it in"
         )
 

@@ -14,12 +14,7 @@ from alma.recipes.graph import graph
 from alma.sections import Ingest
 from components.placement import ROLES, Placement
 from components.resolve import pod_of, used_roles
-
-MAX_FIELDS = 20
-"""More of them nobody reads."""
-
-MAX_BYTES = 10_000
-"""Of names and values together; the API server refuses more."""
+from pipelines.rules.limits import PARAMETERS
 
 REQUIRED: Any = object()
 """The default of a field that has none."""
@@ -48,8 +43,8 @@ def form(cfg: Method, placement: Placement) -> list[Field]:
         *_of_roles(placement, stages),
         *_of_gpus(placement, stages),
     ]
-    if len(listed) > MAX_FIELDS:
-        raise ConfigError(f"the pipeline's form has {len(listed)} fields and {MAX_FIELDS} are readable")
+    if len(listed) > PARAMETERS:
+        raise ConfigError(f"the pipeline's form has {len(listed)} fields and {PARAMETERS} are readable")
     return sorted(listed, key=lambda field: field.name)
 
 

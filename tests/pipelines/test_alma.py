@@ -20,8 +20,9 @@ from components.outputs import OUTPUTS, output_of
 from components.placement import ROLES, Placement, load_placement
 from components.resolve import pod_of
 from pipelines.compile import GOLDEN, compile_run, documents
-from pipelines.form import MAX_FIELDS, REQUIRED, form, sources
+from pipelines.form import REQUIRED, form, sources
 from pipelines.job_placement import job_placement
+from pipelines.rules.limits import PARAMETERS
 from pipelines.trace import compact
 from tests.builders.pipeline import compiled, layers_in
 from tests.builders.recipe import ROOT, RUN_FILE, settings
@@ -42,7 +43,7 @@ def test_the_form_is_short_grouped_and_described(name: str) -> None:
     run_file = ROOT / "examples" / name
     cfg, place = load(run_file), load_placement(run_file)
     fields = form(cfg, place)
-    assert len(fields) <= MAX_FIELDS
+    assert len(fields) <= PARAMETERS
     assert [field.name for field in fields] == sorted(field.name for field in fields)
     assert all(re.fullmatch(r"[^\n]{12,100}", field.help) for field in fields)
     defaults = {field.name: field.default for field in fields}
