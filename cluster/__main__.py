@@ -1,4 +1,4 @@
-"""``python -m cluster``: a stage as a Kubernetes Job, and the end of a run's Jobs."""
+"""``python -m cluster``: a stage as a Kubernetes Job, and the end of a run and its Jobs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from alma.cli.pipeline import add_finish, run_finish
 from alma.cli.stage import add_stage
 from alma.errors import AlmaError
 from alma.progress import json_lines
@@ -55,6 +56,11 @@ def parser() -> argparse.ArgumentParser:
     clean.add_argument("--run", required=True, metavar="NAME", help="the run's name")
     clean.add_argument("--namespace", metavar="NAME", help="where (default: $POD_NAMESPACE, else the pod's own)")
     clean.set_defaults(do=run_clean)
+    add_finish(commands)
+    finish = commands.choices["finish"]
+    finish.description = "As 'alma finish'; before it, deletes what the run left of Jobs."
+    finish.add_argument("--namespace", metavar="NAME", help="where (default: $POD_NAMESPACE, else the pod's own)")
+    finish.set_defaults(do=run_finish_and_clean)
     return top
 
 
@@ -72,6 +78,16 @@ def run_clean(given: argparse.Namespace) -> None:
 
     for name in delete_jobs(given.run, Api(given.namespace)):
         print(name)  # noqa: T201
+
+
+def run_finish_and_clean(given: argparse.Namespace) -> None:
+    """Runs the command. That the Jobs cannot be deleted is said, and the last page is written all the same."""
+    try:
+        if given.run is not None:
+            run_clean(given)
+    except AlmaError as error:
+        print(f"cluster: what the run left of Jobs is not deleted: {error}", file=sys.stderr)  # noqa: T201
+    run_finish(given)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -16,7 +16,7 @@ from kfp import dsl
 
 from alma.config import Method
 from alma.recipes.graph import Step, fingerprint, graph, layers
-from components.finish import finish
+from components.finish import finish_component
 from components.hand_on import hand_on_component
 from components.made import STATE, made
 from components.outputs import output_of
@@ -43,10 +43,12 @@ def pipeline_of(cfg: Method, tree: Mapping[str, Any], placement: Placement, name
     chain = {layer: Layer(layer, several, placement, steps) for layer, several in layers(steps).items()}
     started = preflight_component(list(sources(cfg)), _preflight_fields(fields), _compiled(tree, placement, steps))
 
+    jobs = any(placement.is_job(step.stage) for step in steps)
+
     def pipeline(*given: Any) -> None:
         values = dict(zip((field.name for field in fields), given, strict=True))
-        last = finish(store=values["store"]).set_display_name(FINISH).set_caching_options(False)
-        place(last, small_pod(placement), placement, values)
+        last = finish_component(jobs=jobs)(store=values["store"]).set_display_name(FINISH).set_caching_options(False)
+        place(last, small_pod(placement, "submit" if jobs else "base"), placement, values)
         with dsl.ExitHandler(last, name=cfg.root):
             wanted = {name: values[name] for name in started.component_spec.inputs}
             first = started(**wanted).set_display_name(PREFLIGHT).set_caching_options(False)

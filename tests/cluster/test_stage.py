@@ -300,6 +300,25 @@ def test_clean_deletes_the_jobs_of_a_run_and_no_others(command: Command) -> None
     assert len(command.stub.pods) == 3
 
 
+def test_the_exit_task_deletes_what_a_terminated_run_left(command: Command, tmp_path: Path) -> None:
+    command.stub.entry = lambda pod: script("slow.py", "8")
+    process = command.start(THREE)
+    wait_for(lambda: len(running(command)) == 3, process)
+    process.kill()  # as KFP's launcher ends it: no signal reaches it
+    process.communicate()
+    words = [*command.words({})[:3], "finish", "--run", RUN, "--store", command.store.uri]
+    words += ["--state", '{"state": "CANCELED"}', "--html", str(tmp_path / "page")]
+    done = subprocess.run(words, cwd=ROOT, env=command.environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not command.stub.jobs
+    wait_for(lambda: not running(command))
+    assert "no report yet" in (tmp_path / "page").read_text()
+    unreachable = command.environment | {"KUBECONFIG": str(tmp_path / "none")}
+    done = subprocess.run(words, cwd=ROOT, env=unreachable, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, "the last page is written all the same"
+    assert "is not deleted" in done.stderr
+
+
 def test_a_name_that_is_taken_is_told(command: Command) -> None:
     command.stub.entry = lambda pod: script("slow.py", "1")
     process = command.start(THREE)

@@ -155,6 +155,17 @@ def test_a_stage_may_be_placed_otherwise_than_its_role() -> None:
     }, "whatever can be said of a Job can be said in [placement], but for its account and user"
 
 
+def test_a_pipeline_with_jobs_cleans_up_behind_them(tmp_path: Path) -> None:
+    overrides = ["placement.stages.respond.shards=2", "alma.rounds=1"]
+    spec, _ = documents(compiled(RUN_FILE, overrides, tmp_path / "pipeline.yaml"))
+    commands = {name: body["container"]["command"] for name, body in spec["deploymentSpec"]["executors"].items()}
+    assert commands["exec-finish"] == ["python", "-m", "cluster", "finish"]
+    of_jobs = {name for name, command in commands.items() if command == ["python", "-m", "cluster", "stage"]}
+    assert of_jobs == {name for name in commands if name.startswith("exec-respond")} != set()
+    images = {spec["deploymentSpec"]["executors"][name]["container"]["image"] for name in {*of_jobs, "exec-finish"}}
+    assert images == {"{{$.inputs.parameters['image_submit']}}"}
+
+
 @pytest.mark.parametrize(
     ("stages", "said"),
     [
