@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from alma.errors import Stopped
-from pipelines import client
+from pipelines import client, leftover
 from pipelines.client import Api
 from pipelines.events import Events
-from pipelines.job import UnknownError, ending, own_job
+from pipelines.job import ending, own_job
+from pipelines.kube import UnknownError
 from pipelines.signals import Terminated
 from pipelines.stop import STOP_SECONDS, stop_run
 
@@ -43,7 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=client.positive,
         default=STOP_SECONDS,
         metavar="SECONDS",
-        help=f"wait so long for the run to have stopped (default: {STOP_SECONDS:g}; with 5 more it has to fit into the "
+        help=f"wait so long for the run to have stopped (default: {STOP_SECONDS:g}); twice that has to fit into the "
         "pod's terminationGracePeriodSeconds)",
     )
 
@@ -73,6 +74,7 @@ def attended(api: Api, options: argparse.Namespace, events: Events, run_id: Call
             raise Stopped(f"told to stop by SIGTERM; the run goes on: {reason}. {how_to_go_on(run)}") from None
         events.tell("stopping", f"stopping the run: {reason}", run=run, reason=reason)
         state = stop_run(api, run, options.stop_seconds)
+        leftover.clean(run, options.namespace, events, seconds=min(leftover.CLEAN_SECONDS, options.stop_seconds))
         events.tell("stopped", f"the run is {state.lower()}", run=run, state=state.lower())
         sys.exit(EXIT_TERMINATED)
 

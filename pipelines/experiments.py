@@ -59,3 +59,8 @@ def display_name_is(name: str) -> str:
     https://github.com/kubeflow/pipelines/blob/cb7d9a87c999eb1d2280959e5afbeee9e270ef3d/backend/api/v2beta1/filter.proto
     """
     return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]})
+
+
+def display_name_has(text: str) -> str:
+    """The same for names that contain ``text``; the server's pattern may let more through."""
+    return json.dumps({"predicates": [{"operation": "IS_SUBSTRING", "key": "display_name", "stringValue": text}]})

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 
 from alma.errors import ConfigError
+from pipelines.kube import Kube, MissingError
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,6 @@ class Job:
     name: str
     uid: str
     namespace: str
-
-
-class UnknownError(Exception):
-    """The Kubernetes API could not be asked."""
 
 
 def own_job() -> Job | None:
@@ -46,35 +43,20 @@ def ending(job: Job, seconds: float = 3.0) -> str | None:
     Asks for ``seconds``, because a namespace on its way out, or a deadline, marks the Job after its pods. Raises
     ``UnknownError`` with the reason where it cannot be known.
     """
-    from kubernetes import client, config
-
-    try:
-        if os.environ.get("KUBECONFIG"):
-            config.load_kube_config()
-        else:
-            config.load_incluster_config()
-    except config.ConfigException as error:
-        raise UnknownError(str(error)) from None
-    settings = client.Configuration.get_default_copy()
-    settings.retries = False
-    batch = client.BatchV1Api(client.ApiClient(settings))
+    kube = Kube()
     deadline = time.monotonic() + seconds
     while True:
         try:
-            found = batch.read_namespaced_job(job.name, job.namespace, _request_timeout=3.0)
-        except client.ApiException as error:
-            if error.status == 404:
-                return "is gone"
-            raise UnknownError(f"{error.status} {error.reason}: its service account needs get on jobs") from None
-        except Exception as error:  # noqa: BLE001 - of whatever kind: the answer is "unknown"
-            raise UnknownError(type(error).__name__) from None
-        if found.metadata.uid != job.uid:
+            found = kube.job(job.name, job.namespace)
+        except MissingError:
+            return "is gone"
+        if found["metadata"].get("uid") != job.uid:
             return "is gone, another has its name"
-        if found.metadata.deletion_timestamp is not None:
+        if found["metadata"].get("deletionTimestamp") is not None:
             return "is being deleted"
-        for condition in (found.status.conditions if found.status else None) or []:
-            if condition.type in ("Failed", "FailureTarget") and condition.status == "True":
-                return f"has failed ({condition.reason})"
+        for condition in found.get("status", {}).get("conditions") or []:
+            if condition["type"] in ("Failed", "FailureTarget") and condition["status"] == "True":
+                return f"has failed ({condition.get('reason')})"
         if time.monotonic() >= deadline:
             return None
         time.sleep(0.5)

@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from alma.errors import ConfigError
+from alma.pace import BETWEEN
+from alma.recipes.graph import SOURCES
 
 Spec = Mapping[str, Any]
 
 MAX_NESTING = 32
+
+HAND_ON = "hand on"
+"""The last task of a layer in which no step waits for all others: it does nothing that a person waits for."""
+
+NO_LAYERS = ("exit-handler-", "for-loop-", "condition")
+"""How the keys of sub-pipelines begin that are KFP's own, not layers of a run."""
 
 
 @dataclass(frozen=True)
 class Task:
     """A task that runs a container, and the key that its nodes carry in a run."""
 
-    key: str
+    path: tuple[str, ...]
+    """The keys of the sub-pipelines around it, then its own: two layers may have tasks of one key."""
+
     label: str
+    """As the store's journal calls it, too: "round 03 · respond"."""
+
     times: int
     """How often it runs: once per iteration of the loops around it."""
 
     @property
-    def round(self) -> int | None:
-        """The round it belongs to, by its label: "round 03 · respond" is 3."""
-        found = re.match(r"round (\d+)\b", self.label)
-        return int(found[1]) if found else None
+    def key(self) -> str:
+        """What its nodes are called."""
+        return self.path[-1]
 
 
 def read_package(path: Path) -> dict[str, Any]:
@@ -72,18 +82,36 @@ def tasks_of(spec: Spec) -> list[Task]:
     """Every task that runs a container, in the order of the pipeline's definition."""
     components, found = spec.get("components", {}), []
 
-    def walk(dag: Spec, times: int, depth: int) -> None:
-        assert depth < MAX_NESTING, "the compiler nests no pipeline in itself"
+    def walk(dag: Spec, times: int, path: tuple[str, ...], layer: str) -> None:
+        assert len(path) < MAX_NESTING, "the compiler nests no pipeline in itself"
         for key, task in dag.get("tasks", {}).items():
             component = components.get(task["componentRef"]["name"], {})
-            rounds = times * _iterations(task)
+            rounds, name = times * _iterations(task), task.get("taskInfo", {}).get("name") or key
             if "dag" in component:
-                walk(component["dag"], rounds, depth + 1)
+                walk(component["dag"], rounds, (*path, key), layer if key.startswith(NO_LAYERS) else name)
             else:
-                found.append(Task(key, task.get("taskInfo", {}).get("name") or key, rounds))
+                found.append(Task((*path, key), label_of(layer, name), rounds))
 
-    walk(spec["root"]["dag"], 1, 0)
+    walk(spec["root"]["dag"], 1, (), "")
     return found
+
+
+def label_of(layer: str, name: str) -> str:
+    """A task's label: its name in its layer after the layer's, unless that is the layer of what comes from outside."""
+    return name if layer in ("", SOURCES) and name != HAND_ON else f"{layer}{BETWEEN}{name}"
+
+
+def changed(spec: Spec, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the ``given`` parameters that differ from the pipeline's own."""
+    declared = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    return {name: value for name, value in given.items() if value != declared.get(name, {}).get("defaultValue")}
+
+
+def store_of(spec: Spec, given: Mapping[str, Any]) -> str | None:
+    """Where the run's artifacts and its journal lie: its parameter ``store``; none where it has none."""
+    declared = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    store = given.get("store", declared.get("store", {}).get("defaultValue"))
+    return store if isinstance(store, str) and store else None
 
 
 def _iterations(task: Spec) -> int:

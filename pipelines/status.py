@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from alma.errors import ConfigError
+from alma.pace import Step, progress
 from pipelines import client, experiments, follow
 from pipelines.client import Api
 from pipelines.events import Events, add_option, duration, plain
-from pipelines.steps import ENDED, Step, progress, state_of, steps, when
+from pipelines.journal import Journal
+from pipelines.steps import ENDED, merged, state_of, steps, when
 
 PAGE = 100
 
@@ -21,7 +24,8 @@ def add_parsers(commands: Any) -> None:
     status: argparse.ArgumentParser = commands.add_parser(
         "status",
         help="say how far a run is",
-        description="Prints the run's state, its progress and its tasks.",
+        description="Prints the run's state, and the table of 'alma status' where there is a way to its store; else "
+        "its tasks as the server knows them.",
     )
     status.add_argument("run_id", help="the run's id")
     status.set_defaults(run=show)
@@ -37,21 +41,29 @@ def add_parsers(commands: Any) -> None:
 
 
 def show(options: argparse.Namespace) -> None:
-    """Runs ``status``."""
-    api = Api(options, Events(options.log))
+    """Runs ``status``: as ``alma status`` where there is a way to the run's store, else what the server says."""
+    events = Events(options.log)
+    api = Api(options, events)
     run = follow.get(api, options.run_id)
-    now = datetime.now(UTC)
-    current = steps(follow.tasks_of_run(api, run), follow.details(run))
+    tasks, store = follow.described(api, run)
+    journal = Journal(store, str(run.run_id), events)
+    journal.look()
+    begin = when(run.created_at)
+    ended = state_of(run) in ENDED
+    end = when(run.finished_at) if ended else None
+    took = ((end or datetime.now(UTC)) - begin).total_seconds() if begin else 0.0
+    _print([f"{run.display_name} · {run.run_id}", f"{state_of(run).lower()}, {duration(took)}"])
+    if journal.entries:
+        from rich.console import Console
+
+        console = Console()
+        console.print(journal.table())
+        return
+    now = time.time()
+    current = merged(steps(tasks, follow.details(run)), {}, running=not ended)
     at = progress(current, now)
-    begin = when(run.created_at) or now
-    end = (when(run.finished_at) or now) if state_of(run) in ENDED else now
-    summary = [state_of(run).lower(), *([f"{at.rounds_done} of {at.rounds} rounds"] if at.rounds else [])]
-    summary += [f"{at.tasks_done} of {at.tasks} tasks", duration((end - begin).total_seconds())]
-    if at.left_seconds is not None and state_of(run) not in ENDED:
-        summary.append(f"about {duration(at.left_seconds)} left")
-    _print([f"{run.display_name} · {run.run_id}", ", ".join(summary), ""])
-    far = datetime.max.replace(tzinfo=UTC)
-    ordered = sorted(current, key=lambda step: (step.start or far, step.round is None, step.round or 0))
+    _print([follow.said_of(at) if not ended else str(at), ""])
+    ordered = sorted(current, key=lambda step: (step.start or now, step.round is None, step.round or 0))
     _print(table([("task", "state", "done", "took"), *(_row(step, now) for step in ordered)]))
 
 
@@ -88,11 +100,10 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in clean]
 
 
-def _row(step: Step, now: datetime) -> tuple[str, str, str, str]:
+def _row(step: Step, now: float) -> tuple[str, str, str, str]:
     seconds = step.seconds(now)
-    done = f"{step.done}/{step.times}" if step.times > 1 else ""
     state = f"{step.state}: {step.error}" if step.error else step.state
-    return step.label, state, done, duration(seconds) if seconds is not None else ""
+    return step.label, state, step.amount, duration(seconds) if seconds is not None else ""
 
 
 def _run_row(run: Any) -> tuple[str, str, str, str]:

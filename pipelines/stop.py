@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from alma.errors import ConfigError, TransientError
-from pipelines import client
+from pipelines import client, leftover
 from pipelines.client import Api
 from pipelines.events import Events, add_option
 from pipelines.steps import ENDED, state_of
@@ -41,6 +41,7 @@ def main(options: argparse.Namespace) -> None:
     events = Events(options.log)
     api = Api(options, events)
     state = stop_run(api, options.run_id, options.stop_seconds)
+    leftover.clean(options.run_id, options.namespace, events)
     events.tell("stopped", f"the run is {state.lower()}", run=options.run_id, state=state.lower())
     if state not in ENDED:
         raise TransientError(

@@ -1,33 +1,30 @@
-"""``python -m pipelines submit``: create a run, once, and follow it if asked to.
+"""``python -m pipelines submit``: create a run, once, and follow it if asked to; again, if it failed of what may pass.
 
-A Job's pod may be started again at any moment, so each run carries a submission name: the Job's uid in a Job, else a
-random one. Before a run is created, and before a creation without an answer is tried again, a run of that submission is
-looked for.
+A Job's pod may be started again at any moment, so before a run is created, and before a creation without an answer is
+tried again, a run of that submission is looked for (``submission``).
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alma.errors import ConfigError, TransientError
-from pipelines import attend, client, experiments, follow
+from alma.errors import ConfigError
+from pipelines import attempts, attend, client, experiments, follow
 from pipelines.arguments import arguments
+from pipelines.attempts import Attempts
 from pipelines.client import Api
 from pipelines.events import Events
 from pipelines.job import own_job
-from pipelines.package import read_package, spec_of
-from pipelines.signals import postponed
+from pipelines.names import name_after, numbered
+from pipelines.package import Spec, changed, read_package, spec_of
+from pipelines.submission import Submission
 
 UPLOADED = "pipeline:"
-
-SETTLE_SECONDS = 3.0
-"""After a creation without an answer: how long the server may still take to store the run."""
 
 
 def add_parser(commands: Any) -> None:
@@ -55,7 +52,9 @@ def add_parser(commands: Any) -> None:
         "--experiment",
         help=f"created if missing (default: $KF_PIPELINES_DEFAULT_EXPERIMENT_NAME, {experiments.DEFAULT})",
     )
-    parser.add_argument("--name", help="the run's name (default: the Job's, else the pipeline's and the time)")
+    parser.add_argument(
+        "--name", help="the run's name (default: the Job's, else the pipeline's; what was changed; a number)"
+    )
     parser.add_argument(
         "--service-account",
         metavar="SA",
@@ -70,6 +69,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--id-file", type=Path, metavar="FILE", help="also write the run's id here")
     parser.add_argument("--follow", action="store_true", help="follow the run and exit as it ends")
+    attempts.add_options(parser)
     follow.add_options(parser)
     client.add_options(parser)
     parser.set_defaults(run=main)
@@ -89,91 +89,42 @@ def main(options: argparse.Namespace) -> None:
     events = Events(options.log)
     uploaded = options.package.startswith(UPLOADED)
     job = own_job()
+    if options.attempts > 1 and not options.follow:
+        raise ConfigError(f"--attempts {options.attempts} needs --follow: who does not look sees no run fail")
     if not uploaded:
         package = read_package(Path(options.package))
-        source = Source(package["pipeline_spec"]["pipelineInfo"]["name"], spec=package)
-        given = arguments(package["pipeline_spec"], options.parameters, options.settings)
+        declared: Spec = package["pipeline_spec"]
+        source = Source(declared["pipelineInfo"]["name"], spec=package)
+        given = arguments(declared, options.parameters, options.settings)
     else:
         source = Source(options.package.removeprefix(UPLOADED).partition("@")[0])
     api = Api(options, events)
-    token = f"submission {job.uid if job else uuid.uuid4().hex}"
-    default = job.name if job else f"{source.name} {time.strftime('%Y-%m-%d %H-%M-%S')}"
-    name = options.name or default
-    experiment_name = experiments.name_of(options.experiment)
-    run_id: str | None = None
-    perhaps = job is not None  # whether a run of this submission may be there
-
-    def known() -> str | None:
-        """For a stop in the midst of it: also the run whose answer we miss, or of an earlier pod of the Job."""
-        if run_id or not perhaps:
-            return run_id
-        place = experiments.find(api, experiment_name, experiments.namespace_of(api, options.namespace))
-        earlier = find(api, place.experiment_id, name, token) if place else None
-        return earlier.run_id if earlier else None
-
-    with attend.attended(api, options, events, known):
+    who = options.name or (job.name if job else source.name)
+    runs = Attempts(api, options, events, Submission(job.uid if job else uuid.uuid4().hex, who), job)
+    with attend.attended(api, options, events, runs.known):
         namespace = experiments.namespace_of(api, options.namespace)
         if uploaded:
             source, declared = uploaded_source(api, options.package.removeprefix(UPLOADED), namespace)
             given = arguments(declared, options.parameters, options.settings)
-        experiment = experiments.find_or_create(api, experiment_name, namespace)
-        run = api.models.V2beta1Run(
-            display_name=name,
-            description=f"{source.name}; {f'Job {job.namespace}/{job.name}; ' if job else ''}{token}",
-            experiment_id=experiment.experiment_id,
-            pipeline_spec=source.spec,
-            pipeline_version_reference=source.reference,
-            runtime_config=api.models.V2beta1RuntimeConfig(parameters=given, pipeline_root=options.pipeline_root),
-            service_account=options.service_account,
-        )
-        earlier = find(api, experiment.experiment_id, name, token) if job else None
-        perhaps = True
-        made = earlier or create(api, run, token)
-        run_id = made.run_id
-        how = "found the run that this Job has created" if earlier else "created"
-        events.tell("submitted", f"{how}: {name}, {made.run_id}", run=run_id, name=name, created=not earlier)
-        if options.id_file:
-            write(options.id_file, run_id)
-        print(run_id, flush=True)  # noqa: T201
+        experiment = experiments.find_or_create(api, experiments.name_of(options.experiment), namespace)
+
+        def name() -> str:
+            return options.name or numbered(api, experiment.experiment_id, name_after(who, changed(declared, given)))
+
+        def run_of(run_name: str, token: str) -> Any:
+            return api.models.V2beta1Run(
+                display_name=run_name,
+                description=f"{source.name}; {f'Job {job.namespace}/{job.name}; ' if job else ''}{token}",
+                experiment_id=experiment.experiment_id,
+                pipeline_spec=source.spec,
+                pipeline_version_reference=source.reference,
+                runtime_config=api.models.V2beta1RuntimeConfig(parameters=given, pipeline_root=options.pipeline_root),
+                service_account=options.service_account,
+            )
+
+        runs.begin(experiment.experiment_id, name, run_of, look=job is not None)
         if options.follow:
-            follow.follow(api, run_id, options, events)
-
-
-def find(api: Api, experiment_id: str, name: str, token: str) -> Any | None:
-    """The run of that submission, or none."""
-    page = ""
-    while True:
-        answer = api.ask(
-            api.runs.run_service_list_runs,
-            experiment_id=experiment_id,
-            filter=experiments.display_name_is(name),
-            sort_by="created_at desc",
-            page_size=50,
-            page_token=page,
-        )
-        for run in answer.runs or []:
-            if (run.description or "").endswith(token):
-                return run
-        page = answer.next_page_token or ""
-        if not page:
-            return None
-
-
-def create(api: Api, run: Any, token: str) -> Any:
-    """Creates the run. Where the answer is lost, it is looked for before it is created again."""
-    tries = 5
-    for left in reversed(range(tries)):
-        try:
-            with postponed():
-                return api.once(api.runs.run_service_create_run, run, timeout=client.CREATE_SECONDS)
-        except TransientError as error:
-            api.events.tell("retry", f"{error}; looking whether the run was created", message=str(error))
-            time.sleep(SETTLE_SECONDS)
-            if made := find(api, run.experiment_id, run.display_name, token):
-                return made
-            if not left:
-                raise
-    raise AssertionError("the last try returns or raises")
+            runs.follow()
 
 
 def uploaded_source(api: Api, wanted: str, namespace: str | None) -> tuple[Source, Any]:
@@ -207,13 +158,3 @@ def uploaded_source(api: Api, wanted: str, namespace: str | None) -> tuple[Sourc
         pipeline_id=pipeline.pipeline_id, pipeline_version_id=chosen[0].pipeline_version_id
     )
     return Source(name, reference=reference), spec
-
-
-def write(path: Path, run_id: str) -> None:
-    """Whole or not at all. Raises ``ConfigError``: the run is there, and its id is in the message."""
-    part = path.with_name(f"{path.name}.part")
-    try:
-        part.write_text(f"{run_id}\n", encoding="ascii")
-        part.replace(path)
-    except OSError as error:
-        raise ConfigError(f"--id-file {path}: {error.strerror}; the run {run_id} is created") from None

@@ -43,6 +43,7 @@ def add_hand_on(commands: Commands[argparse.ArgumentParser]) -> None:
     options.store(hand_on)
     hand_on.add_argument("--state", metavar="KEY", help="the ledger that this layer got")
     options.repeated(hand_on, "--made", "LABEL=STAGE/KEY", "an artifact of this layer")
+    options.run_name(hand_on)
     hand_on.add_argument("--new-state", metavar="FILE", help="leave the new ledger's name here")
     hand_on.add_argument("--executor-input", metavar="JSON", help="KFP's executor input: the options, as parameters")
     hand_on.set_defaults(do=run_hand_on)
@@ -97,7 +98,7 @@ def run_hand_on(given: argparse.Namespace) -> None:
     filled = fill(given)
     if filled.state is None:
         raise ConfigError("hand-on needs the ledger that this layer got: --state")
-    print(hand_on(filled.store, filled.state, filled.made, out=filled.new_state))  # noqa: T201
+    print(hand_on(filled.store, filled.state, filled.made, out=filled.new_state, run=filled.run))  # noqa: T201
 
 
 def run_finish(given: argparse.Namespace) -> None:

@@ -58,7 +58,7 @@ def show_status(given: argparse.Namespace) -> None:
     """Runs the command."""
     from alma.monitor.status import status
 
-    status(given.store, given.run, watch=given.watch)
+    status(given.store, given.run, every=given.watch)
 
 
 def show_trace(given: argparse.Namespace) -> None:

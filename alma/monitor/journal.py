@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from alma.artifact import Ref
-from alma.errors import AlmaError, ConfigError, Stopped, StoreUnavailableError
+from alma.errors import EXIT_FAILED, AlmaError, ConfigError, Stopped, StoreUnavailableError
 from alma.progress import Event
 from alma.store import Store
 
@@ -50,6 +50,12 @@ class Entry(BaseModel):
 
     message: str | None = None
     """Why it failed or stopped."""
+
+    exit_code: int | None = None
+    """What the process exits with for that: 2 a person has to change something, 75 worth another try, 1 all else."""
+
+    kind: str | None = None
+    """The class of the error: ``StoreUnavailableError``."""
 
     done: int = 0
     total: int | None = None
@@ -126,10 +132,10 @@ class Journal:
         if time.monotonic() - self._written >= INTERVAL_SECONDS:
             self._write()
 
-    def end(self, state: State, ref: Ref | None = None, message: str | None = None) -> None:
-        """The step is over."""
-        changes = {"state": state, "ref": str(ref) if ref else None, "message": message, "left_seconds": None}
-        self.entry = self.entry.model_copy(update=changes)
+    def end(self, state: State, ref: Ref | None = None, error: BaseException | None = None) -> None:
+        """The step is over; ``error`` is what ended it, where it did not end well."""
+        changes = {"state": state, "ref": str(ref) if ref else None, "left_seconds": None}
+        self.entry = self.entry.model_copy(update=changes | (_told(error) if error else {}))
         self._write()
 
     def found_sealed(self, ref: Ref) -> None:
@@ -157,20 +163,43 @@ def kept(journal: Journal) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        message = str(error) if isinstance(error, AlmaError) else f"{type(error).__name__}: {error}"
-        journal.end("stopped" if isinstance(error, Stopped) else "failed", message=message)
+        journal.end("stopped" if isinstance(error, Stopped) else "failed", error=error)
         raise
+
+
+def _told(error: BaseException) -> dict[str, object]:
+    kind, ours = type(error).__name__, isinstance(error, AlmaError)
+    code = error.exit_code if isinstance(error, AlmaError) else EXIT_FAILED
+    return {"message": str(error) if ours else f"{kind}: {error}", "exit_code": code, "kind": kind}
+
+
+def mark_sealed(store: Store, run: str, made: Mapping[str, Ref]) -> None:
+    """Notes as sealed what has no entry in this run: a pipeline's cache knew it, so that no step ran to say so."""
+    try:
+        there = {name.removesuffix(".json").rpartition("/")[2].partition(".")[0] for name in store.list(folder(run))}
+    except StoreUnavailableError:
+        return
+    for label, ref in made.items():
+        if slug(label) not in there:
+            Journal(store, Place(run, label), ref.stage).end("sealed", ref)
 
 
 def read(store: Store, run: str) -> list[Entry]:
     """The entries of a run, oldest step first; one that is not readable is left out."""
-    entries = []
-    for name in store.list(folder(run)):
-        try:
-            entries.append(Entry.model_validate_json(store.read(name)))
-        except (ValidationError, FileNotFoundError):
-            continue
+    return in_order([entry for name in store.list(folder(run)) if (entry := read_entry(store, name))])
+
+
+def in_order(entries: list[Entry]) -> list[Entry]:
+    """Oldest step first."""
     return sorted(entries, key=lambda entry: (entry.started, entry.label, entry.shard or ""))
+
+
+def read_entry(store: Store, name: str) -> Entry | None:
+    """One entry, if it is there and readable."""
+    try:
+        return Entry.model_validate_json(store.read(name))
+    except (ValidationError, FileNotFoundError):
+        return None
 
 
 def runs(store: Store) -> list[str]:

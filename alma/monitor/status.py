@@ -3,43 +3,42 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from alma.errors import DataError
-from alma.monitor import journal
+from alma.monitor import journal, watch
 from alma.monitor.display import duration
 from alma.monitor.journal import Entry
+from alma.pace import progress
 from alma.store import Store, open_store
 from alma.text.plain import plain, short
-
-STALE_SECONDS = 60.0
-"""A running step that has written no state for so long is shown as silent: it was killed, or its machine is gone."""
 
 COLOURS = {"sealed": "green", "published": "green", "running": "cyan", "failed": "red", "stopped": "yellow"}
 
 
-def status(store_uri: str, run: str | None, *, watch: float | None) -> None:
+def status(store_uri: str, run: str | None, *, every: float | None) -> None:
     """Prints the steps of ``run`` (default: the run whose state was written last).
 
-    With ``watch`` they are printed again every so many seconds. Watching ends with the last running step.
+    With ``every`` they are printed again after so many seconds. Watching ends with the last running step.
     Raises ``DataError`` where no run has written there.
     """
     store = open_store(store_uri)
     name = run or newest(store)
     console = Console()
-    if watch is None or not console.is_terminal:
-        console.print(table(name, read(store, name), time.time()))
+    labels = watch.planned(store, name)
+    if every is None or not console.is_terminal:
+        console.print(shown(name, labels, read(store, name), time.time()))
         return
     with Live(console=console, auto_refresh=False) as live:
         _watch(
             lambda: read(store, name),
-            lambda entries: live.update(table(name, entries, time.time()), refresh=True),
-            watch,
+            lambda entries: live.update(shown(name, labels, entries, time.time()), refresh=True),
+            every,
         )
 
 
@@ -70,21 +69,32 @@ def read(store: Store, run: str) -> list[Entry]:
     return entries
 
 
-def table(run: str, entries: list[Entry], now: float) -> Table:
+def shown(run: str, labels: Sequence[str], entries: Sequence[Entry], now: float) -> RenderableType:
+    """How far the run is, and its steps; ``labels`` are those that are planned."""
+    return Group(Text(summary(labels, entries, now)), table(run, entries, now))
+
+
+def summary(labels: Sequence[str], entries: Sequence[Entry], now: float) -> str:
+    """Rounds, steps, percent and the time left, of a run whose planned steps are ``labels``."""
+    at = progress(watch.steps(labels, entries, now), now)
+    left = "" if at.left_seconds is None else f", about {duration(at.left_seconds)} left"
+    planned = "" if labels else " of those that have begun"
+    return f"{at}{planned}{left}"
+
+
+def table(run: str, entries: Sequence[Entry], now: float) -> Table:
     """A row per step and shard."""
     grid = Table("step", "state", "done", "rate", "left", "took", "artifact", title=f"run {run}", title_justify="left")
     for entry in entries:
-        silent = entry.state == "running" and now - entry.time > STALE_SECONDS
+        silent = watch.state_of(entry, now) == "silent"
         state = f"silent for {duration(now - entry.time)}" if silent else entry.state
-        rates = [] if entry.per_second is None else [f"{entry.per_second:,.1f}/s"]
-        rates += [f"{entry.tokens / entry.seconds:,.0f} tokens/s"] if entry.tokens and entry.seconds else []
         left = "" if entry.left_seconds is None or silent else duration(entry.left_seconds)
         end = now if entry.state == "running" and not silent else entry.time
         grid.add_row(
             Text(entry.label + (f" ({entry.shard})" if entry.shard else "")),
             Text(state, style="yellow" if silent else COLOURS[entry.state]),
             entry.amount,
-            "\n".join(rates),
+            watch.rate([entry]).replace(", ", "\n"),
             left,
             duration(end - entry.started),
             entry.ref or "",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alma.config import Method
+from alma.pace import BETWEEN
 from alma.recipes import Recipe, recipe_of
 from alma.sections import Section
 
@@ -44,9 +45,6 @@ class Step:
         """What the step is called in its layer: "respond"."""
         return self.label.rpartition(BETWEEN)[2]
 
-
-BETWEEN = " · "
-"""Between a layer's name and a step's in a label."""
 
 SOURCES = "seeds"
 """The layer of the steps whose labels name none."""

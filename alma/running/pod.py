@@ -40,13 +40,24 @@ def stage(options: Namespace) -> Ref:
     """
     options = fill(options)
     store = open_store(options.store)
-    section, inputs = read_work(options, store)
-    shard = Shard.parse(options.shard)
-    check_gpus(options.gpus)
-    label = options.label or options.stage
-    nodes = Nodes.here()
+    label, shard, nodes = options.label or options.stage, Shard.parse(options.shard), Nodes.here()
     place = options.run and Place(options.run, label, str(shard) if shard else nodes.shard)
     journal = Journal(store, place, options.stage) if place else None
+    with kept(journal) if journal else nullcontext():  # also that an input is gone, or no GPU there
+        ref, manifest = _run(options, store, shard, nodes, journal)
+    if journal:
+        journal.end("sealed" if manifest else "published", ref)
+    leave(options, ref, Artifact.open(store, ref) if manifest else None)
+    return ref
+
+
+def _run(
+    options: Namespace, store: Store, shard: Shard | None, nodes: Nodes, journal: Journal | None
+) -> tuple[Ref, Manifest | None]:
+    """The artifact's name, and its manifest once it is whole."""
+    section, inputs = read_work(options, store)
+    check_gpus(options.gpus)
+    label = options.label or options.stage
     with (
         stop_signals() as stopping,
         watched(store, options.lease, stopping),
@@ -59,20 +70,17 @@ def stage(options: Namespace) -> Ref:
             if journal:
                 journal.hear(event)
 
-        with kept(journal) if journal else nullcontext():
-            ref, manifest = run_shard(
-                options.stage, section, inputs, store, shard, base=Path(options.base), emit=emit, stopping=stopping
-            )
-            if manifest is None and nodes.helps:
-                manifest = await_seal(store, ref, nodes, stopping)
-        if journal:
-            journal.end("sealed" if manifest else "published", ref)
+        ref, manifest = run_shard(
+            options.stage, section, inputs, store, shard, base=Path(options.base), emit=emit, stopping=stopping
+        )
+        if manifest is None and nodes.helps:
+            manifest = await_seal(store, ref, nodes, stopping)
         if manifest:
             show(label, {"event": "end", "stage": options.stage, "key": ref.key, "metrics": manifest.metrics})
     if manifest and options.new_state:
-        hand_on(options.store, options.state or "", [*options.made, f"{label}={ref}"], out=options.new_state)
-    leave(options, ref, Artifact.open(store, ref) if manifest else None)
-    return ref
+        made = [*options.made, f"{label}={ref}"]
+        hand_on(options.store, options.state or "", made, out=options.new_state, run=options.run)
+    return ref, manifest
 
 
 def read_work(options: Namespace, store: Store) -> tuple[dict[str, Any], Inputs]:

@@ -20,6 +20,9 @@ from urllib.parse import unquote
 
 from tests.builders.stub_server import RefusedError
 
+FROZEN = 2**20
+"""Bytes of a workflow object above which Argo gzips the states of its nodes, and KFP's API reports them no more."""
+
 NEVER = "1970-01-01T00:00:00Z"
 RUN_FIELDS = {"experiment_id", "display_name", "description", "pipeline_spec", "pipeline_version_reference"}
 RUN_FIELDS |= {"runtime_config", "service_account"}
@@ -47,7 +50,14 @@ class KfpStub:
         self.pipelines: list[dict[str, Any]] = []
         self.versions: list[dict[str, Any]] = []
         self.script: list[dict[str, Any]] = [{"state": "SUCCEEDED"}]
-        """Frames: state, tasks {key: state or [one per iteration]}, began {key: frame number}, errors {key: text}."""
+        """Frames: state, tasks {key: state or [one per iteration]}, began {key: frame number}, errors {key: text},
+        then (called with the run's id at each look that is answered with this frame)."""
+        self.scripts: dict[int, list[dict[str, Any]]] = {}
+        """Of single runs, by their number, the first 0; the others have ``script``."""
+
+        self.task_bytes = 4_000
+        """What a node adds to the workflow object. Above ``FROZEN`` of them the server reports no task any more."""
+
         self.frames: dict[str, int] = {}
         self.looks_until_canceled = 1
         self.seen: list[tuple[str, str]] = []
@@ -149,7 +159,9 @@ class KfpStub:
             "created_at": stamp(self.start + timedelta(seconds=len(self.runs))),
             "finished_at": NEVER,
             "state": "PENDING",
+            "state_history": [],
         }
+        change(run, "PENDING", self.start)
         self.runs.append(run)
         self.frames[run["run_id"]] = -1
         return run
@@ -164,16 +176,38 @@ class KfpStub:
         run = self.run(run_id)
         if run["state"] == "CANCELING":
             run["looks"] = run.get("looks", 0) + 1
-            if run["looks"] > self.looks_until_canceled:
-                run.update(state="CANCELED", finished_at=stamp(self.start))
+            over = run["looks"] > self.looks_until_canceled
+            frame_number = max(0, self.frames[run_id])
+            frame = terminated(self._script(run)[frame_number], exit_tasks(self._spec(run)), over=over)
+            self._report(run, nodes(run_id, frame, self.start, frame_number))
+            if over:
+                change(run, "CANCELED", self.start)
+                run["finished_at"] = stamp(self.start)
         elif run["state"] in ("PENDING", "RUNNING"):
-            frame_number = self.frames[run_id] = min(self.frames[run_id] + 1, len(self.script) - 1)
-            frame = self.script[frame_number]
-            run["state"] = frame["state"]
-            run["run_details"] = {"task_details": nodes(run_id, frame, self.start, frame_number)}
+            script = self._script(run)
+            frame_number = self.frames[run_id] = min(self.frames[run_id] + 1, len(script) - 1)
+            frame = script[frame_number]
+            if then := frame.get("then"):
+                then(run_id)
+            change(run, frame["state"], self.start + timedelta(seconds=10 * frame_number))
+            self._report(run, nodes(run_id, frame, self.start, frame_number))
             if frame["state"] not in ("PENDING", "RUNNING"):
                 run["finished_at"] = stamp(self.start + timedelta(seconds=10 * frame_number))
         return {key: value for key, value in run.items() if key != "looks"}
+
+    def _script(self, run: dict[str, Any]) -> list[dict[str, Any]]:
+        return self.scripts.get(self.runs.index(run), self.script)
+
+    def _spec(self, run: dict[str, Any]) -> dict[str, Any]:
+        reference = run.get("pipeline_version_reference")
+        package = self.get_version(*reference.values(), {}, None) if reference else run
+        spec: dict[str, Any] = package["pipeline_spec"]
+        return dict(spec.get("pipeline_spec", spec))
+
+    def _report(self, run: dict[str, Any], details: list[dict[str, Any]]) -> None:
+        """Once Argo gzips the nodes, KFP reads none of them, and what it has stored of the tasks stays as it is."""
+        if len(details) * self.task_bytes <= FROZEN or "run_details" not in run:
+            run["run_details"] = {"task_details": details}
 
     def list_runs(self, query: dict[str, str], body: Any) -> Any:
         if self.multi_user and not (query.get("namespace") or query.get("experiment_id")):
@@ -185,7 +219,7 @@ class KfpStub:
         run = self.run(run_id)
         if run["state"] not in ("PENDING", "RUNNING", "PAUSED", "RUNTIME_STATE_UNSPECIFIED"):
             raise RefusedError(400, f"Failed to terminate a run: Failed to terminate a run {run_id}. Row not found")
-        run["state"] = "CANCELING"
+        change(run, "CANCELING", self.start)
         return {}
 
     def list_pipelines(self, query: dict[str, str], body: Any) -> Any:
@@ -213,6 +247,33 @@ ROUTES = [
     ("GET", "/pipelines/([^/:]+)/versions", KfpStub.list_versions),
     ("GET", "/pipelines/([^/:]+)/versions/([^/:]+)", KfpStub.get_version),
 ]
+
+
+def change(run: dict[str, Any], state: str, when: datetime) -> None:
+    """The run's state, and its history."""
+    if not run["state_history"] or run["state_history"][-1]["state"] != state:
+        run["state_history"].append({"update_time": stamp(when), "state": state})
+    run["state"] = state
+
+
+def exit_tasks(spec: dict[str, Any]) -> list[str]:
+    """Keys of the tasks that run however the others ended."""
+    tasks = spec["root"]["dag"]["tasks"]
+    wanted = {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+    return [key for key, task in tasks.items() if task.get("triggerPolicy") == wanted]
+
+
+def terminated(frame: dict[str, Any], last: list[str], *, over: bool) -> dict[str, Any]:
+    """What terminating makes of a frame: launchers end with 143 at once, what waits is left out, the exit task runs."""
+    ends = {"RUNNING": "FAILED", "PENDING": "RUNTIME_STATE_UNSPECIFIED"}
+
+    def end(state: Any) -> Any:
+        return [ends.get(each, each) for each in state] if isinstance(state, list) else ends.get(state, state)
+
+    tasks = {key: end(state) for key, state in frame.get("tasks", {}).items()}
+    killed = {key: "Error (exit code 143)" for key, state in tasks.items() if "FAILED" in state}
+    tasks |= dict.fromkeys(last, "SUCCEEDED" if over else "RUNNING")
+    return {**frame, "state": "FAILED" if over else "RUNNING", "tasks": tasks, "errors": killed}
 
 
 def nodes(run_id: str, frame: dict[str, Any], start: datetime, number: int) -> list[dict[str, Any]]:
@@ -261,9 +322,12 @@ def nodes(run_id: str, frame: dict[str, Any], start: datetime, number: int) -> l
 def paged(name: str, items: list[dict[str, Any]], query: dict[str, str]) -> dict[str, Any]:
     """A page of what a listing's filter lets through."""
     for predicate in json.loads(query.get("filter") or "{}").get("predicates", []):
-        if predicate.get("operation") != "EQUALS" or predicate.get("key") not in ("display_name", "name"):
+        how, text = predicate.get("operation"), predicate.get("stringValue")
+        if how not in ("EQUALS", "IS_SUBSTRING") or predicate.get("key") not in ("display_name", "name"):
             raise RefusedError(400, f"Invalid input error: filter {predicate} is not supported")
-        items = [item for item in items if item["display_name"] == predicate["stringValue"]]
+        found = [str(item["display_name"]) for item in items]
+        fits = [name == text if how == "EQUALS" else text in name for name in found]
+        items = [item for item, fit in zip(items, fits, strict=True) if fit]
     if query.get("sort_by"):
         key, _, order = query["sort_by"].partition(" ")
         if key not in ("created_at", "display_name", "name"):

@@ -1,4 +1,4 @@
-"""Real HTTP servers in front of stubs, with faults on order; and A STUB of the single Kubernetes call that we make."""
+"""Real HTTP servers in front of stubs, with faults on order; and A STUB of the few Kubernetes calls that we make."""
 
 from __future__ import annotations
 
@@ -42,24 +42,60 @@ class Stub(Protocol):
 
 
 class JobsStub:
-    """A STUB of ``GET /apis/batch/v1/namespaces/NS/jobs/NAME`` of Kubernetes."""
+    """A STUB of Kubernetes: get and patch of Jobs, list of pods and their logs, create of events."""
 
     def __init__(self) -> None:
         self.jobs: dict[str, dict[str, Any]] = {}
         """By namespace/name."""
         self.forbidden = False
+        self.refused: set[str] = set()
+        """Verbs that the account lacks: "patch jobs"."""
+
+        self.pods: list[dict[str, Any]] = []
+        self.logs: dict[str, str] = {}
+        """By the pod's name."""
+
+        self.events: list[dict[str, Any]] = []
+        self.annotations: list[dict[str, Any]] = []
+        """As each patch has set them."""
+
         self.seen: list[tuple[str, str]] = []
 
     def fault(self, method: str, path: str) -> str:
         return ""
 
     def answer(self, method: str, path: str, query: dict[str, str], body: Any, token: str) -> Any:
-        found = re.fullmatch("/apis/batch/v1/namespaces/([^/]+)/jobs/([^/]+)", path)
-        if self.forbidden:
-            raise RefusedError(403, "jobs.batch is forbidden")
-        if not found or method != "GET" or "/".join(found.groups()) not in self.jobs:
+        of_job = re.fullmatch("/apis/batch/v1/namespaces/([^/]+)/jobs/([^/]+)", path)
+        core = re.fullmatch("/api/v1/namespaces/([^/]+)/(pods|events)(?:/([^/]+)/log)?", path)
+        verb = {"GET": "get", "PATCH": "patch", "POST": "create"}[method]
+        if self.forbidden or f"{verb} {'jobs' if of_job else core and core[2]}" in self.refused:
+            raise RefusedError(403, "forbidden")
+        if core and core[2] == "pods" and method == "GET":
+            return self._log(core[3]) if core[3] else {"kind": "PodList", "items": self._selected(core[1], query)}
+        if core and core[2] == "events" and method == "POST":
+            assert body["metadata"]["namespace"] == body["involvedObject"]["namespace"] == core[1]
+            self.events.append(body)
+            return body
+        if not of_job or "/".join(of_job.groups()) not in self.jobs:
             raise RefusedError(404, "jobs.batch not found")
-        return self.jobs["/".join(found.groups())]
+        job = self.jobs["/".join(of_job.groups())]
+        if method == "PATCH":
+            given = body["metadata"]["annotations"]
+            assert all(value is None or isinstance(value, str) for value in given.values())
+            self.annotations.append(given)
+            kept = {**job["metadata"].get("annotations", {}), **given}
+            job["metadata"]["annotations"] = {key: value for key, value in kept.items() if value is not None}
+        return job
+
+    def _selected(self, namespace: str, query: dict[str, str]) -> list[dict[str, Any]]:
+        wanted = dict(part.split("=") for part in query["labelSelector"].split(","))
+        mine = [pod for pod in self.pods if pod["metadata"]["namespace"] == namespace]
+        return [pod for pod in mine if wanted.items() <= pod["metadata"]["labels"].items()]
+
+    def _log(self, pod: str) -> str:
+        if pod not in self.logs:
+            raise RefusedError(404, "pods not found")
+        return self.logs[pod]
 
     def add(self, namespace: str, name: str, uid: str, **more: Any) -> None:
         metadata = {"name": name, "namespace": namespace, "uid": uid, **more.pop("metadata", {})}
@@ -81,6 +117,9 @@ def served(stub: Stub, tls: ssl.SSLContext | None = None) -> Iterator[str]:
 
         def do_DELETE(self) -> None:
             self.reply("DELETE")
+
+        def do_PATCH(self) -> None:
+            self.reply("PATCH")
 
         def reply(self, method: str) -> None:
             url = urlparse(self.path)
@@ -108,6 +147,9 @@ def served(stub: Stub, tls: ssl.SSLContext | None = None) -> Iterator[str]:
                 return self.reset()
             if isinstance(answer, bytes):
                 return self.send(status, answer, "text/plain")
+
+            if isinstance(answer, str):
+                return self.send(status, answer.encode(), "text/plain")
             return self.send(status, json.dumps(answer).encode(), "application/json")
 
         def send(self, status: int, content: bytes, kind: str, **headers: str) -> None:

@@ -6,9 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from alma.monitor.journal import Entry, Place
+from alma.store import open_store
+from tests.builders.stub_server import JobsStub, served
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,6 +70,49 @@ def all_done() -> dict[str, Any]:
     shards = {f"respond_{n}": ["SUCCEEDED"] * 2 for n in (2, 3, 4)}
     tunes = {f"finetune_{n}": "SUCCEEDED" for n in (2, 3, 4)}
     return frame("SUCCEEDED", preflight="SUCCEEDED", finish="SUCCEEDED", **shards, **tunes)
+
+
+def tell(store: Path, run_id: str, label: str, state: Any, **more: Any) -> None:
+    """As a step of that run tells its journal."""
+    place = Place(run_id, label, more.get("shard"))
+    entry = Entry(label=label, stage="respond", state=state, time=time.time(), **{"started": time.time(), **more})
+    open_store(str(store)).write(place.name, entry.model_dump_json().encode())
+
+
+def pod_of(run_id: str, task: str, status: dict[str, Any], namespace: str = JOB["POD_NAMESPACE"]) -> dict[str, Any]:
+    """A task's pod as Argo and KFP make it: the run's label, and the way through the workflow as an annotation."""
+    return {
+        "metadata": {
+            "name": f"wf-{task}-impl-1",
+            "namespace": namespace,
+            "labels": {"pipeline/runid": run_id},
+            "annotations": {"workflows.argoproj.io/node-name": f"wf.root.exit-handler-1.{task}.executor(0)"},
+        },
+        "status": status,
+    }
+
+
+def ended(code: int, reason: str = "Error", **more: Any) -> dict[str, Any]:
+    """The status of a pod whose main container ended with ``code``."""
+    main = {"name": "main", "state": {"terminated": {"exitCode": code, "reason": reason}}}
+    return {"phase": "Failed", "containerStatuses": [{"name": "wait", "state": {}}, main], **more}
+
+
+@contextmanager
+def kubernetes(pipelines: "Pipelines", home: Path) -> Iterator[JobsStub]:
+    """A Kubernetes API that knows the Job, for processes that are told to use it by KUBECONFIG."""
+    jobs = JobsStub()
+    jobs.add(JOB["POD_NAMESPACE"], JOB["JOB_NAME"], JOB["JOB_UID"])
+    with served(jobs) as host:
+        config = {
+            "clusters": [{"name": "stub", "cluster": {"server": host}}],
+            "users": [{"name": "pod", "user": {}}],
+            "contexts": [{"name": "stub", "context": {"cluster": "stub", "user": "pod"}}],
+            "current-context": "stub",
+        }
+        (home / "kubeconfig").write_text(json.dumps(config))
+        pipelines.environment["KUBECONFIG"] = str(home / "kubeconfig")
+        yield jobs
 
 
 class Pipelines:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from alma import devices
 from alma.artifact import Ref
 from alma.artifact.shard import Shard
-from alma.errors import ConfigError, DataError, StageError, Stopped, TransientError
+from alma.errors import ConfigError, DataError, NoSpaceError, StageError, Stopped, TransientError
 from alma.monitor import journal
 from alma.monitor.journal import Journal, Place, kept
 from alma.running.finish import final_state, finish
@@ -63,6 +63,7 @@ def test_the_journal_says_how_a_step_ended(tmp_path: Path) -> None:
         (entry,) = (each for each in journal.read(store, "run") if each.label == state)
         assert entry.state == state
         assert str(error) in (entry.message or "")
+        assert (entry.kind, entry.exit_code) == (type(error).__name__, getattr(error, "exit_code", 1))
     done = Journal(store, Place("run", "round 02 · respond", "0-of-2"), "respond")
     done.start()
     done.hear({"event": "progress", "done": 3, "total": 9, "unit": "responses", "tokens": 5, "seconds": 2.0,
@@ -90,7 +91,7 @@ def test_status_shows_each_shards_rates_and_its_last_error(tmp_path: Path) -> No
         entry = Journal(store, Place("run", "round 02 · respond", shard), "respond")
         entry.hear(event)
         if error:
-            entry.end("failed", message=error)
+            entry.end("failed", error=NoSpaceError(error))
     lines = alma("status", "run", "--store", tmp_path).stdout.splitlines()
     (first,) = (i for i, line in enumerate(lines) if "(0-of-2)" in line)
     assert re.search(r"running .* 30/90 responses .* 7\.5/s .* 8 s", lines[first])

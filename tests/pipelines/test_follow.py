@@ -4,13 +4,16 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pipelines.events import duration, plain
+from pipelines.package import read_package, tasks_of
+from pipelines.steps import steps
 from tests.builders.kfp_stub import KfpStub
 from tests.builders.stub_server import served
-from tests.builders.submitting import KEYS, Pipelines, all_done, compile_small, events, frame, wait_for
+from tests.builders.submitting import KEYS, ROOT, Pipelines, all_done, compile_small, events, frame, tell, wait_for
 
 QUICK = ("--poll", "0.1", "--lost-after", "20", "--refused-after", "3", "--log", "json")
 SECRET = "eyJ-not-a-real-token-but-looked-for"
@@ -68,8 +71,9 @@ def test_every_change_is_told_once(pipelines: Pipelines, run_id: str) -> None:
     ]
     assert len(told) == len(set(told))
     assert {task for task, _, _ in told} == set(labels())
-    counts = [(e["rounds_done"], e["rounds"], e["tasks_done"], e["tasks"]) for e in events(done, "progress")]
-    assert counts == [(0, 3, 0, 11), (0, 3, 1, 11), (0, 3, 2, 11), (1, 3, 4, 11), (3, 3, 11, 11)]
+    counts = [(e["rounds_done"], e["rounds"], e["steps_done"], e["steps"]) for e in events(done, "progress")]
+    assert list(dict.fromkeys(counts)) == [(0, 3, 0, 8), (0, 3, 1, 8), (1, 3, 3, 8), (3, 3, 8, 8)]
+    assert [e["percent"] for e in events(done, "progress")][-2:] == [37, 100]
     assert events(done, "end")[0]["state"] == "succeeded"
 
 
@@ -83,7 +87,7 @@ def test_a_person_reads_lines(stub: KfpStub, pipelines: Pipelines, run_id: str) 
     text = [line[10:] for line in pipelines("follow", run_id, "--poll", "0.1", "--log", "text").stderr.splitlines()]
     assert "following mine: pending" in text
     assert "preflight: running → succeeded, 40 s" in text
-    assert any(line.startswith("1 of 3 rounds, 4 of 11 tasks, ") for line in text)
+    assert any(line.startswith("round 02: 1 of 3 rounds, 3 of 8 steps, 37%, ") for line in text)
     assert text[-1].startswith("mine: succeeded after ")
 
 
@@ -188,9 +192,10 @@ def test_status_and_list(stub: KfpStub, pipelines: Pipelines, run_id: str, packa
     stub.script = [{**frame("RUNNING", preflight="SUCCEEDED", respond_2=["SUCCEEDED", "PENDING"], finetune_3="FAILED")}]
     done = pipelines("status", run_id)
     assert done.returncode == 0, done.stderr
-    head, summary, _, columns, *rows = done.stdout.splitlines()
+    head, state, summary, _, columns, *rows = done.stdout.splitlines()
     assert head == f"mine · {run_id}"
-    assert summary.startswith("running, 0 of 3 rounds, 2 of 11 tasks, ")
+    assert state.startswith("running, ")
+    assert summary == "round 02: 0 of 3 rounds, 1 of 8 steps, 18%"
     assert columns.split() == ["task", "state", "done", "took"]
     found = {row[:20].strip(): row[20:].split() for row in rows}
     assert found["round 02 · respond"][:2] == ["running", "1/2"]
@@ -202,6 +207,81 @@ def test_status_and_list(stub: KfpStub, pipelines: Pipelines, run_id: str, packa
     listed = pipelines("list", "--limit", "3", "--experiment", "alma").stdout.splitlines()
     assert [line.split()[1:3] for line in listed[1:]] == [[f"run-{i}", "pending"] for i in (2, 1, 0)]
     assert pipelines("list", "--experiment", "none").returncode == 2
+
+
+def test_a_run_is_followed_by_its_journal_once_the_server_reports_no_task(
+    stub: KfpStub, pipelines: Pipelines, package: Path, tmp_path: Path
+) -> None:
+    """Above 1 MiB of workflow the list of tasks stands still: in this one from the first task on."""
+    store = tmp_path / "store"
+    store.mkdir()
+    stub.task_bytes = 2**20
+
+    def working(run_id: str) -> None:
+        now = time.time()
+        tell(store, run_id, "preflight", "sealed")
+        tell(store, run_id, "round 02 · respond", "published", shard="0-of-2", started=now - 60)
+        more = {"done": 30, "total": 90, "unit": "responses", "tokens": 2400, "seconds": 4.0, "per_second": 7.5}
+        tell(store, run_id, "round 02 · respond", "running", shard="1-of-2", left_seconds=8.0, **more)
+
+    def done(run_id: str) -> None:
+        for label in labels():
+            tell(store, run_id, label, "sealed")
+
+    begun = frame("RUNNING", preflight="RUNNING")
+    stub.script = [begun, {**begun, "then": working}, {**all_done(), "then": done}]
+    words = ("submit", package, "--set", f"store={store}", "--follow", *QUICK)
+    followed = pipelines(*words)
+    assert followed.returncode == 0, followed.stderr
+    told = [(e["task"], e["from"], e["to"]) for e in events(followed, "task")]
+    assert ("round 02 · respond", "waiting", "running") in told
+    assert ("round 04 · finetune", "waiting", "sealed") in told
+    shown = [e for e in events(followed, "progress") if "doing" in e]
+    assert shown[0]["doing"] == {"round 02 · respond": "30/90 responses, 7.5/s, 600 tokens/s, about 8 s left"}
+    assert (shown[0]["layer"], shown[0]["steps_done"], shown[0]["percent"]) == ("round 02", 1, 20)
+    assert not events(followed, "store")
+    (run,) = stub.runs
+    status = pipelines("status", run["run_id"])
+    assert status.returncode == 0, status.stderr
+    assert status.stdout.startswith(f"alma-small · 1 · {run['run_id']}\nsucceeded, ")
+    assert "3 of 3 rounds, 8 of 8 steps, 100%" in status.stdout
+    assert "round 04 · finetune" in status.stdout
+
+
+def test_a_store_out_of_reach_is_told_once(pipelines: Pipelines, run_id: str) -> None:
+    done = pipelines("follow", run_id, *QUICK)
+    assert done.returncode == 0, done.stderr
+    (told,) = events(done, "store")
+    assert "is no folder here, so this is what Kubeflow's server says" in told["message"]
+
+
+def test_layers_with_tasks_of_one_key_are_told_apart() -> None:
+    """Argo's graph: a layer is above its first task's driver, a task above its executor, that above who waits for it."""
+    tasks = tasks_of(read_package(ROOT / "pipelines" / "compiled" / "alma-micro.yaml")["pipeline_spec"])
+    states = {"round 02": "SUCCEEDED", "round 03": "RUNNING"}
+    made: list[SimpleNamespace] = []
+    nothing = {"error": None, "state_history": [], "start_time": None, "end_time": None, "child_tasks": []}
+
+    def node(name: str, state: str) -> None:
+        above = made[-1:]
+        made.append(SimpleNamespace(display_name=name, state=state, pod_name=f"wf-{len(made)}", **nothing))
+        for parent in above:
+            parent.child_tasks = [made[-1]]
+
+    for layer, state in states.items():
+        node(f"{layer.replace(' ', '-')}-driver", "SUCCEEDED")
+        node(layer.replace(" ", "-"), state)
+        for task in (task for task in tasks if task.label.startswith(layer)):
+            node(f"{task.key}-driver", "SUCCEEDED")
+            node(task.key, state)
+            node("executor", state)
+    found = {step.label: step.state for step in steps(tasks, made)}
+    assert {label: state for label, state in found.items() if state != "waiting"} == {
+        f"{layer} · {name}": said
+        for layer, said in (("round 02", "succeeded"), ("round 03", "running"))
+        for name in ("respond", "judge", "select", "finetune", "evaluate", "report")
+    }
+    assert {"base model", "seeds · hand on", "judge · distill", "preflight", "finish"} < set(found)
 
 
 @pytest.mark.parametrize(

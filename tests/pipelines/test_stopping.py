@@ -1,6 +1,5 @@
 """SIGTERM and Ctrl-C: when they stop the run and when they leave it alone; real processes, signals and servers."""
 
-import json
 import os
 import pty
 import signal
@@ -15,7 +14,7 @@ import pytest
 
 from tests.builders.kfp_stub import KfpStub
 from tests.builders.stub_server import JobsStub, served
-from tests.builders.submitting import JOB, ROOT, Pipelines, all_done, compile_small, events, frame, wait_for
+from tests.builders.submitting import JOB, ROOT, Pipelines, all_done, compile_small, events, frame, kubernetes, wait_for
 
 QUICK = ("--poll", "0.1", "--lost-after", "20", "--refused-after", "3", "--stop-seconds", "10", "--log", "json")
 
@@ -49,18 +48,7 @@ def run_id(pipelines: Pipelines, package: Path) -> str:
 
 @pytest.fixture
 def jobs(pipelines: Pipelines, tmp_path: Path) -> Iterator[JobsStub]:
-    """A Kubernetes API that knows the Job, for processes that are told to use it by KUBECONFIG."""
-    jobs = JobsStub()
-    jobs.add(JOB["POD_NAMESPACE"], JOB["JOB_NAME"], JOB["JOB_UID"])
-    with served(jobs) as host:
-        config = {
-            "clusters": [{"name": "stub", "cluster": {"server": host}}],
-            "users": [{"name": "pod", "user": {}}],
-            "contexts": [{"name": "stub", "context": {"cluster": "stub", "user": "pod"}}],
-            "current-context": "stub",
-        }
-        (tmp_path / "kubeconfig").write_text(json.dumps(config))
-        pipelines.environment["KUBECONFIG"] = str(tmp_path / "kubeconfig")
+    with kubernetes(pipelines, tmp_path) as jobs:
         yield jobs
 
 

@@ -14,8 +14,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alma.config import load
 from alma.errors import ConfigError
+from alma.recipes.graph import graph
 from pipelines.arguments import arguments, num_bytes
+from pipelines.names import name_after
 from pipelines.package import read_package, tasks_of
 from tests.builders.kfp_stub import KfpStub, check_parameters
 from tests.builders.stub_server import RefusedError, served
@@ -111,7 +114,7 @@ def test_runs_of_an_uploaded_pipeline(stub: KfpStub, pipelines: Pipelines, packa
     stub.add_pipeline("alma", {"v1": spec, "v2": {"pipeline_spec": spec}})
     latest = pipelines("submit", "pipeline:alma", "--set", "store=a", "--follow", "--poll", "0.1", *QUICK)
     assert latest.returncode == 0, latest.stderr
-    assert events(latest, "progress")[-1]["tasks"] == 11
+    assert events(latest, "progress")[-1]["steps"] == 8
     assert pipelines("submit", "pipeline:alma@v1", "--set", "store=a", *QUICK).returncode == 0
     used = [run["pipeline_version_reference"]["pipeline_version_id"] for run in stub.runs]
     assert used == [stub.versions[1]["pipeline_version_id"], stub.versions[0]["pipeline_version_id"]]
@@ -290,11 +293,11 @@ def test_a_text_arrives_as_it_was_set(text: str) -> None:
     assert arguments(declared(given="STRING"), None, [f"given={text}"]) == {"given": text}
 
 
-def test_every_task_has_its_own_key() -> None:
-    """Nodes of a run are told apart by their keys alone."""
-    for path in (ROOT / "pipelines" / "compiled").glob("*[!s].yaml"):
+def test_every_task_has_its_own_label() -> None:
+    """The journal in the store knows steps by their labels alone."""
+    for path in (ROOT / "pipelines" / "compiled").glob("*.yaml"):
         tasks = tasks_of(read_package(path)["pipeline_spec"]) if ".manifests" not in path.name else []
-        assert len({task.key for task in tasks}) == len(tasks)
+        assert len({task.path for task in tasks}) == len(tasks)
         assert len({task.label for task in tasks}) == len(tasks)
 
 
@@ -303,3 +306,49 @@ def test_a_setting_may_count_only_where_the_pipeline_has_it() -> None:
     spec = {"root": {"inputDefinitions": {"parameters": declared}}}
     given = arguments(spec, None, ["store=s3://a", "image_submit?=alma-submit:1", "store?=s3://b"])
     assert given == {"store": "s3://b"}
+
+
+def test_labels_are_those_of_the_journal() -> None:
+    for name in ("micro", "isara-micro"):
+        compiled = ROOT / "pipelines" / "compiled" / f"{name if 'isara' in name else f'alma-{name}'}.yaml"
+        labels = {task.label for task in tasks_of(read_package(compiled)["pipeline_spec"])}
+        steps = {step.label for step in graph(load(ROOT / "examples" / f"{name}.toml"))}
+        assert steps < labels
+        assert {label.rpartition(" · ")[2] for label in labels - steps} == {"preflight", "finish", "hand on"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        pytest.param({}, "alma-micro", id="nothing"),
+        pytest.param({"store": "s3://b", "image_base": "x:2", "node_selector": {}}, "alma-micro", id="where-it-runs"),
+        pytest.param(
+            {"changes": "# mine\nalma.seed = 2\n\nalma.rounds=3"},
+            "alma-micro · alma.seed=2, alma.rounds=3",
+            id="changes",
+        ),
+        pytest.param(
+            {"gpus": 3, "source_seeds": f"s3://b/{'x' * 99}"}, "alma-micro · gpus=3, source_seeds=s3://b", id="cut"
+        ),
+        pytest.param(
+            {"changes": "\n".join(f"alma.a{i}=1" for i in range(99))}, "alma-micro · alma.a0=1, alma.a1=1", id="many"
+        ),
+    ],
+)
+def test_names_tell_what_was_changed(changed: dict[str, Any], said: str) -> None:
+    name = name_after("alma-micro", changed)
+    assert name.startswith(said)
+    assert len(name) <= 100
+    assert name == said or name.endswith("…")
+
+
+def test_runs_of_one_kind_are_numbered(stub: KfpStub, pipelines: Pipelines, package: Path) -> None:
+    for seed in ("2", "2", "3"):
+        assert pipelines("submit", package, "--set", "store=a", "--set", f"gpus={seed}", *QUICK).returncode == 0
+    assert pipelines("submit", package, "--set", "store=a", *QUICK, **JOB).returncode == 0
+    assert [run["display_name"] for run in stub.runs] == [
+        "alma-small · gpus=2 · 1",
+        "alma-small · gpus=2 · 2",
+        "alma-small · gpus=3 · 1",
+        f"{JOB['JOB_NAME']} · 1",
+    ]
