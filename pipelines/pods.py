@@ -10,6 +10,7 @@ from typing import Any
 
 from pipelines.kube import Kube, Object, UnknownError
 from pipelines.package import Task
+from pipelines.steps import DRIVER, EXECUTOR
 
 RUN = "pipeline/runid"
 """The label of all pods of a run: KFP's, and those of its stages' Jobs."""
@@ -142,13 +143,18 @@ def _label(pod: Object, tasks: Sequence[Task]) -> str:
     if LABEL in noted:
         return str(noted[LABEL])
     keys = [re.sub(r"\(\d+\)$", "", key) for key in str(noted.get(NODE, "")).split(".")]
-    paths = {task.path: task.label for task in tasks}
-    for first in range(len(keys)):
-        for end in (len(keys), len(keys) - 1):
-            path = tuple(key.removesuffix("-driver") for key in keys[first:end])
-            if path in paths:
-                return paths[path]
-    return str(pod["metadata"]["name"])
+    fitting = [task for task in tasks if _leads_to(task.path, keys)]
+    longest = max(fitting, key=lambda task: len(task.path), default=None)
+    return longest.label if longest else str(pod["metadata"]["name"])
+
+
+def _leads_to(path: Sequence[str], keys: Sequence[str]) -> bool:
+    """Whether a node's name is of the task at ``path``, its driver or its executor; loops add keys of their own."""
+    *above, last = keys[:-1] if keys[-1] == EXECUTOR and len(keys) > 1 else keys
+    if path[-1] != last.removesuffix(DRIVER):
+        return False
+    rest = iter(above)
+    return all(any(key == wanted for key in rest) for wanted in path[:-1])
 
 
 def _waits(pod: Object, label: str) -> str:

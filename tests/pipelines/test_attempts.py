@@ -29,7 +29,7 @@ from tests.builders.submitting import (
 
 QUICK = ("--poll", "0.1", "--lost-after", "20", "--refused-after", "3", "--log", "json", "--follow", "--pause", "0.2")
 STEP = "round 02 · respond"
-TASK = f"for-loop-2.{KEYS['respond 2']}"
+TASK = f"for-loop-3.iteration-item-0.{KEYS['respond 2']}"
 
 
 @pytest.fixture(scope="module")

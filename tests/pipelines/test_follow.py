@@ -195,7 +195,7 @@ def test_status_and_list(stub: KfpStub, pipelines: Pipelines, run_id: str, packa
     head, state, summary, _, columns, *rows = done.stdout.splitlines()
     assert head == f"mine · {run_id}"
     assert state.startswith("running, ")
-    assert summary == "round 02: 0 of 3 rounds, 1 of 8 steps, 18%"
+    assert summary.startswith("round 02: 0 of 3 rounds, 1 of 8 steps, 18%, about ")
     assert columns.split() == ["task", "state", "done", "took"]
     found = {row[:20].strip(): row[20:].split() for row in rows}
     assert found["round 02 · respond"][:2] == ["running", "1/2"]
@@ -256,7 +256,7 @@ def test_a_store_out_of_reach_is_told_once(pipelines: Pipelines, run_id: str) ->
 
 
 def test_layers_with_tasks_of_one_key_are_told_apart() -> None:
-    """Argo's graph: a layer is above its first task's driver, a task above its executor, that above who waits for it."""
+    """Argo's graph: a layer is above its first task's driver, a task above its executor, which is above who waits."""
     tasks = tasks_of(read_package(ROOT / "pipelines" / "compiled" / "alma-micro.yaml")["pipeline_spec"])
     states = {"round 02": "SUCCEEDED", "round 03": "RUNNING"}
     made: list[SimpleNamespace] = []
