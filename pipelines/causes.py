@@ -10,17 +10,12 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from alma.errors import EXIT_TRANSIENT, EXIT_USER, StageError
+from alma.errors import EXIT_ABANDONED, EXIT_TRANSIENT, EXIT_USER, StageError
 from alma.pace import Step
+from pipelines.journal import Word
 from pipelines.pods import TERMINATED, PodEnd
-
-if TYPE_CHECKING:
-    from alma.monitor.journal import Entry
-
-EXIT_ABANDONED = 69
-"""Of a Job's pod whose coordinator has been silent: it stopped by itself."""
 
 AWAY = re.compile(
     r"connection refused|connection reset|i/o timeout|deadline exceeded|no such host|TLS handshake timeout|"
@@ -60,7 +55,7 @@ class Cause:
 
 
 def causes(
-    steps: Sequence[Step], entries: Mapping[str, Sequence[Entry]], pods: Sequence[PodEnd], told: str = ""
+    steps: Sequence[Step], words: Mapping[str, Sequence[Word]], pods: Sequence[PodEnd], told: str = ""
 ) -> list[Cause]:
     """A cause per step that failed. ``told`` is what the server says of the whole run.
 
@@ -75,7 +70,7 @@ def causes(
     for label in dict.fromkeys([*broken, *by_label]):
         if label in over:  # an earlier attempt at it
             continue
-        found.append(_cause(label, broken.get(label), entries.get(label, []), by_label[label]))
+        found.append(_cause(label, broken.get(label), words.get(label, []), by_label[label]))
     if not found and told:
         found.append(Cause("the run", told, bool(ENDED.search(told) or AWAY.search(told))))
     own = [cause for cause in found if cause.why != TERMINATED]
@@ -87,12 +82,12 @@ def can_pass(found: Sequence[Cause]) -> bool:
     return bool(found) and all(cause.passes for cause in found)
 
 
-def _cause(label: str, step: Step | None, entries: Sequence[Entry], pods: Sequence[PodEnd]) -> Cause:
+def _cause(label: str, step: Step | None, words: Sequence[Word], pods: Sequence[PodEnd]) -> Cause:
     last = pods[-1] if pods else None
     lines = last.lines if last else ()
     outside = next((pod for pod in reversed(pods) if pod.why in PASSES), None)
-    said = [(e.exit_code, e.kind, e.message) for e in entries if e.state in ("failed", "stopped") and e.exit_code]
-    if not said and not entries and last and last.error:
+    said = [(e.exit_code, e.kind, e.message) for e in words if e.state in ("failed", "stopped") and e.exit_code]
+    if not said and not words and last and last.error:
         said = [_event(last.error)]
     for code, kind, message in sorted(said, key=lambda each: each[0] != EXIT_USER):
         why = f"{message} ({kind}, exit code {code})"
@@ -105,7 +100,7 @@ def _cause(label: str, step: Step | None, entries: Sequence[Entry], pods: Sequen
     if last and last.why in ("deadline", "terminated"):
         return Cause(label, last.text, False, lines)
     error = step.error if step else ""
-    silent = any(entry.state == "running" for entry in entries)
+    silent = any(word.state == "running" for word in words)
     if silent or (step and step.state == "silent"):
         return Cause(label, f"it ended without a word: it was killed, or its node is gone{_also(error)}", True, lines)
     away = next((line for line in reversed(lines) if AWAY.search(line)), "")

@@ -191,7 +191,7 @@ class Follower:
             return
         where = namespace(self._api, run, self._options)
         told = str(run.error.message) if run.error and run.error.message else ""
-        found = causes(current, journal.failures(), self._pods(where, tasks), told)
+        found = causes(current, journal.words(), self._pods(where, tasks), told)
         if self._stopped or stopped(run):
             state = "canceled"
         lines = [f"  {line}" for cause in found for line in str(cause).splitlines()]

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from alma.errors import AlmaError, TransientError
 from alma.pace import Step
@@ -21,6 +20,15 @@ if TYPE_CHECKING:
 
     from alma.monitor.journal import Entry
     from alma.monitor.watch import Reader
+
+
+class Word(NamedTuple):
+    """What one step, or shard of it, has said last."""
+
+    state: str
+    exit_code: int | None
+    kind: str | None
+    message: str | None
 
 
 class Journal:
@@ -61,14 +69,18 @@ class Journal:
 
         return {step.label: step for step in watch.steps(self.labels, self.entries, time.time()) if step.start}
 
-    def failures(self) -> dict[str, list[Entry]]:
-        """Entries by label, of steps that are not over."""
+    def words(self) -> dict[str, list[Word]]:
+        """What steps that are not over have said, by label."""
         if not self.known:
             return {}
         from alma.monitor import watch
 
         grouped = watch.grouped(self.entries)
-        return {label: of for label, of in grouped.items() if all(entry.state != "sealed" for entry in of)}
+        return {
+            label: [Word(entry.state, entry.exit_code, entry.kind, entry.message) for entry in of]
+            for label, of in grouped.items()
+            if all(entry.state != "sealed" for entry in of)
+        }
 
     def table(self) -> RenderableType:
         """As ``alma status`` prints it."""
@@ -95,8 +107,3 @@ class Journal:
         if text != self._told:
             self._told = text
             self._events.tell("store", text, message=text)
-
-
-def silent(entries: Sequence[Entry]) -> bool:
-    """Whether these entries of one step end without a word of how it ended."""
-    return any(entry.state == "running" for entry in entries)

@@ -19,7 +19,7 @@ NODE = "workflows.argoproj.io/node-name"
 """The annotation of Argo's pods: the workflow's name, then the keys of the tasks around it, with dots between."""
 
 LABEL = "alma/label"
-"""The annotation of pods of a stage's Job: the step's label."""
+"""The annotation of alma's Jobs: the step's label."""
 
 SIGTERM, SIGKILL = 143, 137
 
@@ -78,8 +78,13 @@ class PodEnd:
 
 
 def failed(kube: Kube, run_id: str, namespace: str, tasks: Sequence[Task]) -> list[PodEnd]:
-    """Every failed pod of the run, oldest first. Raises ``UnknownError``."""
-    found = kube.pods(namespace, f"{RUN}={run_id}")
+    """Every failed pod of the run's tasks, oldest first. Raises ``UnknownError``.
+
+    For the pods of a stage's Job the task speaks that follows it: it knows which of them were tried again.
+    """
+    found = [
+        pod for pod in kube.pods(namespace, f"{RUN}={run_id}") if NODE in (pod["metadata"].get("annotations") or {})
+    ]
     found.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
     ends = [end for pod in found if (end := end_of(pod, tasks))]
     return [_with_lines(kube, namespace, end) for end in ends]
@@ -145,7 +150,7 @@ def _label(pod: Object, tasks: Sequence[Task]) -> str:
     keys = [re.sub(r"\(\d+\)$", "", key) for key in str(noted.get(NODE, "")).split(".")]
     fitting = [task for task in tasks if _leads_to(task.path, keys)]
     longest = max(fitting, key=lambda task: len(task.path), default=None)
-    return longest.label if longest else str(pod["metadata"]["name"])
+    return longest.label if longest else keys[-1] or str(pod["metadata"]["name"])
 
 
 def _leads_to(path: Sequence[str], keys: Sequence[str]) -> bool:

@@ -47,6 +47,7 @@ GIVEN = {
     ("ConfigMap", "alma-pipeline"),  # made from a compiled pipeline by kubectl create configmap: too large to apply
     ("ConfigMap", "kfp-launcher"),  # KFP's
     ("Secret", "mlpipeline-minio-artifact"),  # KFP's
+    ("Secret", "alma-s3"),  # component s3-secret, hack/kind.sh, or a person; optional, for an identity does without
 }
 """What no overlay makes, and docs/kubernetes.md says who does."""
 
