@@ -23,7 +23,7 @@ from urllib3.exceptions import HTTPError
 from alma.errors import AccessError, AlmaError, ConfigError, NoSpaceError, StoreUnavailableError
 from alma.store.files import file_errors
 from alma.store.names import check_name, hide_login, is_name
-from alma.store.transfer import STREAMS, ChangedError, Transfers, persist
+from alma.store.transfer import STREAMS, ChangedError, Transfers, retry_read
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -99,7 +99,7 @@ class S3Store:
         """A small object, by one request and so of one version. Raises ``FileNotFoundError``."""
         key = self._key(name)
         with self._asking(name):
-            body: bytes = persist(
+            body: bytes = retry_read(
                 lambda: self.client.get_object(Bucket=self.bucket, Key=key), lambda it: it["Body"].read()
             )
             return body

@@ -12,9 +12,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-import random
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -23,9 +21,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from botocore import exceptions as boto
 from botocore.exceptions import ClientError
 from s3transfer.utils import S3_RETRYABLE_DOWNLOAD_ERRORS
+from tenacity import stop_after_attempt, wait_none
 from urllib3.exceptions import HTTPError
 
 from alma.parallel import in_order
+from alma.retry import Backoff, NoProgress, attempts
 from alma.store.files import publish
 from alma.store.multipart import PART_BYTES, Parts, identifiers
 from alma.store.ranges import BLOCK_BYTES, RANGE_BYTES, Partial, partial
@@ -41,6 +41,8 @@ STREAMS = 16
 
 ATTEMPTS = 8
 """Of one body without a byte of progress, some ten seconds in all; requests have botocore's own."""
+
+BACKOFF = Backoff(0.05, 5.0)
 
 BROKEN: tuple[type[BaseException], ...] = (*S3_RETRYABLE_DOWNLOAD_ERRORS, HTTPError)
 MAY_NOT_LIST = ("AccessDenied", "NotImplemented", "MethodNotAllowed", "501", "405")
@@ -66,17 +68,14 @@ class Transfers:
 
         Resumes an unfinished download of the same ETag, even where its process was killed.
         """
-        for attempt in itertools.count(1):
+        for attempt in attempts(ChangedError, stop=stop_after_attempt(ATTEMPTS), wait=wait_none()):
             found = self.client.head_object(Bucket=self.bucket, Key=key)
             size = found["ContentLength"]
-            try:
+            with attempt:
                 return (
                     self._whole(key, path) if size <= RANGE_BYTES else self._ranges(key, path, size, found.get("ETag"))
                 )
-            except ChangedError:
-                if attempt == ATTEMPTS:
-                    raise
-        raise AssertionError
+        raise AssertionError("the last attempt returns or raises")
 
     def _whole(self, key: str, path: Path) -> str:
         buffer = bytearray(BLOCK_BYTES)
@@ -91,7 +90,7 @@ class Transfers:
             return digest.hexdigest()
 
         with publish(path) as target, self._streams:
-            return persist(lambda: self.client.get_object(Bucket=self.bucket, Key=key), read)
+            return retry_read(lambda: self.client.get_object(Bucket=self.bucket, Key=key), read)
 
     def _ranges(self, key: str, path: Path, size: int, etag: str | None) -> str:
         digest = hashlib.sha256()
@@ -133,7 +132,7 @@ class Transfers:
                 at += len(block)
 
         with self._streams:
-            persist(ask, read, lambda: at)
+            retry_read(ask, read, lambda: at)
         file.done(index)
 
     def upload(self, path: Path, key: str) -> None:
@@ -224,31 +223,17 @@ def blocks_of(answer: GetObjectOutputTypeDef, buffer: bytearray) -> Iterator[mem
         yield view[:size]
 
 
-def persist(
+def retry_read(
     ask: Callable[[], GetObjectOutputTypeDef],
     read: Callable[[GetObjectOutputTypeDef], Read],
     reached: Callable[[], int] = lambda: 0,
 ) -> Read:
     """``read(ask())``, again after a pause where a body breaks off, ``ATTEMPTS`` times without any progress."""
-    left = ATTEMPTS
-    for pause in pauses():
-        before = reached()
-        answer = ask()
-        try:
-            with closing(answer["Body"]):
-                return read(answer)
-        except BROKEN:
-            left = ATTEMPTS if reached() > before else left - 1
-            if not left:
-                raise
-        time.sleep(pause)
-    raise AssertionError
-
-
-def pauses() -> Iterator[float]:
-    """Seconds to wait, doubling up to 5, at random so that many who failed together do not come back together."""
-    for power in itertools.count():
-        yield random.random() * min(0.05 * 2**power, 5)
+    for attempt in attempts(BROKEN, stop=NoProgress(ATTEMPTS, reached), wait=BACKOFF):
+        answer = ask()  # tried again by botocore alone
+        with attempt, closing(answer["Body"]):
+            return read(answer)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def code_of(error: BaseException) -> str:

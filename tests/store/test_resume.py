@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alma.errors import StoreUnavailableError
+from alma.retry import Backoff
 from alma.store import open_store, transfer
 from alma.store.multipart import PART_BYTES
 from alma.store.ranges import RANGE_BYTES, header_of, partial, read_journal, unfinished
@@ -170,7 +171,7 @@ def test_a_server_that_never_answers_whole(
     store: S3Store, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Given up, and what came before is kept for the next attempt."""
-    monkeypatch.setattr(transfer, "pauses", lambda: iter([0.0] * 100))
+    monkeypatch.setattr(transfer, "BACKOFF", Backoff(0.0, 0.0))
     sha256 = write(tmp_path / "file", 1)
     store.upload(tmp_path / "file", "model")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")

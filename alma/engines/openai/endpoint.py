@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,9 +18,11 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx2
+from tenacity import RetryCallState
 
 from alma.errors import AccessError, ConfigError, TransientError
 from alma.parallel import in_order
+from alma.retry import Backoff, attempts
 from alma.sections import OpenAI
 
 FIRST_WAIT_SECONDS = 0.5
@@ -122,24 +123,31 @@ class Endpoint:
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, silent_tries: int | None = None
     ) -> Any:
         tries = self.settings.retries + 1
-        for attempt in range(1, tries + 1):
-            try:
-                return self._send(method, path, body)
-            except _AgainError as fault:
-                asked = fault.wait_seconds
-                last = attempt == tries or (fault.silent and attempt == silent_tries)
-                if last or (asked or 0) > LONGEST_ASKED_SECONDS:
-                    kind = _NoAnswerError if fault.silent else TransientError
-                    asks = f" and asks to wait {asked:.0f} s" if asked is not None else ""
-                    raise kind(
-                        f"{self.settings.endpoint}{path}: {fault}{asks}, at try {attempt} of {tries}; finished parts "
-                        "are published, run again to go on"
-                    ) from fault
-                drawn = random.uniform(0.5, 1.0) * min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
-                # All clients were told the same moment: only from it on do they spread out.
-                if self._over.wait(drawn if asked is None else asked + min(drawn, 0.1 * asked)):
-                    raise CancelledError from fault
-        raise AssertionError("the last try returns or raises")
+        attempt_number = 0
+
+        def last(state: RetryCallState) -> bool:
+            fault = _fault_of(state)
+            at_end = state.attempt_number == tries or (fault.silent and state.attempt_number == silent_tries)
+            return at_end or (fault.wait_seconds or 0) > LONGEST_ASKED_SECONDS
+
+        try:
+            for attempt in attempts(_AgainError, stop=last, wait=_pause, sleep=self._sleep):
+                with attempt:
+                    attempt_number = attempt.retry_state.attempt_number
+                    return self._send(method, path, body)
+        except _AgainError as fault:
+            kind = _NoAnswerError if fault.silent else TransientError
+            asks = f" and asks to wait {fault.wait_seconds:.0f} s" if fault.wait_seconds is not None else ""
+            raise kind(
+                f"{self.settings.endpoint}{path}: {fault}{asks}, at try {attempt_number} of {tries}; finished parts "
+                "are published, run again to go on"
+            ) from fault
+        raise AssertionError("the last attempt returns or raises")
+
+    def _sleep(self, seconds: float) -> None:
+        """Until the next attempt. Raises ``CancelledError`` where another request has failed for good meanwhile."""
+        if self._over.wait(seconds):
+            raise CancelledError
 
     def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
         deadline = time.monotonic() + self.settings.timeout_seconds
@@ -210,6 +218,21 @@ class _NoAnswerError(TransientError):
 
 class _NotThereError(Exception):
     """The server has no such path."""
+
+
+def _fault_of(state: RetryCallState) -> _AgainError:
+    """Why an attempt failed."""
+    fault = state.outcome and state.outcome.exception()
+    assert isinstance(fault, _AgainError)
+    return fault
+
+
+def _pause(state: RetryCallState) -> float:
+    """Seconds before the next attempt: as many as the server asks for, where it does."""
+    drawn = Backoff(FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, least=0.5)(state)
+    asked = _fault_of(state).wait_seconds
+    # All clients were told the same moment: only from it on do they spread out.
+    return drawn if asked is None else asked + min(drawn, 0.1 * asked)
 
 
 def _key(variable: str | None) -> str | None:
