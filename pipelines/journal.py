@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from alma.errors import AlmaError, TransientError
 from alma.pace import Step
 from pipelines.events import Events
+from pipelines.signals import postponed
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -35,6 +36,9 @@ class Journal:
     """The journal of one run, read again and again."""
 
     def __init__(self, store: str | None, run_id: str, events: Events) -> None:
+        with postponed():  # a signal in the midst of an import leaves half a module
+            import alma.monitor.watch
+            import alma.store  # noqa: F401
         self._uri, self._run, self._events = store, run_id, events
         self._reader: Reader | None = None
         self._told = ""

@@ -157,6 +157,42 @@ def test_a_run_that_is_slow_to_stop_is_left_stopping(stub: KfpStub, pipelines: P
     assert (slow.returncode, "not within 1 s" in slow.stderr) == (75, True), slow.stderr
 
 
+def stage_jobs(jobs: JobsStub, run_id: str) -> None:
+    """A Job of one of the run's stages, and one of another run's."""
+    ours = {"app.kubernetes.io/part-of": "alma", "app.kubernetes.io/component": "stage"}
+    for name, run in (("alma-respond-1", run_id), ("alma-respond-2", "another")):
+        jobs.add(JOB["POD_NAMESPACE"], name, f"uid-{name}", metadata={"labels": {**ours, "pipeline/runid": run}})
+
+
+def test_stop_deletes_what_is_left_of_the_runs_jobs(
+    stub: KfpStub, pipelines: Pipelines, jobs: JobsStub, run_id: str
+) -> None:
+    stage_jobs(jobs, run_id)
+    done = pipelines("stop", run_id, "--namespace", JOB["POD_NAMESPACE"], "--log", "json")
+    assert done.returncode == 0, done.stderr
+    assert [event["job"] for event in events(done, "deleted")] == ["alma-respond-1"]
+    assert set(jobs.jobs) == {f"team/{JOB['JOB_NAME']}", "team/alma-respond-2"}
+    jobs.refused = {"get jobs"}
+    done = pipelines("stop", run_id, "--namespace", JOB["POD_NAMESPACE"], "--log", "json")
+    assert done.returncode == 0, done.stderr
+    assert f"kubectl delete jobs -l pipeline/runid={run_id}" in events(done, "leftover")[0]["message"]
+
+
+def test_a_deleted_job_takes_the_jobs_of_its_run_with_it(
+    stub: KfpStub, pipelines: Pipelines, jobs: JobsStub, package: Path
+) -> None:
+    def deleted() -> bool:
+        if not stub.frames or min(stub.frames.values()) < 0:
+            return False
+        jobs.jobs.clear()
+        stage_jobs(jobs, stub.runs[0]["run_id"])
+        return True
+
+    done = pipelines.stop_after(deleted, "submit", package, "--set", "store=a", "--follow", *QUICK, **JOB)
+    assert (done.returncode, stub.runs[0]["state"]) == (143, "CANCELED"), done.stderr
+    assert list(jobs.jobs) == ["team/alma-respond-2"]
+
+
 def test_ctrl_c_on_a_terminal_leaves_the_run_alone(stub: KfpStub, pipelines: Pipelines, run_id: str) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
