@@ -2,7 +2,8 @@
 
 ::
 
-    journal    what the steps of a run are doing, kept in the store; status: the same on a terminal
+    journal    what the steps of a run are doing, kept in the store
+    watch      the same as one step per label, for whoever follows a run; status: on a terminal
     display    bars on a terminal, or JSON lines; outcome: what a run left
     show       an artifact on one screen; trace: a row back to its origin
     dashboard  what KFP's dashboard shows of a step
