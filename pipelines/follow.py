@@ -120,7 +120,7 @@ class Follower:
         while True:
             ended = state_of(run) in ENDED
             self._stopped |= state_of(run) == "CANCELING"
-            journal.look()
+            journal.look(last=ended)
             current = merged(steps(tasks, details(run)), journal.steps(), running=not ended)
             self._tell(run, current)
             if ended:

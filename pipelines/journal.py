@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from alma.monitor.watch import Reader
 
 
+AWAY_SECONDS = 60.0
+"""How long a store that did not answer is left alone: it takes its time to say so, and the run may end meanwhile."""
+
+
 class Word(NamedTuple):
     """What one step, or shard of it, has said last."""
 
@@ -41,7 +45,7 @@ class Journal:
             import alma.store  # noqa: F401
         self._uri, self._run, self._events = store, run_id, events
         self._reader: Reader | None = None
-        self._told = ""
+        self._told, self._not_before = "", 0.0
         self.entries: list[Entry] = []
         """As they were read last."""
 
@@ -53,13 +57,14 @@ class Journal:
         """Whether there is anything in it."""
         return bool(self.entries or self.labels)
 
-    def look(self) -> None:
-        """Reads it. A store that is out of reach for now leaves what was read last."""
-        if self._uri is None:
+    def look(self, *, last: bool = False) -> None:
+        """Reads it, in any case for the ``last`` time. A store that is out of reach leaves what was read before."""
+        if self._uri is None or (time.monotonic() < self._not_before and not last):
             return
         try:
             self._look()
         except TransientError as error:
+            self._not_before = time.monotonic() + AWAY_SECONDS
             self._tell(f"the store does not answer, so what is shown is older: {error}")
         except (AlmaError, OSError) as error:
             self._tell(f"no way to the store {self._uri}, so this is what Kubeflow's server says: {error}")
