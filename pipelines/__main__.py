@@ -13,8 +13,9 @@ from typing import NoReturn
 from alma import __version__
 from alma.errors import AlmaError, Stopped
 from pipelines import compile as compiling
-from pipelines import draw, follow, status, stop, submit
-from pipelines.signals import Terminated, listen
+from pipelines import draw
+from pipelines.runs import follow, status, stop, submit
+from pipelines.runs.signals import Terminated, listen
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -56,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _fail(error: AlmaError, code: int) -> NoReturn:
-    from pipelines.events import plain
+    from pipelines.runs.events import plain
 
     print(f"pipelines: {plain(str(error))}", file=sys.stderr, flush=True)  # noqa: T201
     sys.exit(code)

@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from alma.errors import EXIT_FAILED, EXIT_TRANSIENT, EXIT_USER
-from pipelines import experiments
 from pipelines.__main__ import parser
-from pipelines.arguments import arguments
-from pipelines.stop import STOP_SECONDS
+from pipelines.runs import experiments
+from pipelines.runs.arguments import arguments
+from pipelines.runs.stop import STOP_SECONDS
 from tests.builders.kfp_stub import KfpStub
 from tests.builders.kustomized import CLUSTERS, MANIFESTS, ROOT, cluster, containers, overlay, pods, text
 from tests.builders.stub_server import served

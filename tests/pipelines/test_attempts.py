@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.attempts import LONGEST_PAUSE_SECONDS, pause_before
+from pipelines.runs.attempts import LONGEST_PAUSE_SECONDS, pause_before
 from tests.builders.kfp_stub import KfpStub
 from tests.builders.stub_server import JobsStub, served
 from tests.builders.submitting import (

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipelines.events import duration, plain
 from pipelines.package import read_package, tasks_of
-from pipelines.steps import steps
+from pipelines.runs.events import duration, plain
+from pipelines.runs.steps import steps
 from tests.builders.kfp_stub import KfpStub
 from tests.builders.stub_server import served
 from tests.builders.submitting import KEYS, ROOT, Pipelines, all_done, compile_small, events, frame, tell, wait_for

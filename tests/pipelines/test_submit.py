@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from alma.config import load
 from alma.errors import ConfigError
 from alma.recipes.graph import graph
-from pipelines.arguments import arguments, num_bytes
-from pipelines.names import name_after
 from pipelines.package import read_package, tasks_of
+from pipelines.runs.arguments import arguments, num_bytes
+from pipelines.runs.names import name_after
 from tests.builders.kfp_stub import KfpStub, check_parameters
 from tests.builders.stub_server import RefusedError, served
 from tests.builders.submitting import JOB, ROOT, Pipelines, all_done, compile_small, events, frame

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipelines.client import NAMESPACE_FILE
+from pipelines.runs.client import NAMESPACE_FILE
 
 Object = dict[str, Any]
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from alma.errors import TransientError
 from alma.pace import BETWEEN
-from pipelines import client, experiments, names
-from pipelines.client import Api
-from pipelines.signals import postponed
+from pipelines.runs import client, experiments, names
+from pipelines.runs.client import Api
+from pipelines.runs.signals import postponed
 
 SETTLE_SECONDS = 3.0
 """After a creation without an answer: how long the server may still take to store the run."""

@@ -14,8 +14,8 @@ from typing import Any
 
 from alma.errors import EXIT_ABANDONED, EXIT_TRANSIENT, EXIT_USER, StageError
 from alma.pace import Step
-from pipelines.journal import Word
-from pipelines.pods import TERMINATED, PodEnd
+from pipelines.runs.journal import Word
+from pipelines.runs.pods import TERMINATED, PodEnd
 
 AWAY = re.compile(
     r"connection refused|connection reset|i/o timeout|deadline exceeded|no such host|TLS handshake timeout|"

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from alma.pace import BETWEEN
-from pipelines import experiments
-from pipelines.client import Api
+from pipelines.runs import experiments
+from pipelines.runs.client import Api
 
 QUIET = ("store", "image_", "node_")
 """How parameters begin that say where a run runs, not what it does."""

@@ -11,8 +11,8 @@ import importlib.util
 import subprocess
 import sys
 
-from pipelines.events import Events
-from pipelines.kube import own_namespace, within_reach
+from pipelines.runs.events import Events
+from pipelines.runs.kube import own_namespace, within_reach
 
 CLEAN_SECONDS = 30.0
 

@@ -10,17 +10,17 @@ from typing import Any
 
 from alma.errors import AccessError, AlmaError, ConfigError
 from alma.pace import Progress, Step, progress
-from pipelines import attend, client
-from pipelines.causes import Cause, causes
-from pipelines.client import Api, NotFoundError, UnavailableError
-from pipelines.events import Events, add_option, duration
-from pipelines.journal import Journal
-from pipelines.kube import Kube, UnknownError, own_namespace, within_reach
-from pipelines.notices import Notices
 from pipelines.package import Task, spec_of, store_of, tasks_of
-from pipelines.pods import PodEnd, failed
-from pipelines.steps import ENDED, merged, state_of, steps, when
-from pipelines.stuck import Stuck
+from pipelines.runs import attend, client
+from pipelines.runs.causes import Cause, causes
+from pipelines.runs.client import Api, NotFoundError, UnavailableError
+from pipelines.runs.events import Events, add_option, duration
+from pipelines.runs.journal import Journal
+from pipelines.runs.kube import Kube, UnknownError, own_namespace, within_reach
+from pipelines.runs.notices import Notices
+from pipelines.runs.pods import PodEnd, failed
+from pipelines.runs.steps import ENDED, merged, state_of, steps, when
+from pipelines.runs.stuck import Stuck
 
 ALIVE_SECONDS = 600.0
 """After so long without a change a sign of life is given."""

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pipelines.events import Events
-from pipelines.kube import Kube, UnknownError, within_reach
-from pipelines.notices import Notices
 from pipelines.package import Task
-from pipelines.pods import stuck
-from pipelines.steps import state_of
+from pipelines.runs.events import Events
+from pipelines.runs.kube import Kube, UnknownError, within_reach
+from pipelines.runs.notices import Notices
+from pipelines.runs.pods import stuck
+from pipelines.runs.steps import state_of
 
 LOOK_SECONDS = 60.0
 """Between two looks at the pods that are pending."""

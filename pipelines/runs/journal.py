@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from alma.errors import AlmaError, TransientError
 from alma.pace import Step
-from pipelines.events import Events
-from pipelines.signals import postponed
+from pipelines.runs.events import Events
+from pipelines.runs.signals import postponed
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from alma.errors import AccessError, ConfigError, DataError, TransientError, UserError
-from pipelines.events import Events
+from pipelines.runs.events import Events
 
 IN_CLUSTER_HOST = "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
 TOKEN_FILE = "/var/run/secrets/kubeflow/pipelines/token"  # noqa: S105 - a path: where a projected token lies

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.kube import Kube, Object, UnknownError
 from pipelines.package import Task
-from pipelines.steps import DRIVER, EXECUTOR
+from pipelines.runs.kube import Kube, Object, UnknownError
+from pipelines.runs.steps import DRIVER, EXECUTOR
 
 RUN = "pipeline/runid"
 """The label of all pods of a run: KFP's, and those of its stages' Jobs."""

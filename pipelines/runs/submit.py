@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from alma.errors import ConfigError
-from pipelines import attempts, attend, client, experiments, follow
-from pipelines.arguments import arguments
-from pipelines.attempts import Attempts
-from pipelines.client import Api
-from pipelines.events import Events
-from pipelines.job import own_job
-from pipelines.names import name_after, numbered
 from pipelines.package import Spec, changed, read_package, spec_of
-from pipelines.submission import Submission
+from pipelines.runs import attempts, attend, client, experiments, follow
+from pipelines.runs.arguments import arguments
+from pipelines.runs.attempts import Attempts
+from pipelines.runs.client import Api
+from pipelines.runs.events import Events
+from pipelines.runs.job import own_job
+from pipelines.runs.names import name_after, numbered
+from pipelines.runs.submission import Submission
 
 UPLOADED = "pipeline:"
 

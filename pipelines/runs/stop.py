@@ -7,10 +7,10 @@ import time
 from typing import Any
 
 from alma.errors import ConfigError, TransientError
-from pipelines import client, leftover
-from pipelines.client import Api
-from pipelines.events import Events, add_option
-from pipelines.steps import ENDED, state_of
+from pipelines.runs import client, leftover
+from pipelines.runs.client import Api
+from pipelines.runs.events import Events, add_option
+from pipelines.runs.steps import ENDED, state_of
 
 STOP_SECONDS = 20.0
 """Below the 30 that a pod has by default between SIGTERM and SIGKILL."""

@@ -10,11 +10,11 @@ from typing import Any
 
 from alma.errors import ConfigError
 from alma.pace import Step, progress
-from pipelines import client, experiments, follow
-from pipelines.client import Api
-from pipelines.events import Events, add_option, duration, plain
-from pipelines.journal import Journal
-from pipelines.steps import ENDED, merged, state_of, steps, when
+from pipelines.runs import client, experiments, follow
+from pipelines.runs.client import Api
+from pipelines.runs.events import Events, add_option, duration, plain
+from pipelines.runs.journal import Journal
+from pipelines.runs.steps import ENDED, merged, state_of, steps, when
 
 PAGE = 100
 

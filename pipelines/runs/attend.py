@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from alma.errors import Stopped
-from pipelines import client, leftover
-from pipelines.client import Api
-from pipelines.events import Events
-from pipelines.job import ending, own_job
-from pipelines.kube import UnknownError
-from pipelines.signals import Terminated
-from pipelines.stop import STOP_SECONDS, stop_run
+from pipelines.runs import client, leftover
+from pipelines.runs.client import Api
+from pipelines.runs.events import Events
+from pipelines.runs.job import ending, own_job
+from pipelines.runs.kube import UnknownError
+from pipelines.runs.signals import Terminated
+from pipelines.runs.stop import STOP_SECONDS, stop_run
 
 EXIT_TERMINATED = 143
 

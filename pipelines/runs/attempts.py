@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from alma.errors import ConfigError
-from pipelines import client, experiments, follow, leftover
-from pipelines.causes import can_pass
-from pipelines.client import Api
-from pipelines.events import Events, duration
-from pipelines.follow import RunFailedError
-from pipelines.job import Job
-from pipelines.notices import Notices
-from pipelines.submission import Attempt, Submission
+from pipelines.runs import client, experiments, follow, leftover
+from pipelines.runs.causes import can_pass
+from pipelines.runs.client import Api
+from pipelines.runs.events import Events, duration
+from pipelines.runs.follow import RunFailedError
+from pipelines.runs.job import Job
+from pipelines.runs.notices import Notices
+from pipelines.runs.submission import Attempt, Submission
 
 LONGEST_PAUSE_SECONDS = 900.0
 """Before another attempt."""

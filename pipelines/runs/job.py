@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 
 from alma.errors import ConfigError
-from pipelines.kube import Kube, MissingError
+from pipelines.runs.kube import Kube, MissingError
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alma.errors import ConfigError
-from pipelines.client import NAMESPACE_FILE, Api
+from pipelines.runs.client import NAMESPACE_FILE, Api
 
 DEFAULT = "alma"
 

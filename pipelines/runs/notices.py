@@ -12,9 +12,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from alma.pace import Progress
-from pipelines.events import Events, duration
-from pipelines.job import Job
-from pipelines.kube import Kube, RefusedError, UnknownError
+from pipelines.runs.events import Events, duration
+from pipelines.runs.job import Job
+from pipelines.runs.kube import Kube, RefusedError, UnknownError
 
 _Write = Callable[[Kube, Job], None]
 
