@@ -13,7 +13,7 @@ import pytest
 from alma.config import METHODS, Method, load
 from alma.plan import plan
 from alma.recipes import Do, Outcome
-from alma.recipes.graph import graph, shape
+from alma.recipes.graph import fingerprint, graph
 from alma.running.finish import newest_page
 from alma.running.preflight import preflight
 from alma.running.recipe import run_recipe
@@ -106,11 +106,20 @@ def test_a_third_method_is_planned(run_file: Path) -> None:
 
 def test_a_pipeline_of_it_is_checked_and_ends_under_its_name(run_file: Path, tmp_path: Path) -> None:
     cfg = load(run_file)
-    settings: dict[str, Any] = {"method": "tune"} | cfg.model_dump(mode="json")
+    settings: dict[str, Any] = {"tune": cfg.model_dump(mode="json")}
     store = str(tmp_path / "store")
-    compiled = json.dumps(shape(graph(cfg)))
-    given = {"sections": [], "given_sources": [], "compiled": compiled, "base": tmp_path}
-    assert preflight(settings=json.dumps(settings), store=store, run="r1", **given)[0] == "8 steps, as compiled"
+    fine, _ = preflight(
+        run_file=json.dumps(settings),
+        changes="",
+        given_sources={},
+        form={},
+        placement="{}",
+        compiled_graph=fingerprint(graph(cfg)),
+        store=store,
+        run="r1",
+        base=tmp_path,
+    )
+    assert fine[0] == "8 steps, as compiled"
     assert "<h1>Tune (a test): no report yet</h1>" in newest_page(open_store(store), "r1", [])
 
 
