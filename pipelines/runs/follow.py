@@ -19,6 +19,7 @@ from pipelines.runs.journal import Journal
 from pipelines.runs.kube import Kube, UnknownError, own_namespace, within_reach
 from pipelines.runs.notices import Notices
 from pipelines.runs.pods import PodEnd, failed
+from pipelines.runs.signals import check
 from pipelines.runs.steps import ENDED, merged, state_of, steps, when
 from pipelines.runs.stuck import Stuck
 
@@ -126,6 +127,7 @@ class Follower:
             if ended:
                 return self._end(run, tasks, current, journal)
             self._stuck.look(run, tasks)
+            check()
             time.sleep(self._options.poll)
             run = get(self._api, self._run_id, known=True)
 
