@@ -5,8 +5,8 @@
     placement   what a stage's Job needs of the cluster, as ``[placement]`` and the form have it (no client needed)
     work        what a command line asks for: the artifact's name, its settings and inputs, one pod's command line
     names       names and labels
-    pod job service   the objects, as plain data
-    api         requests with patience; adopt: one Job per artifact, made or found
+    pod job network   the objects, as plain data
+    api         requests with patience; adopt: one Job per artifact, made or found; connect: its pods
     pods progress failure follow   how it goes, and why it does not
     stage clean delete   the two commands
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from alma.errors import ConfigError, Stopped
 from cluster.api import Api, Object
-from cluster.job import service_of
 from cluster.names import ARTIFACT, OURS, STORE
 
 Say = Callable[[str], None]
@@ -31,14 +30,11 @@ def adopt(api: Api, job: Object, say: Say, stopping: Callable[[], bool], poll_se
             say(f"the Job {name} of an earlier attempt has failed: it makes room for a new one")
             api.delete_job(name, found["metadata"]["uid"], foreground=True)
         elif "deletionTimestamp" not in found["metadata"]:
-            break
+            return found
         elif not told:
             told = True
             say(f"waits for the pods of an earlier Job {name} to end")
         time.sleep(poll_seconds)
-    if job["spec"]["template"]["spec"].get("subdomain"):
-        api.create_service(service_of(found))
-    return found
 
 
 def check_ours(found: Object, job: Object) -> None:

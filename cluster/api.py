@@ -34,7 +34,7 @@ class Api:
 
         try:
             if os.environ.get("KUBECONFIG"):
-                config.load_kube_config()
+                config.load_kube_config(os.environ["KUBECONFIG"])
             else:
                 config.load_incluster_config()
         except config.ConfigException as error:
@@ -45,6 +45,7 @@ class Api:
         settings.retries = False
         connection = client.ApiClient(settings)
         self._batch, self._core = client.BatchV1Api(connection), client.CoreV1Api(connection)
+        self._networking = client.NetworkingV1Api(connection)
         self._patience = patience
         self.stopping: Callable[[], bool] = lambda: False
         """Whether this process was asked to stop, when there is no time left for patience."""
@@ -64,15 +65,29 @@ class Api:
         return list((listed or {}).get("items", []))
 
     def delete_job(self, name: str, uid: str, *, foreground: bool = False) -> None:
-        """Deletes this very Job, its pods and its Service; in the foreground it is there until they are gone."""
+        """Deletes this very Job, its pods and what belongs to it; in the foreground it is there until they are gone."""
         body = {"propagationPolicy": "Foreground" if foreground else "Background", "preconditions": {"uid": uid}}
         delete = self._batch.delete_namespaced_job
         self._ask("delete", "jobs", delete, name, self.namespace, body=body, missing=(404, 409))
 
-    def create_service(self, service: Object) -> None:
-        """Creates the Service, if it is not there."""
+    def create_service(self, service: Object) -> Object | None:
+        """The Service as created, or ``None`` where there is one of its name."""
         create = self._core.create_namespaced_service
-        self._ask("create", "services", create, self.namespace, service, missing=409)
+        return self._ask("create", "services", create, self.namespace, service, missing=409)
+
+    def service(self, name: str) -> Object | None:
+        """The Service, or ``None``."""
+        return self._ask("get", "services", self._core.read_namespaced_service, name, self.namespace, missing=404)
+
+    def create_policy(self, policy: Object) -> Object | None:
+        """The NetworkPolicy as created, or ``None`` where there is one of its name."""
+        create = self._networking.create_namespaced_network_policy
+        return self._ask("create", "networkpolicies", create, self.namespace, policy, missing=409)
+
+    def policy(self, name: str) -> Object | None:
+        """The NetworkPolicy, or ``None``."""
+        read = self._networking.read_namespaced_network_policy
+        return self._ask("get", "networkpolicies", read, name, self.namespace, missing=404)
 
     def pods(self, job: str) -> list[Object]:
         """The pods of a Job."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 from alma.errors import EXIT_ABANDONED, EXIT_FAILED, EXIT_USER
 from cluster.names import ARTIFACT, LABEL, NODES, OURS, RUN, STORE
 from cluster.placement import StagePlacement
-from cluster.pod import CONTAINER, RENDEZVOUS_PORT, Object, pod_template
+from cluster.pod import CONTAINER, Object, pod_template
 from cluster.work import Work
 
 QUEUE = "kueue.x-k8s.io/queue-name"
@@ -66,28 +66,3 @@ def job_of(name: str, work: Work, placement: StagePlacement) -> Object:
 
 def _facts(work: Work) -> dict[str, str]:
     return {ARTIFACT: str(work.ref), STORE: work.store.uri, LABEL: work.label}
-
-
-def service_of(job: Object) -> Object:
-    """The headless Service by which the pods of a created Job, nodes of one training, find the first of them.
-
-    It belongs to the Job and goes with it. The pods are told of before they are ready: that is when they meet.
-    """
-    metadata = job["metadata"]
-    name = metadata["name"]
-    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": metadata["uid"]}
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {
-            "name": name,
-            "labels": {key: value for key, value in metadata["labels"].items() if key != QUEUE},
-            "ownerReferences": [owner],
-        },
-        "spec": {
-            "clusterIP": "None",
-            "publishNotReadyAddresses": True,
-            "selector": {"batch.kubernetes.io/job-name": name},
-            "ports": [{"name": "rendezvous", "port": RENDEZVOUS_PORT}],
-        },
-    }

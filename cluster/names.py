@@ -20,7 +20,7 @@ ARTIFACT, STORE, LABEL = "alma/artifact", "alma/store", "alma/label"
 """Annotations: what is made, where, and what the step is called in its run."""
 
 NODES = "alma/nodes"
-"""The label of pods that train together, which the network policy lets reach each other: how many they are."""
+"""The label of pods that train together, whose way out to each other the network policy opens: how many they are."""
 
 OURS = {"app.kubernetes.io/part-of": "alma", "app.kubernetes.io/component": "stage"}
 """Labels of every Job of this package, and of its pods."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from alma.artifact import Ref, find_manifest
-from alma.errors import ConfigError, Stopped, TransientError
+from alma.errors import AccessError, AlmaError, ConfigError, Stopped, TransientError
 from alma.monitor.display import display
 from alma.progress import Emit
 from alma.running import pod
@@ -19,6 +19,7 @@ from alma.running.stopping import Stop, stop_signals
 from alma.stages import SHARDABLE
 from cluster.adopt import adopt, finished
 from cluster.api import Api, Object
+from cluster.connect import connect
 from cluster.follow import Follower
 from cluster.job import job_of
 from cluster.names import RUN, job_name
@@ -78,6 +79,7 @@ class Coordinator:
         self._api, self._work, self._placement, self._emit = api, work, placement, emit
         self._wanted, self._options = wanted, options
         self._name = wanted["metadata"]["name"]
+        self._pause = min(options.poll, 2.0)
 
     def run(self, *, anew: bool = False) -> bool:
         """Follows the Job to its end; false where it had ended well before. ``anew`` makes another in its place.
@@ -94,14 +96,14 @@ class Coordinator:
             if anew and (old := self._api.job(self._name)):
                 self._api.delete_job(self._name, old["metadata"]["uid"], foreground=True)
             while True:
-                job = adopt(self._api, self._wanted, self._say, stop, min(self._options.poll, 2.0))
+                job = adopt(self._api, self._wanted, self._say, stop, self._pause)
                 if finished(job):
                     return False
                 mine = job["metadata"]["labels"].get(RUN) == self._work.run
                 if not mine:
                     self._say(f"follows the Job {self._name} of the run {job['metadata']['labels'].get(RUN)}")
                 try:
-                    self._follow(job, wake, mine=mine)
+                    self._follow(job, stop, wake, mine=mine)
                 except TransientError as error:
                     if mine or type(error) is not TransientError or self._api.job(self._name):
                         raise
@@ -109,16 +111,25 @@ class Coordinator:
                 else:
                     return True
 
-    def _follow(self, job: Object, wake: threading.Event, *, mine: bool) -> None:
+    def _follow(self, job: Object, stop: Stop, wake: threading.Event, *, mine: bool) -> None:
         follower = Follower(self._api, self._work, self._placement, job, self._emit)
         try:
+            if self._placement.nodes > 1:
+                connect(self._api, job, self._say, stop, self._pause)
             if not follower.follow(wake.wait, self._options.poll, self._options.hopeless_seconds):
                 raise Stopped(f"stopped as asked; what the pods of {self._name} published is kept")
-        except (ConfigError, Stopped):
+        except (ConfigError, AccessError, Stopped):
             if mine:
-                self._api.delete_job(self._name, job["metadata"]["uid"])
-                self._say(f"deleted the Job {self._name}")
+                self._delete(job)
             raise
+
+    def _delete(self, job: Object) -> None:
+        """That it cannot is said: what is raised is why it should."""
+        try:
+            self._api.delete_job(self._name, job["metadata"]["uid"])
+            self._say(f"deleted the Job {self._name}")
+        except AlmaError as error:
+            self._say(f"the Job {self._name} is left: {error}")
 
     def _say(self, message: str) -> None:
         self._emit({"event": "note", "message": message})

@@ -30,10 +30,11 @@ def refusals(job: Object) -> list[str]:
         except kubernetes_validate.ValidationError as error:
             return [f"{version}: {error}"]
     metadata, spec = job["metadata"], job["spec"]
-    return [*_names(metadata), *_names(spec["template"]["metadata"]), *_indexes(metadata["name"], spec), *_pods(spec)]
+    return [*names(metadata), *names(spec["template"]["metadata"]), *_indexes(metadata["name"], spec), *_pods(spec)]
 
 
-def _names(metadata: Object) -> Iterator[str]:
+def names(metadata: Object) -> Iterator[str]:
+    """Labels and annotations that the API takes for none."""
     for name, value in metadata.get("labels", {}).items():
         if not QUALIFIED.fullmatch(name) or not LABEL_VALUE.fullmatch(value):
             yield f"metadata.labels: {name}={value}"

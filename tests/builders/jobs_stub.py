@@ -24,12 +24,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.builders.dependents import KINDS, Dependents
 from tests.builders.job_rules import refusals
 from tests.builders.stub_server import RefusedError
 
 Object = dict[str, Any]
 INDEX = "batch.kubernetes.io/job-completion-index"
 BIN = Path(sys.executable).parent
+GROUPS = {"jobs": "batch", "pods": "", **{resource: group for resource, (group, _) in KINDS.items()}}
+"""The API group of each resource."""
 
 
 @dataclass
@@ -88,7 +91,7 @@ class ClusterStub:
         self.rules = rules
         """Of the account's roles, as in a Role; ``None`` = everything is allowed."""
         self.jobs: dict[str, Object] = {}
-        self.services: dict[str, Object] = {}
+        self.dependents = Dependents()
         self.pods: list[Pod] = []
         self.seen: list[tuple[str, str]] = []
         self.backoff_seconds = 0.05
@@ -111,20 +114,18 @@ class ClusterStub:
         return self.faults.pop(0) if self.faults else ""
 
     def answer(self, method: str, path: str, query: dict[str, str], body: Any, token: str) -> Any:
-        found = re.fullmatch(
-            r"/(?:api|apis/batch)/v1/namespaces/([^/]+)/(jobs|services|pods)(?:/([^/]+))?(/log)?", path
-        )
-        if not found:
+        found = re.fullmatch(r"/(?:api|apis/([^/]+))/v1/namespaces/[^/]+/([^/]+)(?:/([^/]+))?(/log)?", path)
+        group, kind, name, log = found.groups() if found else ("", "", "", "")
+        if GROUPS.get(kind) != (group or ""):
             raise RefusedError(404, "the server could not find the requested resource")
-        _, kind, name, log = found.groups()
         assert not self.broken, self.broken
         verb = {"POST": "create", "DELETE": "delete", "GET": "get" if name else "list"}[method]
-        self._allow(verb, kind + ("/log" if log else ""))
+        self._allow(verb, group or "", kind + ("/log" if log else ""))
         with self.lock:
             if kind == "pods":
                 return self._pods(name, query, log=bool(log))
-            if kind == "services":
-                return self._create_service(body)
+            if kind in KINDS:
+                return self.dependents.create(kind, body) if verb == "create" else self.dependents.get(kind, name)
             if verb == "create":
                 return self._create_job(body)
             if verb == "list":
@@ -137,10 +138,11 @@ class ClusterStub:
                 self._delete_job(name, body or {})
             return self.jobs.get(name, {"kind": "Status"})
 
-    def _allow(self, verb: str, resource: str) -> None:
+    def _allow(self, verb: str, group: str, resource: str) -> None:
         if self.rules is None:
             return
-        if not any(resource in rule["resources"] and verb in rule["verbs"] for rule in self.rules):
+        wanted = (("apiGroups", group), ("resources", resource), ("verbs", verb))
+        if not any(all(each in rule[field] for field, each in wanted) for rule in self.rules):
             raise RefusedError(403, f"{resource} is forbidden: cannot {verb} resource")
 
     def _create_job(self, job: Object) -> Object:
@@ -156,24 +158,18 @@ class ClusterStub:
         self.jobs[name] = job
         return job
 
-    def _create_service(self, service: Object) -> Object:
-        name = service["metadata"]["name"]
-        if name in self.services:
-            raise RefusedError(409, f'services "{name}" already exists')
-        self.services[name] = service
-        return service
-
     def _delete_job(self, name: str, body: Object) -> None:
         job = self.jobs[name]
         if body.get("preconditions", {}).get("uid", job["metadata"]["uid"]) != job["metadata"]["uid"]:
             raise RefusedError(409, "the UID in the precondition does not match")
+        # The API's default for Jobs leaves pods and all else without an owner, for ever.
+        assert body.get("propagationPolicy") in ("Foreground", "Background"), "what belongs to the Job would stay"
         for pod in self.of(name):
             self._end(pod)
-        if body.get("propagationPolicy") == "Foreground":
+        if body["propagationPolicy"] == "Foreground":
             job["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
         else:
             del self.jobs[name]
-        self.services.pop(name, None)
 
     def _pods(self, name: str | None, query: dict[str, str], *, log: bool) -> Any:
         if log:
@@ -218,6 +214,7 @@ class ClusterStub:
                     pod.process.wait()
 
     def step(self) -> None:
+        self.dependents.collect({job["metadata"]["uid"] for job in self.jobs.values()})
         for pod in self.pods:
             self._look(pod)
         for name, job in list(self.jobs.items()):

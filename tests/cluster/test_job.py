@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -18,12 +17,14 @@ from alma.errors import ConfigError
 from alma.nodes import COUNT, RANK, RENDEZVOUS
 from alma.running.form import fill_in
 from alma.store import FolderStore
-from cluster.job import FAILS_AT_ONCE, job_of, service_of
+from cluster.job import FAILS_AT_ONCE, job_of
 from cluster.names import job_name
+from cluster.network import policy_of, service_of
 from cluster.placement import StagePlacement, placement_of
 from cluster.work import Work
 from components.placement import ROLES, load_placement
 from pipelines.job_placement import job_placement
+from tests.builders import dependents
 from tests.builders.job_rules import refusals
 from tests.builders.jobs_stub import expand
 
@@ -82,7 +83,7 @@ def made(name: str) -> list[dict[str, Any]]:
         return [job]
     created = copy.deepcopy(job)
     created["metadata"]["uid"] = "the-uid"
-    return [job, service_of(created)]
+    return [job, service_of(created), policy_of(created)]
 
 
 @pytest.mark.parametrize("name", OBJECTS)
@@ -93,13 +94,14 @@ def test_objects_are_valid_and_as_committed(name: str, request: pytest.FixtureRe
         golden.parent.mkdir(exist_ok=True)
         golden.write_text(text, encoding="utf-8")
     assert text == golden.read_text(encoding="utf-8"), "changed: pytest --regenerate-golden tests/cluster/test_job.py"
-    job, *services = made(name)
+    job, *connecting = made(name)
     assert refusals(job) == []
-    for service in services:
-        kubernetes_validate.validate(service, "1.37", strict=True)
-        assert service["spec"]["clusterIP"] == "None"
-        assert service["metadata"]["name"] == job["spec"]["template"]["spec"]["subdomain"]
-        assert service["spec"]["publishNotReadyAddresses"] is True
+    for each, resource in zip(connecting, ("services", "networkpolicies"), strict=False):
+        assert dependents.refusals(resource, each) == []
+        assert each["metadata"]["ownerReferences"] == [
+            {"apiVersion": "batch/v1", "kind": "Job", "name": job["metadata"]["name"], "uid": "the-uid"}
+        ]
+        assert "kueue.x-k8s.io/queue-name" not in each["metadata"]["labels"]
 
 
 @pytest.mark.parametrize("name", OBJECTS)
@@ -116,7 +118,7 @@ def test_the_pods_command_is_one_that_alma_takes(name: str) -> None:
 
 
 def test_nodes_find_each_other() -> None:
-    job, service = made("finetune-2-nodes")
+    job, service, _ = made("finetune-2-nodes")
     pod = job["spec"]["template"]
     environment = {each["name"]: each for each in pod["spec"]["containers"][0]["env"]}
     name = job["metadata"]["name"]
@@ -124,7 +126,9 @@ def test_nodes_find_each_other() -> None:
     assert environment[RENDEZVOUS]["value"] == f"{name}-0.{service['metadata']['name']}:29500"
     assert "job-completion-index" in environment[RANK]["valueFrom"]["fieldRef"]["fieldPath"]
     assert pod["metadata"]["labels"]["alma/nodes"] == "2"
-    assert service["metadata"]["ownerReferences"][0]["uid"] == "the-uid"
+    assert service["spec"]["clusterIP"] == "None"
+    assert service["metadata"]["name"] == pod["spec"]["subdomain"]
+    assert service["spec"]["publishNotReadyAddresses"] is True
     assert job["spec"]["suspend"] is True
     assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "alma"
     assert "kueue.x-k8s.io/queue-name" not in pod["metadata"]["labels"], "the Job is queued, and not its pods"

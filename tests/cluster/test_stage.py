@@ -419,7 +419,7 @@ def test_an_api_that_fails_now_and_then_is_asked_again(command: Command, undistu
 
 
 def test_missing_rights_are_told(command: Command) -> None:
-    command.stub.rules = [{"resources": ["jobs"], "verbs": ["get"]}]
+    command.stub.rules = [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get"]}]
     done = command(THREE)
     assert done.returncode == 2
     assert "refuses to create jobs in the namespace team" in said(done.stderr)

@@ -87,12 +87,13 @@ def test_network_policies_fit_the_pods(name: str) -> None:
         assert wanted.items() <= template["metadata"]["labels"].items()
     for policy in policies.values():
         assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
-        for rule in policy.get("ingress", []):  # of pods that train together, from each other
-            assert rule["from"] == [{"podSelector": policy["podSelector"]}]
-            assert policy["podSelector"]["matchExpressions"] == [{"key": NODES, "operator": "Exists"}]
+        assert not policy.get("ingress"), "nobody is let in but by a Job's own policy"
         for rule in policy.get("egress", []):
             assert rule["to"], "a rule without `to` opens every address"
             assert rule["ports"], "a rule without `ports` opens every port"
+    nodes = {"matchExpressions": [{"key": NODES, "operator": "Exists"}]}  # whose pods train together
+    assert policies["alma-nodes"]["podSelector"] == nodes
+    assert [rule["to"] for rule in policies["alma-nodes"]["egress"]] == [[{"podSelector": nodes}]]
     assert policies.get("default-deny", {"podSelector": {}})["podSelector"] == {}
     assert ("default-deny" in policies) == (name == "production")  # kind shares KFP's namespace
 
