@@ -34,8 +34,8 @@ RATED = [{"prompt": "x", "response": "abcd"[: i + 1], "target": target} for i, t
 ROWS: dict[str, list[dict[str, Any]]] = {"sft": PAIRS, "dpo": PREFERENCES, "judge": RATED}
 
 
-def write_model(folder: Path, *, split: str = r"[\s\S]", extra: tuple[str, ...] = (), chat: str = CHAT) -> Path:
-    """A random Llama of 2 layers with a token per character, and ``extra`` tokens that ``split`` keeps whole."""
+def write_tokenizer(folder: Path, *, split: str = r"[\s\S]", extra: tuple[str, ...] = (), chat: str = CHAT) -> int:
+    """A tokenizer with a token per character, and ``extra`` tokens that ``split`` keeps whole; how many it knows."""
     vocabulary = {token: place for place, token in enumerate((*SPECIAL, *CHARACTERS, *extra))}
     raw = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
     raw.pre_tokenizer = pre_tokenizers.Split(Regex(split), "isolated")
@@ -44,9 +44,15 @@ def write_model(folder: Path, *, split: str = r"[\s\S]", extra: tuple[str, ...] 
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="</s>")
     tokenizer.chat_template = chat
     tokenizer.save_pretrained(folder)
+    return len(vocabulary)
+
+
+def write_model(folder: Path, *, split: str = r"[\s\S]", extra: tuple[str, ...] = (), chat: str = CHAT) -> Path:
+    """A random Llama of 2 layers with the tokenizer of ``write_tokenizer``."""
+    num_ids = write_tokenizer(folder, split=split, extra=extra, chat=chat)
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(vocabulary),
+        vocab_size=num_ids,
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,
