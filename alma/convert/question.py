@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alma.errors import DataError
-from alma.sources.columns import Columns, Fault
+from alma.sources.columns import Columns
 from alma.sources.rows import Row
+from alma.sources.values import Fault
 from alma.text.normalise import normalise
 
 

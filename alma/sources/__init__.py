@@ -1,15 +1,18 @@
 """Fetches data and models from outside the store: a path, ``s3://bucket/key`` or ``hf://owner/name``.
 
-===========  =========================================================
-file         does
-===========  =========================================================
-``rows``     reads JSONL, JSON, CSV and Parquet, with line numbers
-``columns``  finds our columns in a row and checks their values
-``models``   checks a model folder and writes its chat template
+============  ===========================================================
+file          does
+============  ===========================================================
+``rows``      reads JSONL, JSON, CSV and Parquet, with line numbers
+``columns``   finds our columns in a row
+``values``    checks one value of a row: a text, a score, an id
+``ids``       decides whether a column tells the rows of a file apart
+``lengths``   finds rows that no context window can hold
+``models``    checks a model folder and writes its chat template
 ``embedders`` the further files of a sentence-transformers model
-``weights``  finds its safetensors and reads their headers
-``hub``      fetches a pinned commit from the Hugging Face Hub
-===========  =========================================================
+``weights``   finds its safetensors and reads their headers
+``hub``       fetches a pinned commit from the Hugging Face Hub
+============  ===========================================================
 
 Nothing here imports a machine-learning library; ``huggingface_hub`` is imported when an ``hf://`` source is fetched.
 """

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from alma.errors import ConfigError
 from alma.sources.rows import shown
+from alma.sources.values import Fault, characters, identifier, score, text, texts
 
 Kind = Literal["pairs", "scores", "prompts"]
 
@@ -39,18 +39,7 @@ OFTEN_CALLED = {
 }
 """Names that other data sets use; only ever suggested, never assumed."""
 
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_UNUSABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
 _ABSENT = object()
-
-
-class Fault(Exception):  # noqa: N818 - of one row: caught and counted, it ends no program
-    """What is wrong with one row: ``reason`` is the kind of fault, ``detail`` says it with the value."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
 
 
 class Columns:
@@ -68,12 +57,14 @@ class Columns:
         self.theirs = {name: columns.get(name, name) for name in ours}
         self.must_appear = {*REQUIRED[kind], *columns}
         self.needed = {*REQUIRED[kind], *({"id"} & set(columns))}
+        self.id_is_named = "id" in columns
         self.found: Counter[str] = Counter()
 
     def read(self, values: Mapping[str, Any], *, numbers_are_text: bool = False) -> dict[str, Any]:
-        """One checked row: ``id`` (``None`` where the source has none) and our columns. Raises ``Fault``.
+        """One checked row: ``id`` and our columns. Raises ``Fault``.
 
-        ``numbers_are_text`` is for CSV, where every value is text.
+        ``id`` is a text, ``None`` where the source has none, or the ``Fault`` of a column that nobody named (``Ids``
+        decides about those). ``numbers_are_text`` is for CSV, where every value is text.
         """
         picked = {name: _pick(values, theirs) for name, theirs in self.theirs.items()}
         for name, value in picked.items():
@@ -82,22 +73,35 @@ class Columns:
             if value is _ABSENT and name in self.needed:
                 theirs = self.theirs[name]
                 raise Fault(f"no {theirs!r}", f"has no {theirs!r}; it has: {shown(', '.join(map(str, values)))}")
-        row: dict[str, Any] = {"id": _identifier(picked.pop("id"), self.theirs["id"] if "id" in self.needed else None)}
+        row: dict[str, Any] = {"id": self._id(picked.pop("id"))}
         for name, value in picked.items():
             if name == "score":
-                row[name] = _score(value, numbers_are_text)
+                row[name] = score(value, numbers_are_text)
             elif name in LISTS:
-                row[name] = None if value is _ABSENT or value is None else _texts(name, value)
+                row[name] = None if value is _ABSENT or value is None else texts(name, value)
             elif name in self.needed:
-                row[name] = _text(name, value)
+                row[name] = text(name, value)
             else:
-                row[name] = None if value is _ABSENT or value in (None, "") else _characters(name, value)
+                row[name] = None if value is _ABSENT or value in (None, "") else characters(name, value)
         if len({row.get(name) is None for name in LISTS}) > 1:
             lacks = next(name for name in LISTS if row[name] is None)
             raise Fault(
                 f"no {lacks}", f"has {' and '.join(set(LISTS) - {lacks})} and no {lacks}: they are only compared"
             )
         return row
+
+    def _id(self, value: Any) -> str | Fault | None:
+        """Of a column that nobody named, what is wrong with it is no fault of the row."""
+        try:
+            found = None if value is _ABSENT else identifier(value)
+            if found is None and self.id_is_named:
+                raise Fault("empty id", f"{self.theirs['id']!r} is {shown(value)}")
+        except Fault as fault:
+            if not self.id_is_named:
+                return fault
+            hint = "leave id out of columns, and rows are named by their place"
+            raise Fault(fault.reason, f"{fault.detail}; or {hint}") from None
+        return found
 
     def never_found(self) -> list[str]:
         """Columns of ours that no row had, although they are required or the settings name them."""
@@ -130,50 +134,3 @@ def _pick(values: Mapping[str, Any], path: str) -> Any:
         else:
             return _ABSENT
     return here
-
-
-def _text(name: str, value: Any) -> str:
-    if value is None or (isinstance(value, str) and not value.strip()):
-        raise Fault(f"empty {name}", f"{name} is empty: {shown(value)}")
-    return _characters(name, value)
-
-
-def _texts(name: str, value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not value:
-        hint = "; a CSV field cannot hold a list, so bring JSONL" if isinstance(value, str) else ""
-        raise Fault(f"{name} not a list", f"{name} is {shown(value)}, and not a list of texts{hint}")
-    return tuple(_text(f"an entry of {name}", each) for each in value)
-
-
-def _characters(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise Fault(f"{name} not text", f"{name} is {shown(value)} ({type(value).__name__}), and not text")
-    bad = _UNUSABLE.search(value)
-    if bad:
-        code, around = ord(bad[0]), shown(value[max(0, bad.start() - 10) : bad.end() + 10])
-        what = "half a character (a lone surrogate)" if code >= 0xD800 else "a control character"
-        detail = f"{name} has {what}, U+{code:04X}, at place {bad.start()}: {around}"
-        raise Fault(f"unusable character in {name}", detail)
-    return value
-
-
-def _score(value: Any, numbers_are_text: bool) -> float:
-    number = value
-    if numbers_are_text and isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
-        number = float(value)
-    if isinstance(number, bool) or not isinstance(number, int | float):
-        hint = "; write it without quotes" if isinstance(value, str) and _NUMBER.fullmatch(value.strip()) else ""
-        raise Fault("score not a number", f"score is {shown(value)}, and not a number{hint}")
-    if not 0 <= number <= 10:  # NaN is not either
-        raise Fault("score outside 0 to 10", f"score is {shown(value)}; the scale is 0 (unusable) to 10 (outstanding)")
-    return float(number)
-
-
-def _identifier(value: Any, needed_as: str | None) -> str | None:
-    if value is _ABSENT or value is None:
-        if needed_as is not None:
-            raise Fault("empty id", f"{needed_as!r} is null")
-        return None
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return _text("id", value)

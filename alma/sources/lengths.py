@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from alma.sources.columns import Fault
+from alma.sources.values import Fault
 
 CONTEXT_FIELDS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")
 
@@ -26,6 +26,9 @@ class Lengths:
             from tokenizers import Tokenizer
 
             self._tokenizer = Tokenizer.from_file(str(path))
+            # The file may hold what its last user set: texts cut to 512 tokens, or filled up to them.
+            self._tokenizer.no_truncation()
+            self._tokenizer.no_padding()
 
     def check(self, row: dict[str, Any]) -> None:
         """Raises ``Fault`` for a row whose texts together leave no room in the context."""

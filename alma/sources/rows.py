@@ -44,6 +44,16 @@ class Bad:
     raw: Any
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Stands in a row for a value that Python cannot hold, and says why."""
+
+    why: str
+
+    def __repr__(self) -> str:
+        return self.why
+
+
 def read_rows(path: Path, wanted: Collection[str]) -> Iterator[Row | Bad]:
     """The rows of ``path`` in order. ``wanted`` names the columns to read, where the format can leave others out.
 
@@ -164,12 +174,32 @@ def _parquet(path: Path, wanted: Collection[str]) -> Iterator[Row | Bad]:
         with pq.ParquetFile(path) as file:
             top = {name.partition(".")[0] for name in wanted} | set(wanted)
             columns = [name for name in file.schema_arrow.names if name in top]
+            twice = next((name for name in columns if columns.count(name) > 1), None)
+            if twice is not None:
+                raise DataError(f"{path.name}: there are two columns {twice!r}; rename one of them")
             done = 0
             for batch in file.iter_batches(BATCH_ROWS, columns=columns):
-                yield from (Row(done + i, values) for i, values in enumerate(batch.to_pylist(), start=1))
+                there = [_plain(column) for column in batch.columns]
+                for i in range(batch.num_rows):
+                    yield Row(done + i + 1, {name: values[i] for name, values in zip(columns, there, strict=True)})
                 done += batch.num_rows
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path.name}: not readable as Parquet: {str(error).splitlines()[0]}") from error
+
+
+def _plain(column: pa.Array) -> list[Any]:
+    """The values of ``column`` as Python's own."""
+    try:
+        return list(column.to_pylist(maps_as_pydicts="strict"))
+    except (ValueError, OverflowError):  # a date that Python does not have, text that is not UTF-8: one by one
+        return [_one(value) for value in column]
+
+
+def _one(value: pa.Scalar) -> Any:
+    try:
+        return value.as_py(maps_as_pydicts="strict")
+    except (ValueError, OverflowError) as error:
+        return Unreadable(f"{value.type} that Python cannot hold: {str(error)[:100]}")
 
 
 def _text(path: Path) -> str:

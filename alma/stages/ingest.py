@@ -23,9 +23,11 @@ from alma.errors import DataError
 from alma.prompts import CHAT_TEMPLATE
 from alma.sections import IngestModel, IngestRows
 from alma.sources import models
-from alma.sources.columns import Columns, Fault, explain_missing
+from alma.sources.columns import Columns, explain_missing
+from alma.sources.ids import Ids
 from alma.sources.lengths import Lengths
 from alma.sources.rows import Bad, Row, column_names, read_rows
+from alma.sources.values import Fault
 from alma.sources.weights import num_parameters
 from alma.store.cache import sha256_file
 
@@ -89,25 +91,22 @@ def _model(cfg: IngestModel, base: Path, scratch: Path, out: Out) -> Metrics:
 class _Read:
     """What has been read so far."""
 
+    ids: Ids
     rows: list[dict[str, Any]] = field(default_factory=list)
     bad: list[tuple[str, Bad]] = field(default_factory=list)  # where it stands, in words
     num_read: int = 0
     num_duplicates: int = 0
     first: Row | None = None
     contents: set[tuple[Any, ...]] = field(default_factory=set)
-    ids: dict[str, str] = field(default_factory=dict)  # id → where it stands
 
-    def add(self, row: dict[str, Any], where: str) -> None:
-        """Keeps ``row`` unless the same stands there already. Raises ``Fault`` for an id of another row."""
+    def add(self, row: dict[str, Any], where: str, place: str) -> None:
+        """Keeps ``row`` unless the same stands there already; without an id it will be named by its ``place``."""
         content = tuple(value for name, value in row.items() if name != "id")
         if content in self.contents:
             self.num_duplicates += 1
             return
-        if row["id"] is not None and row["id"] in self.ids:
-            raise Fault("id occurs twice", f"id {row['id']!r} is already that of {self.ids[row['id']]}")
-        if row["id"] is not None:
-            self.ids[row["id"]] = where
         self.contents.add(content)
+        self.ids.add(row["id"], where, place)
         self.rows.append(row)
 
 
@@ -116,6 +115,9 @@ def _rows(cfg: IngestRows, base: Path, scratch: Path, lengths: Lengths | None, o
     paths = sources.fetch_rows(cfg, base, scratch)
     read = _read(cfg, paths, columns, lengths)
     _judge(cfg, paths, columns, read)
+    unused = read.ids.unused()
+    if unused is not None:
+        out.note(f"{cfg.source}: {unused}")
     out.aside([{"where": where, "reason": b.reason, "detail": b.detail, "row": b.raw} for where, b in read.bad])
     record = RECORDS[cfg.kind]
     if any(row.get("true_references") for row in read.rows):
@@ -141,7 +143,7 @@ def _rows(cfg: IngestRows, base: Path, scratch: Path, lengths: Lengths | None, o
 
 def _read(cfg: IngestRows, paths: list[Path], columns: Columns, lengths: Lengths | None) -> _Read:
     """Reads until ``cfg.limit`` distinct good rows are there."""
-    read = _Read()
+    read = _Read(Ids(columns.theirs["id"], columns.id_is_named))
     for where, path, found in _all(paths, columns):
         if len(read.rows) == cfg.limit:
             break
@@ -154,12 +156,11 @@ def _read(cfg: IngestRows, paths: list[Path], columns: Columns, lengths: Lengths
             row = columns.read(found.values, numbers_are_text=path.suffix.lower() == ".csv")
             if lengths is not None:
                 lengths.check(row)
-            read.add(row, where)
+            read.add(row, where, str(found.line) if len(paths) == 1 else f"{path.stem}:{found.line}")
         except Fault as fault:
             read.bad.append((where, Bad(found.line, fault.reason, fault.detail, found.values)))
-            continue
-        if row["id"] is None:
-            row["id"] = str(found.line) if len(paths) == 1 else f"{path.stem}:{found.line}"
+    for row, each in zip(read.rows, read.ids.decided(), strict=True):
+        row["id"] = each
     return read
 
 
@@ -180,6 +181,9 @@ def _judge(cfg: IngestRows, paths: list[Path], columns: Columns, read: _Read) ->
         for ours in columns.never_found():
             there = column_names(paths[0], read.first)
             raise DataError(f"{name}: {explain_missing(ours, columns.theirs[ours], there)}")
+    repeated = read.ids.repeated()
+    if repeated is not None:
+        raise DataError(f"{name}: {repeated}")
     share = len(read.bad) / read.num_read
     if share > cfg.max_bad_share or not read.rows:
         shown = "".join(f"  {where}: {bad.detail}\n" for where, bad in read.bad[:NUM_SHOWN])

@@ -130,13 +130,6 @@ BAD_ROWS = [
     pytest.param("a.csv", b'prompt,response,score\nx,"y,1\n', ["a.csv line 2", "not CSV"], id="csv open quote"),
     pytest.param("a.csv", b"prompt,prompt\nx,y\n", ["line 1", "'prompt' twice"], id="csv header twice"),
     pytest.param("a.parquet", b"PAR1 no", ["a.parquet", "Parquet"], id="parquet unreadable"),
-    pytest.param(
-        "a.jsonl",
-        lines({**GOOD, "id": "a"}, {**GOOD, "id": "b", "score": 1}, {**GOOD, "id": "a", "score": 2}),
-        ["line 3", "'a'", "line 1"],
-        id="id twice",
-    ),
-    pytest.param("a.jsonl", lines({**GOOD, "id": 1.5}), ["id is 1.5"], id="id a fraction"),
 ]
 
 
