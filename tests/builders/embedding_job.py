@@ -15,7 +15,8 @@ from typing import Any
 from alma.artifact import Ref
 from alma.running.stage import run
 from alma.store import FolderStore
-from tests.builders.jobs_stub import ClusterStub, Pod
+from tests.builders.jobs_stub import ClusterStub
+from tests.builders.kubelet import Pod
 from tests.builders.stub_server import served
 
 ROOT = Path(__file__).parents[2]

@@ -1,86 +1,34 @@
 """A STUB of a Kubernetes cluster that runs Jobs: the calls that ``cluster`` makes, the Job controller, and a kubelet.
 
-The API refuses what the real one would (``job_rules``) and what the account's roles do not allow. The controller counts
-failures, heeds the podFailurePolicy and sets conditions; a pod's container is a process of this machine. Not there:
-images, limits, nodes (``hold`` says what a scheduler would), a network of its own, the time that things take.
+The API refuses what the real one would (``job_rules``, ``dependents``) and what the account's roles do not allow. The
+controller counts failures, heeds the podFailurePolicy and sets conditions; a pod's container is a process of this
+machine (``kubelet``), or what ``start`` makes of it. Not there: limits, nodes (``hold`` says what a scheduler would), a
+network of its own, the time that things take.
 https://kubernetes.io/docs/concepts/workloads/controllers/job/
 """
 
 from __future__ import annotations
 
 import copy
-import os
 import re
-import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 import traceback
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.builders.dependents import KINDS, Dependents
 from tests.builders.job_rules import refusals
+from tests.builders.kubelet import BIN, Named, Pod, run_here
 from tests.builders.stub_server import RefusedError
 
 Object = dict[str, Any]
-INDEX = "batch.kubernetes.io/job-completion-index"
-BIN = Path(sys.executable).parent
 GROUPS = {"jobs": "batch", "pods": "", **{resource: group for resource, (group, _) in KINDS.items()}}
 """The API group of each resource."""
-
-
-@dataclass
-class Pod:
-    """A pod and its process."""
-
-    name: str
-    job: str
-    index: int
-    folder: Path
-    spec: Object
-    labels: dict[str, str]
-    process: subprocess.Popen[bytes] | None = None
-    held: Object | None = None
-    conditions: list[Object] = field(default_factory=list)
-    ended: int | None = None
-    reason: str = "Error"
-    told_to_end: float | None = None
-    counted: bool = False
-    uid: str = field(default_factory=lambda: uuid.uuid4().hex)
-
-    @property
-    def log(self) -> bytes:
-        path = self.folder / "log"
-        return path.read_bytes() if path.exists() else b""
-
-    @property
-    def phase(self) -> str:
-        if self.ended is None:
-            return "Pending" if self.process is None else "Running"
-        return "Failed" if self.ended else "Succeeded"
-
-    def shown(self) -> Object:
-        state: Object = {"running": {}} if self.ended is None else {}
-        if self.ended is not None:
-            text = self.log.decode(errors="replace")[-2048:] if self.ended else ""
-            reason = self.reason if self.ended else "Completed"
-            state = {"terminated": {"exitCode": self.ended, "reason": reason, "message": text}}
-        status: Object = {
-            "phase": self.phase,
-            "conditions": self.conditions,
-            "containerStatuses": [{"name": self.spec["containers"][0]["name"], "state": state}],
-        }
-        if self.held:
-            status |= {"containerStatuses": [], **self.held}
-        annotations = {INDEX: str(self.index)}
-        metadata = {"name": self.name, "uid": self.uid, "labels": self.labels, "annotations": annotations}
-        return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": self.spec, "status": status}
 
 
 class ClusterStub:
@@ -100,6 +48,12 @@ class ClusterStub:
         """Of the images."""
         self.entry: Callable[[Pod], list[str]] = lambda pod: [str(BIN / "alma")]
         """What ``alma`` is in a pod: tests may put a program in its place that kills itself."""
+        self.named: Named = {}
+        """What Secrets and ConfigMaps hold, by their names."""
+        self.start: Callable[[Pod], subprocess.Popen[bytes]] = self.start_here
+        """Starts a pod's container: the process ends as it does, takes its SIGTERM, and writes its log."""
+        self.token: str | None = None
+        """Of the account that may ask; ``None`` = whoever asks."""
         self.hold: Callable[[Pod], Object | None] = lambda pod: None
         """The status of a pod that does not start, as scheduler and kubelet would write it."""
         self.faults: list[str] = []
@@ -119,6 +73,8 @@ class ClusterStub:
         if GROUPS.get(kind) != (group or ""):
             raise RefusedError(404, "the server could not find the requested resource")
         assert not self.broken, self.broken
+        if self.token is not None and token != self.token:
+            raise RefusedError(401, "Unauthorized")
         verb = {"POST": "create", "DELETE": "delete", "GET": "get" if name else "list"}[method]
         self._allow(verb, group or "", kind + ("/log" if log else ""))
         with self.lock:
@@ -312,45 +268,9 @@ class ClusterStub:
         pod.held = self.hold(pod)
         if pod.held:
             return pod
-        for volume in ("tmp", "cache"):
-            (folder / volume).mkdir(parents=True)
-        container = pod.spec["containers"][0]
-        environment = self._environment(container, pod)
-        command = [*self.entry(pod), *(expand(word, environment) for word in container["args"])]
-        outlive_nobody = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-        with (folder / "log").open("wb") as log:
-            pod.process = subprocess.Popen(
-                [*outlive_nobody, *command], env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True
-            )
+        pod.process = self.start(pod)
         return pod
 
-    def _environment(self, container: Object, pod: Pod) -> dict[str, str]:
-        """Of the image, then the pod's; a value may name those before it."""
-        found = {
-            "PATH": f"{BIN}:{os.environ['PATH']}",
-            "HOME": str(pod.folder / "tmp"),
-            "TMPDIR": str(pod.folder / "tmp"),
-            "ALMA_CACHE": str(pod.folder / "cache"),
-            "OMP_NUM_THREADS": "1",
-            **self.environment,
-        }
-        for each in container["env"]:
-            if "value" in each:
-                found[each["name"]] = expand(each["value"], found)
-                continue
-            source = each["valueFrom"]
-            if "fieldRef" in source:
-                assert source["fieldRef"]["fieldPath"] == f"metadata.annotations['{INDEX}']"
-                found[each["name"]] = str(pod.index)
-            else:
-                assert all(reference["optional"] for reference in source.values()), "nobody made it here"
-        return found | {"JOB_COMPLETION_INDEX": str(pod.index)}
-
-
-def expand(text: str, environment: dict[str, str]) -> str:
-    """``$(NAME)`` and ``$$`` as Kubernetes reads them; a name that is not there stays as it is."""
-
-    def replace(found: re.Match[str]) -> str:
-        return "$" if found[0] == "$$" else environment.get(found[1], found[0])
-
-    return re.sub(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)", replace, text)
+    def start_here(self, pod: Pod) -> subprocess.Popen[bytes]:
+        """The pod's container as a process of this machine."""
+        return run_here(pod, self.entry(pod), self.environment, self.named)

@@ -146,7 +146,7 @@ def served(stub: Stub, tls: ssl.SSLContext | None = None) -> Iterator[str]:
                 if fault.isdigit():
                     raise RefusedError(int(fault), "upstream connect error")
                 query = {key: values[0] for key, values in parse_qs(url.query).items()}
-                token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+                token = re.sub(r"(?i)^bearer ", "", self.headers.get("Authorization") or "")
                 status, answer = 200, stub.answer(method, url.path, query, json.loads(content or b"null"), token)
             except RefusedError as error:
                 status = error.status

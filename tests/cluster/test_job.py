@@ -26,7 +26,7 @@ from components.placement import ROLES, load_placement
 from pipelines.job_placement import job_placement
 from tests.builders import dependents
 from tests.builders.job_rules import refusals
-from tests.builders.jobs_stub import expand
+from tests.builders.kubelet import expand
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "jobs"
 KEY = "0123456789abcdef0123"

@@ -24,7 +24,7 @@ from alma.running.ledger import Ledger, Settings
 from alma.running.stage import run
 from alma.store import FolderStore
 from tests.builders.embedding_job import MICRO, ROOT, RUN, SECTION, Command, cluster, is_first, prepared, script
-from tests.builders.jobs_stub import Object, Pod
+from tests.builders.kubelet import Object, Pod
 from tests.builders.kustomized import MANIFESTS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
