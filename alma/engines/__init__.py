@@ -23,6 +23,11 @@ The libraries, each in its folder::
     sentence/       sentence-transformers
     echo/           no model: every answer is a function of a hash
 
+What is safe with a model, whatever library runs it::
+
+    probe/          finds it out on a miniature of the model, in seconds
+    ways            what it found out, as a value and as the file ``proof.json``
+
 The door::
 
     requests        what engines are asked and what they answer, as values

@@ -6,7 +6,10 @@
 ``embed``      ``HfEmbedder``
 ``classify``   ``HfClassifier``
 ``reference``  ``HfReference``: preference pairs under DPO's reference
-``model``      a folder into memory
+``model``      a folder into memory, and how it may be run (``alma.engines.ways``)
+``rotary``     positions that are turned by each row's own length
+``ends``       what is said at the ends of texts that begin alike
+``growing``    texts that grow by a token at a time, with a cache or without
 ``decode``     sampling, a seed per sample
 ``stop_texts`` texts that end a sample
 =============  =======================================================

@@ -1,4 +1,4 @@
-"""The decode loop: one prefill per prompt, its cache repeated for its samples, finished rows taken out.
+"""The decode loop: a token is chosen for every row, finished rows are taken out.
 
 Axes: P prompts, B samples (rows of the batch), T tokens, V vocabulary.
 """
@@ -9,17 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch.nn.functional import pad
-from transformers import DynamicCache
 
 from alma.engines.continuation import continuations
-from alma.engines.hf.model import HfModel, positions_of
+from alma.engines.hf.growing import growing
+from alma.engines.hf.model import HfModel
 from alma.engines.hf.stop_texts import StopTexts
 from alma.engines.requests import Completion, OnTokens
 from alma.sections import Sampling
-
-_COMPACT_BELOW = 0.9
-"""Rows are taken out when fewer than this share still runs: taking out copies the cache, keeping costs arithmetic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +42,20 @@ def decode(
     """Continues prompt ``prompt_B[b]`` for every row b."""
     num_rows, num_steps = len(rows.prompt_B), max(rows.limits_B)
     before_B = [ids_PT[each][-1] for each in rows.prompt_B]
-    # By row; what shrinks with the batch is in _Running.
+    # By row; what shrinks with the batch is in _Open.
     tokens_BT = torch.zeros(num_rows, num_steps, dtype=torch.long, device=lm.device)
     length_B = torch.zeros(num_rows, dtype=torch.long, device=lm.device)
     ended_B = torch.zeros(num_rows, dtype=torch.bool, device=lm.device)
     cut_texts: dict[int, str] = {}
 
-    running, logits_BV = _prefill(lm, ids_PT, rows)
+    texts = growing(lm, ids_PT, rows.prompt_B)
+    logits_BV = texts.start(num_steps)
+    running = _Open(
+        row_B=torch.arange(num_rows, device=lm.device),
+        open_B=torch.ones(num_rows, dtype=torch.bool, device=lm.device),
+        limit_B=torch.tensor(rows.limits_B, device=lm.device),
+        uniforms_BT=None if rows.uniforms_BT is None else rows.uniforms_BT.to(lm.device),
+    )
     penalty = 1.0 if sampling is None else sampling.repetition_penalty
     if penalty != 1.0:
         running.seen_BV = seen(ids_PT, logits_BV.shape[1], lm.device)[torch.tensor(rows.prompt_B, device=lm.device)]
@@ -83,81 +86,38 @@ def decode(
         num_open = int(running.open_B.sum())
         if num_open == 0:
             break
-        if num_open < _COMPACT_BELOW * len(token_B):
+        if num_open < texts.shrink_below * len(token_B):
             keep = running.open_B.nonzero()[:, 0]
             running.keep(keep)
+            texts.keep(keep)
             token_B = token_B[keep]
-        logits_BV = running.step(lm, token_B, step)
+        logits_BV = texts.step(token_B)
 
     ends = set(end_ids.tolist())
     lengths, endeds = length_B.tolist(), ended_B.tolist()
     kept_BT = [ids[:length] for ids, length in zip(tokens_BT.tolist(), lengths, strict=True)]
     kept_BT = [ids[:-1] if ids[-1] in ends else ids for ids in kept_BT]
-    texts = continuations(lm.tokenizer, before_B, kept_BT)
     return [
         Completion(text=cut_texts.get(row, text), num_tokens=lengths[row], ended=endeds[row])
-        for row, text in enumerate(texts)
+        for row, text in enumerate(continuations(lm.tokenizer, before_B, kept_BT))
     ]
 
 
 @dataclass(slots=True)
-class _Running:
+class _Open:
     """The rows still in the batch. ``row_B`` are their numbers; ``open_B`` is false for those that are done."""
 
     row_B: torch.Tensor
     open_B: torch.Tensor
     limit_B: torch.Tensor
-    length_B: torch.Tensor  # tokens of the prompt
-    mask_BT: torch.Tensor  # padding, prompt and all tokens to come
     uniforms_BT: torch.Tensor | None
-    cache: DynamicCache
-    width: int  # of the padded prompts
     seen_BV: torch.Tensor | None = None  # tokens that the row holds, where they are penalised
 
     def keep(self, places: torch.Tensor) -> None:
         """Takes all rows but these out."""
-        self.cache.batch_select_indices(places)
-        for name in ("row_B", "open_B", "limit_B", "length_B", "mask_BT", "uniforms_BT", "seen_BV"):
+        for name in ("row_B", "open_B", "limit_B", "uniforms_BT", "seen_BV"):
             value = getattr(self, name)
             setattr(self, name, None if value is None else value[places])
-
-    def step(self, lm: HfModel, token_B: torch.Tensor, step: int) -> torch.Tensor:
-        """Reads the token of step ``step``; the logits after it: (B, V)."""
-        logits_BV: torch.Tensor = lm.model(
-            input_ids=token_B[:, None],
-            attention_mask=self.mask_BT[:, : self.width + step + 1],
-            position_ids=self.length_B[:, None] + step,
-            past_key_values=self.cache,
-            use_cache=True,
-        ).logits[:, -1]
-        return logits_BV
-
-
-def _prefill(lm: HfModel, ids_PT: Sequence[Sequence[int]], rows: Rows) -> tuple[_Running, torch.Tensor]:
-    """Reads every prompt once; the batch of its samples and their first logits: (B, V)."""
-    prompt_B = torch.tensor(rows.prompt_B, device=lm.device)
-    ids, mask = lm.padded(ids_PT, "left")
-    cache = lm.cache()
-    logits_PV = lm.model(
-        input_ids=ids,
-        attention_mask=mask,
-        position_ids=positions_of(mask),
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    ).logits[:, -1]
-    cache.batch_select_indices(prompt_B)
-    running = _Running(
-        row_B=torch.arange(len(prompt_B), device=lm.device),
-        open_B=torch.ones_like(prompt_B, dtype=torch.bool),
-        limit_B=torch.tensor(rows.limits_B, device=lm.device),
-        length_B=mask.sum(1)[prompt_B],
-        mask_BT=pad(mask[prompt_B], (0, max(rows.limits_B)), value=1),
-        uniforms_BT=None if rows.uniforms_BT is None else rows.uniforms_BT.to(lm.device),
-        cache=cache,
-        width=ids.shape[1],
-    )
-    return running, logits_PV[prompt_B]
 
 
 def seen(ids_PT: Sequence[Sequence[int]], num_ids: int, device: torch.device) -> torch.Tensor:

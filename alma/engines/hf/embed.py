@@ -31,8 +31,9 @@ class HfEmbedder(HfModel, OneByOne[EmbedRequest, Floats]):
                 raise DataError(f"text {place} ({request.texts_P[place]!r}) has no tokens of its own to embed")
         vectors_PD = np.empty((len(ids_PT), self.model.get_input_embeddings().embedding_dim))
         order = sorted(range(len(ids_PT)), key=lambda place: -len(ids_PT[place]))
-        for start in range(0, len(order), self.cfg.batch_rows):
-            places = order[start : start + self.cfg.batch_rows]
+        batch_rows = self.cfg.batch_rows if self.ways.right else 1
+        for start in range(0, len(order), batch_rows):
+            places = order[start : start + batch_rows]
             with torch.inference_mode():
                 vectors_PD[places] = self._means([ids_PT[each] for each in places], skip)
         return vectors_PD
@@ -40,7 +41,8 @@ class HfEmbedder(HfModel, OneByOne[EmbedRequest, Floats]):
     def _means(self, ids_BT: Sequence[Sequence[int]], skip: int) -> Floats:
         ids, mask = self.padded(ids_BT, "right")
         # Padding on the right is never seen by what lies before it, so no mask is needed.
-        hidden_BTD = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state.double()
+        with self.of_lengths([len(each) for each in ids_BT]):
+            hidden_BTD = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state.double()
         mask[:, :skip] = 0
         means_BD: Floats = ((hidden_BTD * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)).cpu().numpy()
         return means_BD

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -85,8 +86,12 @@ class HfGenerator(HfModel, OneByOne[GenerateRequest, list[list[Completion]]]):
         """
         order = sorted(range(len(ids_PT)), key=lambda place: -len(ids_PT[place]))
         samples = [(place, sample) for place in order for sample in range(len(seeds_PN[place]))]
-        for start in range(0, len(samples), self.cfg.batch_rows):
-            yield samples[start : start + self.cfg.batch_rows]
+        alike = [samples]
+        if not self.ways.left:  # only prompts of one length side by side
+            alike = [list(group) for _, group in groupby(samples, key=lambda each: len(ids_PT[each[0]]))]
+        for group in alike:
+            for start in range(0, len(group), self.cfg.batch_rows):
+                yield group[start : start + self.cfg.batch_rows]
 
     def _limit(self, num_tokens: int, max_new_tokens: int) -> int:
         return max_new_tokens if self.context is None else min(max_new_tokens, self.context - num_tokens)

@@ -6,7 +6,9 @@ Axes: P texts, B rows of a batch, T tokens. Only safetensors are read and no cod
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from inspect import signature
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,28 +20,86 @@ from transformers import AutoModelForCausalLM, DynamicCache
 from transformers.utils import logging
 
 from alma.engines.chat import encode_known, load_tokenizer
+from alma.engines.hf.rotary import borders_of, by_row
+from alma.engines.ways import Ways, ways_of
 from alma.errors import ConfigError, DataError
 from alma.sections import Inference
 
 
-class HfModel:
+class LanguageModel:
+    """A model in memory, and how it may be run (``alma.engines.ways``)."""
+
+    def __init__(self, model: Any, ways: Ways, device: torch.device) -> None:
+        self.device = device
+        self.ways = ways
+        self.model = model.to(device).eval().requires_grad_(False)
+        self.borders = borders_of(model)
+        arguments = signature(model.forward).parameters
+        by_other_name = "cache_params" in arguments and "past_key_values" not in arguments  # Mamba's
+        self._cache_name = "cache_params" if by_other_name else "past_key_values"
+        text_config = self.model.config.get_text_config()
+        # Positions that the model has; models without a table of them (ALiBi) state none.
+        self.context: int | None = getattr(text_config, "max_position_embeddings", None)
+        self.num_ids: int = self.model.get_input_embeddings().num_embeddings
+
+    def cache(self) -> DynamicCache:
+        """An empty cache of the kind that the model's layers need."""
+        return DynamicCache(config=self.model.config)
+
+    def caching(self, cache: DynamicCache) -> dict[str, Any]:
+        """The arguments with which the model goes on from ``cache``, and adds to it."""
+        return {self._cache_name: cache, "use_cache": True}
+
+    def kind(self, length: int) -> tuple[int, ...]:
+        """Texts of different kinds cannot share a cache: the model turns their positions by different angles."""
+        return () if self.borders is None else self.borders.kind(length)
+
+    def of_lengths(self, lengths_B: Sequence[int]) -> AbstractContextManager[None]:
+        """Within it, the model reads parts of rows whose whole lengths are these."""
+        return nullcontext() if self.borders is None else self.borders.stated(lengths_B)
+
+    def padded(self, ids_BT: Sequence[Sequence[int]], side: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ids and their mask as (B, T) on the device. Padding is id 0 and never seen: a pad token is not needed."""
+        ids = pad_sequence([torch.tensor(each) for each in ids_BT], batch_first=True, padding_side=side)
+        sizes = torch.tensor([len(each) for each in ids_BT])[:, None]
+        place = torch.arange(ids.shape[1])[None]
+        mask = place < sizes if side == "right" else place >= ids.shape[1] - sizes
+        return ids.to(self.device), mask.long().to(self.device)
+
+    @contextmanager
+    def read_at(self, rows: torch.Tensor, places: torch.Tensor) -> Iterator[None]:
+        """Within it, logits are computed of ``[rows, places]`` alone.
+
+        Rows end at different places, which ``logits_to_keep`` cannot say. Thinning the head's input, and not calling
+        the head on our own, keeps what some architectures do to logits afterwards (scaling, soft caps). Where ``rows``
+        is flat, the logits are of one row.
+        """
+
+        def thin(_: torch.nn.Module, args: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+            hidden = args[0][rows, places]
+            return (hidden[None] if rows.dim() == 1 else hidden,)
+
+        hook = self.model.get_output_embeddings().register_forward_pre_hook(thin)
+        try:
+            yield
+        finally:
+            hook.remove()
+
+
+class HfModel(LanguageModel):
     """A model and its tokenizer in memory; leave the ``with`` block and the memory is given back.
 
     Raises ``alma.errors.DataError`` where the folder holds no such model: no safetensors, weights missing, an
-    architecture that transformers does not know or that brings its own code.
+    architecture that transformers does not know or that brings its own code, or one that cannot be used rightly.
     """
 
     def __init__(self, cfg: Inference, model: Path) -> None:
         self.cfg = cfg
         self.path = model
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        dtype = cfg.dtype if cfg.dtype != "auto" else ("bfloat16" if self.device.type == "cuda" else "float32")
-        self.tokenizer, self.model = load_model(model, getattr(torch, dtype))
-        self.model = self.model.to(self.device).eval().requires_grad_(False)
-        text_config = self.model.config.get_text_config()
-        # Positions that the model has; models without a table of them (ALiBi) state none.
-        self.context: int | None = getattr(text_config, "max_position_embeddings", None)
-        self.num_ids: int = self.model.get_input_embeddings().num_embeddings
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        dtype = cfg.dtype if cfg.dtype != "auto" else ("bfloat16" if device.type == "cuda" else "float32")
+        self.tokenizer, loaded = load_model(model, getattr(torch, dtype))
+        super().__init__(loaded, ways_of(model), device)
 
     def __enter__(self) -> Self:
         return self
@@ -60,18 +120,6 @@ class HfModel:
         """See ``alma.engines.chat.encode_known``."""
         return encode_known(self.tokenizer, texts_P, self.num_ids, self.path)
 
-    def cache(self) -> DynamicCache:
-        """An empty key-value cache of the kind that the model's layers need."""
-        return DynamicCache(config=self.model.config)
-
-    def padded(self, ids_BT: Sequence[Sequence[int]], side: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Ids and their mask as (B, T) on the device. Padding is id 0 and never seen: a pad token is not needed."""
-        ids = pad_sequence([torch.tensor(each) for each in ids_BT], batch_first=True, padding_side=side)
-        sizes = torch.tensor([len(each) for each in ids_BT])[:, None]
-        place = torch.arange(ids.shape[1])[None]
-        mask = place < sizes if side == "right" else place >= ids.shape[1] - sizes
-        return ids.to(self.device), mask.long().to(self.device)
-
 
 def positions_of(mask_BT: torch.Tensor) -> torch.Tensor:
     """Position of every token in its own text, whatever the padding before it: (B, T)."""
@@ -87,6 +135,7 @@ def load_model(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
         kind="causal language model",
         remedy="bring the config.json and the safetensors of one model",
     )
+    by_row(model)
     return load_tokenizer(folder), model
 
 

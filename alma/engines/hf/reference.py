@@ -82,7 +82,8 @@ class HfReference(HfModel):
     def _logprobs(self, sides: Sequence[_Side], on_tokens: OnTokens) -> list[float]:
         """The log-probability of each response."""
         logprobs = [0.0] * len(sides)
-        for places in batches([len(prompt) + len(response) for prompt, response in sides], self.reference.batch_tokens):
+        batch_tokens = self.reference.batch_tokens if self.ways.right else 1  # a row that is longer goes alone
+        for places in batches([len(prompt) + len(response) for prompt, response in sides], batch_tokens):
             batch = [sides[place] for place in places]
             with torch.inference_mode():
                 for place, logprob in zip(places, self._batch(batch), strict=True):
@@ -97,16 +98,12 @@ class HfReference(HfModel):
             [len(prompt) + offset for prompt, response in sides for offset in range(len(response))], device=self.device
         )
 
-        # The head sees only the positions that say a response's token, as in alma.engines.hf.score.
-        def thin(_: torch.nn.Module, args: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
-            return (args[0][rows_N, places_N - 1][None],)
-
-        hook = self.model.get_output_embeddings().register_forward_pre_hook(thin)
-        try:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.is_bfloat16):
-                logits_NV = self.model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits[0]
-        finally:
-            hook.remove()
+        with (
+            self.read_at(rows_N, places_N - 1),
+            self.of_lengths([len(prompt) + len(response) for prompt, response in sides]),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=self.is_bfloat16),
+        ):
+            logits_NV = self.model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits[0]
         wanted_N = ids_BT[rows_N, places_N]
         logprobs_N = torch.cat(
             [

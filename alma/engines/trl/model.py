@@ -12,6 +12,7 @@ from transformers.utils import is_flash_attn_2_available
 from alma.engines.hf.model import load_model
 from alma.engines.protocols import Training
 from alma.engines.trl.loop import is_bfloat16
+from alma.engines.ways import PROOF
 from alma.errors import ConfigError
 from alma.sections import Finetune
 
@@ -82,7 +83,7 @@ def save(cfg: Finetune, training: Training, trainer: Any, tokenizer: Any, config
     (model.to(torch.bfloat16) if is_bfloat16(cfg) else model).save_pretrained(
         training.out, max_shard_size=MAX_SHARD_SIZE
     )
-    for name in {*TOKENIZER_FILES, *tokenizer.vocab_files_names.values()}:
+    for name in {PROOF, *TOKENIZER_FILES, *tokenizer.vocab_files_names.values()}:
         path = training.model / name
         if path.is_dir():
             shutil.copytree(path, training.out / name, dirs_exist_ok=True)

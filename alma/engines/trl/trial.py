@@ -7,6 +7,7 @@ import json
 import math
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -19,6 +20,7 @@ from alma.engines.trl.devices import Devices
 from alma.engines.trl.launch import OutOfMemory, launch
 from alma.engines.trl.loop import curve_row, speed_row
 from alma.engines.trl.rows import tokenize
+from alma.engines.ways import ways_of
 from alma.errors import ConfigError, Stopped
 from alma.nodes import Nodes
 from alma.objectives import OBJECTIVES
@@ -37,6 +39,7 @@ def train(cfg: Finetune, training: Training) -> dict[str, float | int]:
             "log-probabilities, since the model that would be asked for them is sharded; give finetune the input "
             "'reference', or set parallel = 'ddp'"
         )
+    cfg = safe(cfg, training)
     data = tokenize(cfg, training)
     rows_each = math.ceil(min(cfg.batch_rows, len(data.rows)) / devices.total)
     decided = cfg.model_copy(
@@ -68,6 +71,29 @@ def train(cfg: Finetune, training: Training) -> dict[str, float | int]:
         "first_loss": curve[0]["loss"],
         "last_loss": curve[-1]["loss"],
     }
+
+
+def safe(cfg: Finetune, training: Training) -> Finetune:
+    """The settings, without what is not safe with the model (``alma.engines.ways``); it is said what is left off.
+
+    Raises ``ConfigError`` for an objective that needs it.
+    """
+    ways = ways_of(training.model)
+    packing = cfg.packing and cfg.objective == "sft"
+    padded = ways.left if cfg.objective == "judge" else ways.right
+    if not padded and cfg.objective == "dpo":
+        raise ConfigError(
+            f"objective = 'dpo' reads chosen and rejected responses side by side, and the model in {training.model} "
+            "reads only one row at a time rightly; set objective = 'sft', or start from another model"
+        )
+    update: dict[str, Any] = {}
+    if packing and not ways.packed:
+        update["packing"] = False
+        training.remote.say("rows are padded, not joined: joined, the rows of this model would see one another")
+    if not padded and cfg.micro_batch_rows > 1:
+        update["micro_batch_rows"] = 1
+        training.remote.say("one row per forward pass: padding changes what this model says of a row")
+    return cfg.model_copy(update=update)
 
 
 def _by_trial(cfg: Finetune, devices: Devices, training: Training, rows: Dataset) -> Outcome:

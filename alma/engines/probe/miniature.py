@@ -1,0 +1,179 @@
+"""A miniature of a model: its architecture with few, narrow layers and random weights, made from its config alone.
+
+How a model treats padding, neighbours, caches and long texts follows from its architecture and its config, not from its
+weights. So it is tried on a miniature: seconds on a CPU, before anything large is loaded or a GPU is held.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from alma.errors import DataError
+
+NUM_IDS = 64
+"""Tokens that a miniature knows."""
+
+BORDER = 24
+"""Where a miniature's rotary border lies, in tokens, if its model has one."""
+
+WINDOW = 8
+"""Tokens that a layer of a miniature sees, where its model's layers see a window."""
+
+CONTEXT = 128
+"""Positions of a miniature."""
+
+_FEW_LAYERS = 8
+_HEAD_DIM = 4
+"""The fewest dimensions of a head: with fewer, there is nothing for a rotary embedding to turn."""
+
+_MOST_PARAMETERS = 300_000_000
+"""Larger ones are not built: they would take longer than the seconds, and more than the memory, of a small pod."""
+
+_LAYERS = frozenset(["num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers"])
+_WIDTHS = frozenset(
+    """
+    hidden_size n_embd d_model dim dim_model dim_model_base n_inner embedding_size word_embed_proj_dim lru_width
+    intermediate_size intermediate_size_mlp ffn_dim decoder_ffn_dim ffn_hidden_size mlp_dim dim_ff conv_dim block_dim
+    block_ff_dim moe_intermediate_size shared_expert_intermediate_size shared_intermediate_size expert_hidden_size
+    dense_intermediate_size moe_shared_expert_intermediate_size expert_ffn_hidden_size hidden_size_per_layer_input
+    head_dim dim_head index_head_dim global_head_dim swa_head_dim swa_v_head_dim v_head_dim qk_head_dim rotary_dim
+    qk_rope_head_dim qk_nope_head_dim kv_lora_rank q_lora_rank o_lora_rank adapter_rank kv_channels
+    linear_head_dim linear_key_head_dim linear_value_head_dim attention_hidden_size attention_head_dim
+    mamba_d_head mamba_d_ssm mamba_head_dim mamba_headdim
+    """.split()  # noqa: SIM905 - sixty names are read more easily as text
+)
+_WINDOWS = frozenset(["sliding_window", "attention_window_size", "window_size", "attention_chunk_size"])
+_POSITIONS = frozenset(["max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length"])
+_BORDER_FIELD = "original_max_position_embeddings"
+_EXPERTS = frozenset(["num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"])
+_MOST_EXPERTS = 16
+_STATES = frozenset(
+    ["mamba_d_state", "state_size", "ssm_state_size", "d_state", "mamba_chunk_size", "chunk_size", "linear_chunk_size"]
+)
+_MOST_STATES = 16
+
+
+def miniature(config: Any) -> Any:
+    """A model of the architecture that ``config`` (of transformers) describes: float32, on the CPU, in eval mode.
+
+    The widths are divided by the largest power of 2 with which it can still be built. Raises ``DataError`` where no
+    miniature can be built or run.
+    """
+    problem = "its config describes no causal language model"
+    for depth, narrowest, divisor in product((_num_layers(config), None), (_HEAD_DIM, 1), _divisors(config)):
+        try:
+            return _built(_smaller(config, divisor, depth, narrowest))
+        except Exception as error:  # noqa: BLE001 - each config checks itself in its own way
+            problem = str(error).partition("\n")[0]
+    raise DataError(f"no miniature of {config.model_type} can be built: {problem}")
+
+
+def _divisors(config: Any) -> Iterator[int]:
+    """Powers of 2, the largest first, that leave each head a few dimensions."""
+    hidden = getattr(config, "hidden_size", None) or 64
+    heads = getattr(config, "num_attention_heads", None) or 1
+    for power in range(10, 0, -1):
+        if hidden >> power >= max(32, _HEAD_DIM * heads):
+            yield 1 << power
+    yield 1
+
+
+def _built(config: Any) -> Any:
+    with torch.device("meta"):
+        sizes = [each.shape for each in AutoModelForCausalLM.from_config(config).parameters()]
+    if any(0 in size for size in sizes):
+        raise ValueError("it is too narrow for its heads")
+    if (total := sum(size.numel() for size in sizes)) > _MOST_PARAMETERS:
+        raise ValueError(f"with {total:,} parameters it is too large")
+    model = _filled(AutoModelForCausalLM.from_config(config, dtype=torch.float32))
+    with torch.inference_mode():
+        logits = model(input_ids=torch.arange(8, 32)[None], use_cache=False).logits
+    if not bool(logits.isfinite().all()):
+        raise ValueError("its logits are not finite")
+    return model
+
+
+def _smaller(config: Any, divisor: int, depth: int | None, narrowest: int) -> Any:
+    """The config with narrower layers, and ``depth`` of them if it is given; ``narrowest`` is the least of a head."""
+    values = {name: value for name, value in config.to_dict().items() if value is not None and name[0] != "_"}
+    known = set(inspect.signature(type(config).__init__).parameters) | set(dir(config))
+    layers = next((values[name] for name in _LAYERS if isinstance(values.get(name), int)), None)
+    values = {name: _smaller_value(name, value, divisor, narrowest) for name, value in values.items() if name in known}
+    if depth is not None and layers is not None and depth < layers:
+        values = {name: _shallower(name, value, layers, depth) for name, value in values.items()}
+    values |= {"vocab_size": NUM_IDS, "dtype": "float32"}
+    for place, name in enumerate(("pad_token_id", "bos_token_id", "eos_token_id")):
+        if name in values:
+            values[name] = place
+    return AutoConfig.for_model(values.pop("model_type"), **values)
+
+
+def _smaller_value(name: str, value: Any, divisor: int, narrowest: int) -> Any:
+    if isinstance(value, dict):
+        return {key: _smaller_value(key, each, divisor, narrowest) for key, each in value.items()}
+    if name in ("short_factor", "long_factor"):  # one for each pair of a head's dimensions
+        return value[: max(len(value) // divisor, 1)]
+    if name == "mrope_section":
+        return [each // divisor for each in value]
+    if name in _WIDTHS and isinstance(value, list):
+        return [_smaller_value(name, each, divisor, narrowest) for each in value]
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    most = {**dict.fromkeys(_WINDOWS, WINDOW), **dict.fromkeys(_POSITIONS, CONTEXT), _BORDER_FIELD: BORDER}
+    most |= {**dict.fromkeys(_EXPERTS, _MOST_EXPERTS), **dict.fromkeys(_STATES, _MOST_STATES)}
+    most |= {"vocab_size_per_layer_input": NUM_IDS}
+    least = narrowest if "head" in name or "rope" in name else 1
+    return max(value // divisor, min(value, least)) if name in _WIDTHS else min(value, most.get(name, value))
+
+
+def _shallower(name: str, value: Any, layers: int, depth: int) -> Any:
+    """A setting for the first ``depth`` of ``layers`` layers: a value for each, or the places of some."""
+    if name in _LAYERS and isinstance(value, int):
+        return min(value, depth)
+    if name == "num_kv_shared_layers":
+        return min(value, depth // 4)
+    if isinstance(value, list) and len(value) == layers:
+        return value[:depth]
+    if _are_places(value, layers):
+        return [each for each in value if each < depth]
+    if isinstance(value, dict) and value and all(str(key).isdigit() for key in value):
+        return {key: each for key, each in value.items() if int(key) < depth}
+    return value
+
+
+def _num_layers(config: Any) -> int:
+    """Layers enough that each kind of them is there."""
+    values = config.to_dict()
+    layers = next((values[name] for name in _LAYERS if isinstance(values.get(name), int)), _FEW_LAYERS)
+    depth = 2
+    for value in values.values():
+        if isinstance(value, list) and len(value) == layers and all(isinstance(each, str) for each in value):
+            depth = max(depth, *(value.index(each) + 1 for each in set(value)))
+        elif _are_places(value, layers):
+            depth = max(depth, min(value) + 2)
+    return min(max(depth, _FEW_LAYERS) if depth == 2 else depth, layers)
+
+
+def _are_places(value: Any, layers: int) -> bool:
+    """Whether a setting names some of the layers."""
+    are_ints = isinstance(value, list) and len(value) > 0 and all(type(each) is int for each in value)
+    return are_ints and len(value) != layers and sorted(set(value)) == value and value[-1] < layers
+
+
+def _filled(model: Any) -> Any:
+    """Weights of which every neighbour's influence shows: a model's own initialisation is nearly a constant."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.dim() >= 2 and min(weight.shape[-2:]) > 1:
+                weight.copy_(torch.randn(weight.shape, generator=generator) * 1.5 * weight.shape[-1] ** -0.5)
+        for module in model.modules():
+            if isinstance(module, torch.nn.Embedding):
+                module.weight.copy_(torch.randn(module.weight.shape, generator=generator))
+    return model.eval()
