@@ -31,20 +31,10 @@ def opened(path: Path) -> Iterator[Iterator[Row]]:
 
 
 def _rows(path: Path, name: str) -> Iterator[Row]:
-    for row in read_rows(path, ()) if path.suffix != ".parquet" else read_rows(path, _columns(path)):
+    for row in read_rows(path):
         if isinstance(row, Bad):
             raise DataError(f"{name} line {row.line}: {row.detail}")
         yield row
-
-
-def _columns(path: Path) -> list[str]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return list(pq.read_schema(path).names)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path.name}: not readable as Parquet: {str(error).splitlines()[0]}") from error
 
 
 def _unpacked(path: Path, scratch: Path) -> Path:

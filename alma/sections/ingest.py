@@ -26,7 +26,12 @@ class IngestRows(Ingest):
     """``pairs`` prompt + response; ``scores`` prompt + response + human score; ``prompts`` for evaluation."""
 
     columns: dict[str, str] = Field(default_factory=dict)
-    """Our column → theirs; dots reach into nested values (``prompt = "conversations.0.value"``)."""
+    """Our column → theirs; dots reach into nested values (``score = "meta.rating"``). A column that holds conversations
+    is read by the roles of their turns (``prompt = "messages"``)."""
+
+    system_turn: Annotated[Literal["prepend", "omit"] | None, QUIET] = None
+    """What becomes of a conversation's system turn: ``prepend`` sets it before the prompt, with an empty line between,
+    ``omit`` leaves it out. ``None`` = a row with one is unusable, unless ``columns`` point past it by place. [ours]"""
 
     split: str = "train"
     """Split of a Hub data set."""

@@ -5,6 +5,11 @@ file          does
 ============  ===========================================================
 ``rows``      reads JSONL, JSON, CSV and Parquet, with line numbers
 ``columns``   finds our columns in a row
+``paths``     follows a dotted path into a row
+``turns``     reads the turns of a conversation, each with its role
+``exchange``  finds the exchange of a conversation that is a row
+``places``    checks a path against who speaks there
+``roles``     reads prompt and answer by who speaks
 ``values``    checks one value of a row: a text, a score, an id
 ``ids``       decides whether a column tells the rows of a file apart
 ``lengths``   finds rows that no context window can hold

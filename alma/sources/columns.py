@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from alma.errors import ConfigError
+from alma.sources.paths import Found, by_place, find
+from alma.sources.roles import ANSWERS, CONVERSATIONS, Kind, Roles, SystemTurn
 from alma.sources.rows import shown
 from alma.sources.values import Fault, characters, identifier, score, text, texts
-
-Kind = Literal["pairs", "scores", "prompts"]
 
 REQUIRED: dict[Kind, tuple[str, ...]] = {
     "pairs": ("prompt", "response"),
@@ -28,8 +29,8 @@ LISTS = ("true_references", "false_references")
 """Columns that hold several texts; a row has both or neither."""
 
 OFTEN_CALLED = {
-    "prompt": ("instruction", "question", "input", "query", "text", "conversations.0.value", "messages.0.content"),
-    "response": ("output", "completion", "answer", "chosen", "conversations.1.value", "messages.1.content"),
+    "prompt": ("instruction", "question", "input", "query", "text"),
+    "response": ("output", "completion", "answer", "chosen"),
     "score": ("rating", "label", "grade", "overall"),
     "reference": ("answer", "target", "solution"),
     "family": ("category", "task", "type"),
@@ -39,7 +40,9 @@ OFTEN_CALLED = {
 }
 """Names that other data sets use; only ever suggested, never assumed."""
 
-_ABSENT = object()
+
+_ROLE = re.compile(r"(.+?)\.(?:\d+\.(?:role|from)|(?:role|from)\.\d+)")
+_TEXT = re.compile(r"(.+?)\.\d+\.(content|value|text)")
 
 
 class Columns:
@@ -48,7 +51,7 @@ class Columns:
     ``found`` counts how many rows had each. Raises ``ConfigError`` for a column that the kind does not have.
     """
 
-    def __init__(self, kind: Kind, columns: Mapping[str, str]) -> None:
+    def __init__(self, kind: Kind, columns: Mapping[str, str], system_turn: SystemTurn | None = None) -> None:
         ours = ("id", *REQUIRED[kind], *OPTIONAL[kind])
         for name in columns:
             if name not in ours:
@@ -58,6 +61,7 @@ class Columns:
         self.must_appear = {*REQUIRED[kind], *columns}
         self.needed = {*REQUIRED[kind], *({"id"} & set(columns))}
         self.id_is_named = "id" in columns
+        self.roles = Roles(kind, set(columns), system_turn)
         self.found: Counter[str] = Counter()
 
     def read(self, values: Mapping[str, Any], *, numbers_are_text: bool = False) -> dict[str, Any]:
@@ -66,23 +70,32 @@ class Columns:
         ``id`` is a text, ``None`` where the source has none, or the ``Fault`` of a column that nobody named (``Ids``
         decides about those). ``numbers_are_text`` is for CSV, where every value is text.
         """
-        picked = {name: _pick(values, theirs) for name, theirs in self.theirs.items()}
-        for name, value in picked.items():
-            self.found[name] += value is not _ABSENT
-        for name, value in picked.items():
-            if value is _ABSENT and name in self.needed:
+        found = {name: find(values, theirs) for name, theirs in self.theirs.items()}
+        self.roles.fill(found, values)
+        self.found.update(name for name, each in found.items() if each is not None)
+        for name, each in found.items():
+            if each is None and name in self.needed:
                 theirs = self.theirs[name]
                 raise Fault(f"no {theirs!r}", f"has no {theirs!r}; it has: {shown(', '.join(map(str, values)))}")
+        row = self._checked(found, numbers_are_text)
+        self.roles.kept()
+        return row
+
+    def _checked(self, found: Mapping[str, Found | None], numbers_are_text: bool) -> dict[str, Any]:
+        picked = {name: None if each is None else each.value for name, each in found.items()}
+        prompt, answer = found["prompt"], ANSWERS[self.kind]
+        assert prompt is not None, "every kind needs one"
+        picked["prompt"], picked[answer] = self.roles.read(prompt, found[answer])
         row: dict[str, Any] = {"id": self._id(picked.pop("id"))}
         for name, value in picked.items():
             if name == "score":
                 row[name] = score(value, numbers_are_text)
             elif name in LISTS:
-                row[name] = None if value is _ABSENT or value is None else texts(name, value)
+                row[name] = None if value is None else texts(name, value)
             elif name in self.needed:
                 row[name] = text(name, value)
             else:
-                row[name] = None if value is _ABSENT or value in (None, "") else characters(name, value)
+                row[name] = None if value in (None, "") else characters(name, value)
         if len({row.get(name) is None for name in LISTS}) > 1:
             lacks = next(name for name in LISTS if row[name] is None)
             raise Fault(
@@ -93,7 +106,7 @@ class Columns:
     def _id(self, value: Any) -> str | Fault | None:
         """Of a column that nobody named, what is wrong with it is no fault of the row."""
         try:
-            found = None if value is _ABSENT else identifier(value)
+            found = identifier(value)
             if found is None and self.id_is_named:
                 raise Fault("empty id", f"{self.theirs['id']!r} is {shown(value)}")
         except Fault as fault:
@@ -103,34 +116,33 @@ class Columns:
             raise Fault(fault.reason, f"{fault.detail}; or {hint}") from None
         return found
 
+    def wanted(self, there: Sequence[str]) -> set[str]:
+        """The columns of the source to read, where ``there`` are all."""
+        wanted = set(self.theirs.values())
+        sides = {"prompt", ANSWERS[self.kind]} & (self.needed - self.roles.named)
+        return wanted if sides <= set(there) else wanted | set(CONVERSATIONS)
+
     def never_found(self) -> list[str]:
         """Columns of ours that no row had, although they are required or the settings name them."""
         return [name for name in self.theirs if name in self.must_appear and not self.found[name]]
 
 
 def explain_missing(ours: str, theirs: str, there: Sequence[str]) -> str:
-    """What to do about a column that no row has; ``there`` are the columns that exist."""
+    """What to do about a column that no row has; ``there`` are the columns that exist, nested ones with dots."""
+    talks = dict.fromkeys(found[1] for name in there if (found := _ROLE.fullmatch(name)))
+    there = list(dict.fromkeys(next((talk for talk in talks if name.startswith(f"{talk}.")), name) for name in there))
     names = f"{', '.join(there[:12]) or 'none'}{', …' if len(there) > 12 else ''}"
     close = difflib.get_close_matches(theirs, there, n=1, cutoff=0.7)
     close = close or [name for name in OFTEN_CALLED.get(ours, ()) if name in there][:1]
-    close = close or difflib.get_close_matches(theirs, there, n=1, cutoff=0.5)
+    close = close or ([*talks][:1] if ours in ("prompt", *ANSWERS.values()) else [])
+    close = close or [name for name in difflib.get_close_matches(theirs, there, n=1, cutoff=0.5) if not by_place(name)]
     remedy = f"columns = {{ {ours} = {json.dumps(close[0] if close else 'their name')} }}"
+    if close and close[0] in talks:
+        remedy += "; a conversation is read by the roles of its turns"
     split = next((s for s in (";", "\t", "|") if len(there) == 1 and s in there[0]), None)
+    silent = next((found for name in there if (found := _TEXT.fullmatch(name))), None)
     if split:
         remedy = f"separate the fields by commas, not by {split!r}"
+    elif silent and not close:
+        remedy += f'. The turns in {silent[1]!r} have no role: write each as {{"role": "user", "{silent[2]}": …}}'
     return f"no row has the column {theirs!r}. Columns there: {names}.\nIn the run file: {remedy}"
-
-
-def _pick(values: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path; a column whose own name has the dots takes precedence."""
-    if path in values:
-        return values[path]
-    here: Any = values
-    for part in path.split("."):
-        if isinstance(here, Mapping) and part in here:
-            here = here[part]
-        elif isinstance(here, list) and part.isdecimal() and int(part) < len(here):
-            here = here[int(part)]
-        else:
-            return _ABSENT
-    return here

@@ -11,7 +11,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -54,8 +54,10 @@ class Unreadable:
         return self.why
 
 
-def read_rows(path: Path, wanted: Collection[str]) -> Iterator[Row | Bad]:
-    """The rows of ``path`` in order. ``wanted`` names the columns to read, where the format can leave others out.
+def read_rows(
+    path: Path, wanted: Callable[[Sequence[str]], Collection[str]] = lambda there: there
+) -> Iterator[Row | Bad]:
+    """The rows of ``path`` in order. ``wanted`` chooses among the columns, where the format can leave others out.
 
     Raises ``DataError`` for an unknown suffix or a file that is empty, not UTF-8, or broken as a whole.
     """
@@ -169,19 +171,20 @@ def _csv(path: Path) -> Iterator[Row | Bad]:
             yield Bad(line, "wrong number of fields", detail, fields)
 
 
-def _parquet(path: Path, wanted: Collection[str]) -> Iterator[Row | Bad]:
+def _parquet(path: Path, wanted: Callable[[Sequence[str]], Collection[str]]) -> Iterator[Row | Bad]:
     try:
         with pq.ParquetFile(path) as file:
-            top = {name.partition(".")[0] for name in wanted} | set(wanted)
-            columns = [name for name in file.schema_arrow.names if name in top]
+            there = file.schema_arrow.names
+            top = {part for name in wanted(there) for part in (name, name.partition(".")[0])}
+            columns = [name for name in there if name in top]
             twice = next((name for name in columns if columns.count(name) > 1), None)
             if twice is not None:
                 raise DataError(f"{path.name}: there are two columns {twice!r}; rename one of them")
             done = 0
             for batch in file.iter_batches(BATCH_ROWS, columns=columns):
-                there = [_plain(column) for column in batch.columns]
+                lists = [_plain(column) for column in batch.columns]
                 for i in range(batch.num_rows):
-                    yield Row(done + i + 1, {name: values[i] for name, values in zip(columns, there, strict=True)})
+                    yield Row(done + i + 1, {name: values[i] for name, values in zip(columns, lists, strict=True)})
                 done += batch.num_rows
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path.name}: not readable as Parquet: {str(error).splitlines()[0]}") from error

@@ -21,11 +21,12 @@ from alma.artifact.out import Out
 from alma.artifact.records import SCHEMAS
 from alma.errors import DataError
 from alma.prompts import CHAT_TEMPLATE
-from alma.sections import IngestModel, IngestRows
+from alma.sections import Ingest, IngestModel, IngestRows
 from alma.sources import models
 from alma.sources.columns import Columns, explain_missing
 from alma.sources.ids import Ids
 from alma.sources.lengths import Lengths
+from alma.sources.paths import by_place
 from alma.sources.rows import Bad, Row, column_names, read_rows
 from alma.sources.values import Fault
 from alma.sources.weights import num_parameters
@@ -47,13 +48,21 @@ def identify(cfg: IngestRows | IngestModel, base: Path) -> dict[str, str]:
     if sources.scheme(cfg) == "hf":
         from alma.sources import hub
 
-        return hub.identity(cfg)
+        return {**hub.identity(cfg), **_places(cfg)}
     with TemporaryDirectory(prefix="alma-") as scratch:
         if isinstance(cfg, IngestModel):
             folder = sources.fetch_model(cfg, base, Path(scratch))
             return {"sha256": models.digest(folder, cfg.source, cfg.task)}
         (path,) = sources.fetch_rows(cfg, base, Path(scratch))
-        return {"format": path.suffix.lower(), "sha256": sha256_file(path)}
+        return {"format": path.suffix.lower(), "sha256": sha256_file(path), **_places(cfg)}
+
+
+def _places(cfg: Ingest) -> dict[str, str]:
+    """Marks places in lists, which were once read whoever spoke there: what was sealed of them is not taken for it."""
+    sides = {"prompt", "response", "reference"}
+    if isinstance(cfg, IngestRows) and any(by_place(path) for name, path in cfg.columns.items() if name in sides):
+        return {"places": "checked by role"}
+    return {}
 
 
 def run(cfg: IngestRows | IngestModel, *, model: Model | None = None, base: Path, out: Out) -> Metrics:
@@ -111,13 +120,14 @@ class _Read:
 
 
 def _rows(cfg: IngestRows, base: Path, scratch: Path, lengths: Lengths | None, out: Out) -> Metrics:
-    columns = Columns(cfg.kind, cfg.columns)
+    columns = Columns(cfg.kind, cfg.columns, cfg.system_turn)
     paths = sources.fetch_rows(cfg, base, scratch)
     read = _read(cfg, paths, columns, lengths)
     _judge(cfg, paths, columns, read)
     unused = read.ids.unused()
-    if unused is not None:
-        out.note(f"{cfg.source}: {unused}")
+    counted = [f"{num} of {read.num_read} rows: {what}" for what, num in columns.roles.said.items()]
+    for said in filter(None, [*counted, unused]):
+        out.note(f"{cfg.source}: {said}")
     out.aside([{"where": where, "reason": b.reason, "detail": b.detail, "row": b.raw} for where, b in read.bad])
     record = RECORDS[cfg.kind]
     if any(row.get("true_references") for row in read.rows):
@@ -168,7 +178,7 @@ def _all(paths: list[Path], columns: Columns) -> Iterator[tuple[str, Path, Row |
     for path in paths:
         unit = "row" if path.suffix.lower() == ".parquet" else "line"
         prefix = f"{path.name} " if len(paths) > 1 else ""
-        for found in read_rows(path, set(columns.theirs.values())):
+        for found in read_rows(path, columns.wanted):
             yield f"{prefix}{unit} {found.line}", path, found
 
 

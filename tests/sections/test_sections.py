@@ -87,6 +87,7 @@ CASES: dict[str, Section] = {
     "ingest, template": of(IngestModel, source="base", chat_template="{{ x }}"),
     "ingest, rows": of(IngestRows, source="rows.jsonl", kind="pairs"),
     "ingest, rows, changed": of(IngestRows, source="rows.jsonl", kind="scores", columns={"prompt": "p"}, limit=3),
+    "ingest, rows, system turns": of(IngestRows, source="rows.jsonl", kind="pairs", system_turn="prepend"),
     "judge": of(Judge),
     "judge, openai": of(Judge, engine="openai", openai=ASKED, vllm=SHORT),
     "judge, openai not asked": of(Judge, openai=OPENAI, vllm=SHORT),

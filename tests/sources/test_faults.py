@@ -95,8 +95,8 @@ BAD_ROWS = [
     pytest.param(
         "a.jsonl",
         lines({"messages": [{"content": "x"}, {"content": "y"}], "score": 1}),
-        ["'prompt'", 'prompt = "messages.0.content"'],
-        id="chat rows",
+        ["'prompt'", "'messages' have no role", '{"role": "user", "content": …}'],
+        id="chat rows without roles",
     ),
     pytest.param(
         "a.jsonl", lines(GOOD, without("response")), ["line 2", "no 'response'"], id="column missing in a row"
