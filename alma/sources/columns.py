@@ -42,7 +42,6 @@ OFTEN_CALLED = {
 
 
 _ROLE = re.compile(r"(.+?)\.(?:\d+\.(?:role|from)|(?:role|from)\.\d+)")
-_TEXT = re.compile(r"(.+?)\.\d+\.(content|value|text)")
 
 
 class Columns:
@@ -140,9 +139,6 @@ def explain_missing(ours: str, theirs: str, there: Sequence[str]) -> str:
     if close and close[0] in talks:
         remedy += "; a conversation is read by the roles of its turns"
     split = next((s for s in (";", "\t", "|") if len(there) == 1 and s in there[0]), None)
-    silent = next((found for name in there if (found := _TEXT.fullmatch(name))), None)
     if split:
         remedy = f"separate the fields by commas, not by {split!r}"
-    elif silent and not close:
-        remedy += f'. The turns in {silent[1]!r} have no role: write each as {{"role": "user", "{silent[2]}": …}}'
     return f"no row has the column {theirs!r}. Columns there: {names}.\nIn the run file: {remedy}"

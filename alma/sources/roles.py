@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from alma.sources.exchange import Exchange, first_exchange, read_turns
 from alma.sources.paths import Found
 from alma.sources.places import check_follows, check_side
-from alma.sources.turns import Turn, listed, read_turn, role_of
+from alma.sources.turns import Turn, is_spelt, is_without_roles, listed, read_turn, role_of
 from alma.sources.values import Fault, text
 
 Kind = Literal["pairs", "scores", "prompts"]
@@ -57,8 +57,8 @@ class Roles:
         lacking = [side for side in sides if side not in self.named and _is_null(picked[side])]
         if not lacking:
             return
-        mapped = [each for side in sides if side in self.named and (each := picked[side]) and listed(each.value)]
-        beside = [Found(name, values[name]) for name in CONVERSATIONS if listed(values.get(name))]
+        mapped = [each for side in sides if side in self.named and (each := picked[side]) and _is_talk(each.value)]
+        beside = [Found(name, values[name]) for name in CONVERSATIONS if _is_talk(values.get(name))]
         there = mapped or beside
         if len(there) == 1:
             for side in lacking:
@@ -92,7 +92,7 @@ class Roles:
         if turns[0].role == "assistant" and is_apart:
             turns = [Turn(0, "user", prompt.value), *turns]
         found = self._exchange(turns, answer.path)
-        if found.user.text != prompt.value:
+        if not _is_same(found.user.text, prompt.value):
             detail = f"the user's turn in {answer.path!r} is another text than {prompt.path!r}"
             raise Fault("two prompts", detail)
         user = prompt.value if found.system else self._before(prompt)
@@ -102,7 +102,7 @@ class Roles:
         """A conversation as the prompt; the answer is a text beside it, or not asked for."""
         found = self._exchange(read_turns(listed(prompt.value) or [], prompt.path), prompt.path)
         value = None if answer is None else answer.value
-        if self.is_answered and found.answer is not None and found.answer.text != value:
+        if self.is_answered and found.answer is not None and not _is_same(found.answer.text, value):
             detail = f"{prompt.path!r} goes on behind the user's first turn, and with another text than {self.answer}"
             raise Fault("two answers", detail)
         return self._prompted(found, found.user.text), value
@@ -118,7 +118,7 @@ class Roles:
         if answered[0].role == "assistant":
             return self._exchange([*asked, *answered], answer.path)
         whole = self._exchange(answered, answer.path)
-        if whole.user.text != opening.user.text:
+        if not _is_same(whole.user.text, opening.user.text):
             raise Fault("two prompts", f"the user's turn in {answer.path!r} is another text than in {prompt.path!r}")
         return whole if whole.system else replace(whole, system=opening.system)
 
@@ -170,6 +170,15 @@ class Roles:
         if {"user", "assistant"} & set(roles):
             self._say("turns before the prompt are left out, as columns point past them")
         return self._with(system, prompt.value) if system else prompt.value
+
+
+def _is_talk(value: Any) -> bool:
+    """A conversation, or what ``check_side`` will refuse as a broken one."""
+    return listed(value) is not None or is_without_roles(value) or is_spelt(value)
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    return one == other or (isinstance(one, str) and isinstance(other, str) and one.strip() == other.strip())
 
 
 def _is_null(found: Found | None) -> bool:

@@ -23,6 +23,9 @@ from alma.errors import DataError
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
 BATCH_ROWS = 1024
+_NOT_PYTHON = (ValueError, OverflowError, KeyError)
+"""A date that Python does not have, text that is not UTF-8, a map with a key twice."""
+
 _BETWEEN_ITEMS = re.compile(r"[\s,]*")
 
 
@@ -106,13 +109,22 @@ def _jsonl(path: Path) -> Iterator[Row | Bad]:
 
 def _object(line: int, text: str) -> Row | Bad:
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
         detail = f"not JSON: {error.msg} at column {error.colno}: {shown(text.strip())}"
         return Bad(line, "not JSON", detail, text)
-    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, a thousand brackets
+    except (ValueError, RecursionError) as error:  # a name twice, a number of 5,000 digits, a thousand brackets
         return Bad(line, "not JSON", f"not readable as JSON: {str(error)[:100]}", text)
     return _row(line, value)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of ``pairs``; JSON's readers agree on no one of two values of a name."""
+    there = dict(pairs)
+    if len(there) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands twice in one object")
+    return there
 
 
 def _row(line: int, value: Any) -> Row | Bad:
@@ -124,7 +136,7 @@ def _row(line: int, value: Any) -> Row | Bad:
 def _json(path: Path) -> Iterator[Row | Bad]:
     text = _text(path)
     try:
-        whole = json.loads(text)
+        whole = json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
         hint = "; one object per line is named .jsonl" if error.msg == "Extra data" else ""
         _broken(path, error.lineno, f"not JSON: {error.msg} at column {error.colno}{hint}", error)
@@ -194,14 +206,14 @@ def _plain(column: pa.Array) -> list[Any]:
     """The values of ``column`` as Python's own."""
     try:
         return list(column.to_pylist(maps_as_pydicts="strict"))
-    except (ValueError, OverflowError):  # a date that Python does not have, text that is not UTF-8: one by one
+    except _NOT_PYTHON:  # one by one, then
         return [_one(value) for value in column]
 
 
 def _one(value: pa.Scalar) -> Any:
     try:
         return value.as_py(maps_as_pydicts="strict")
-    except (ValueError, OverflowError) as error:
+    except _NOT_PYTHON as error:
         return Unreadable(f"{value.type} that Python cannot hold: {str(error)[:100]}")
 
 

@@ -60,6 +60,11 @@ def sharegpt(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
             {"prompt": ASKED["content"], "chosen": [ASKED, ANSWERED]}, {"response": "chosen"}, id="UltraFeedback"
         ),
         pytest.param({"prompt": [ASKED], "chosen": [ASKED, ANSWERED]}, {"response": "chosen"}, id="prompt repeated"),
+        pytest.param(
+            {"prompt": SIX[0], "chosen": [{**ASKED, "content": f" {SIX[0]}\n"}, ANSWERED]},
+            {"response": "chosen"},
+            id="prompt stripped",
+        ),
         pytest.param({"prompt": ASKED["content"], "chosen": ANSWERED}, {"response": "chosen"}, id="a single turn"),
         pytest.param({"prompt": "What is 3 + 3?", "messages": [ASKED, ANSWERED]}, {}, id="UltraChat"),
         pytest.param({"messages": [ASKED], "response": "Six."}, {}, id="answer beside"),
@@ -190,6 +195,8 @@ def test_a_conversation_of_unclear_roles_is_refused(tmp_path: Path, turns: list[
         pytest.param(
             {"prompt": json.dumps([ASKED, ANSWERED]), "response": "x"}, {}, "as one text", id="JSON in a field"
         ),
+        pytest.param({"messages": str([ASKED, ANSWERED])}, {}, "as one text", id="pandas' CSV"),
+        pytest.param({"talk": str([ASKED, ANSWERED])}, {"prompt": "talk"}, "as one text", id="one side of pandas' CSV"),
         pytest.param({"prompt": "x", "response": str([ASKED, ANSWERED])}, {}, "as one text", id="Python in a field"),
         pytest.param(
             {"prompt": "x", "response": "\n\nHuman: Hi!\n\nAssistant: Ho!"},

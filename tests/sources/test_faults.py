@@ -60,6 +60,12 @@ BAD_ROWS = [
     ),
     pytest.param("a.jsonl", lines('{"prompt": ' + "9" * 5000 + "}\n"), ["line 1", "JSON", "digits"], id="huge number"),
     pytest.param("a.jsonl", lines("[" * 200_000), ["line 1", "JSON", "recursion"], id="a wall of brackets"),
+    pytest.param(
+        "a.jsonl", lines(GOOD, '{"prompt": "x", "prompt": "y"}\n'), ["line 2", "'prompt' stands twice"], id="name twice"
+    ),
+    pytest.param(
+        "a.json", b'[{"prompt": "x", "prompt": "y"}]', ["a.json", "'prompt' stands twice"], id="json name twice"
+    ),
     pytest.param("a.jsonl", lines(GOOD, "[1, 2]\n"), ["line 2", "[1, 2]", "not an object"], id="list as a row"),
     pytest.param("a.jsonl", lines("null\n"), ["line 1", "None", "not an object"], id="null as a row"),
     pytest.param(
@@ -95,7 +101,7 @@ BAD_ROWS = [
     pytest.param(
         "a.jsonl",
         lines({"messages": [{"content": "x"}, {"content": "y"}], "score": 1}),
-        ["'prompt'", "'messages' have no role", '{"role": "user", "content": …}'],
+        ["line 1", "'messages' have no role", "{'role': 'user', …}"],
         id="chat rows without roles",
     ),
     pytest.param(

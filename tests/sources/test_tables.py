@@ -81,6 +81,11 @@ def test_text_of_every_kind_is_text(tmp_path: Path, kind: pa.DataType) -> None:
         pytest.param(pa.array([2**61], pa.timestamp("ms")), "Python cannot hold", id="a date far off"),
         pytest.param(pa.array([Decimal(1)]), "prompt is Decimal('1')", id="decimal"),
         pytest.param(pa.array([b"\xff"]).view(pa.string()), "can't decode", id="not UTF-8"),
+        pytest.param(
+            pa.array([[("a", "x"), ("a", "y")]], pa.map_(pa.string(), pa.string())),
+            "Python cannot hold",
+            id="a key twice",
+        ),
         pytest.param(pa.array([["a"]]), "prompt is ['a'] (list)", id="list"),
     ],
 )
