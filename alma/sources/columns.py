@@ -13,7 +13,7 @@ from alma.errors import ConfigError
 from alma.sources.paths import Found, by_place, find
 from alma.sources.roles import ANSWERS, CONVERSATIONS, Kind, Roles, SystemTurn
 from alma.sources.rows import shown
-from alma.sources.values import Fault, characters, identifier, score, text, texts
+from alma.sources.values import Fault, characters, identifier, is_hole, score, text, texts
 
 REQUIRED: dict[Kind, tuple[str, ...]] = {
     "pairs": ("prompt", "response"),
@@ -90,11 +90,11 @@ class Columns:
             if name == "score":
                 row[name] = score(value, numbers_are_text)
             elif name in LISTS:
-                row[name] = None if value is None else texts(name, value)
+                row[name] = None if is_hole(value) else texts(name, value)
             elif name in self.needed:
                 row[name] = text(name, value)
             else:
-                row[name] = None if value in (None, "") else characters(name, value)
+                row[name] = None if is_hole(value) or value == "" else characters(name, value)
         if len({row.get(name) is None for name in LISTS}) > 1:
             lacks = next(name for name in LISTS if row[name] is None)
             raise Fault(
@@ -128,13 +128,14 @@ class Columns:
 
 def explain_missing(ours: str, theirs: str, there: Sequence[str]) -> str:
     """What to do about a column that no row has; ``there`` are the columns that exist, nested ones with dots."""
-    talks = dict.fromkeys(found[1] for name in there if (found := _ROLE.fullmatch(name)))
+    talks = [*dict.fromkeys(found[1] for name in there if (found := _ROLE.fullmatch(name)))]
     there = list(dict.fromkeys(next((talk for talk in talks if name.startswith(f"{talk}.")), name) for name in there))
     names = f"{', '.join(there[:12]) or 'none'}{', …' if len(there) > 12 else ''}"
-    close = difflib.get_close_matches(theirs, there, n=1, cutoff=0.7)
-    close = close or [name for name in OFTEN_CALLED.get(ours, ()) if name in there][:1]
-    close = close or ([*talks][:1] if ours in ("prompt", *ANSWERS.values()) else [])
-    close = close or [name for name in difflib.get_close_matches(theirs, there, n=1, cutoff=0.5) if not by_place(name)]
+    likely = [name for name in there if not by_place(name) and "reject" not in name]
+    close = difflib.get_close_matches(theirs, likely, n=1, cutoff=0.7)
+    close = close or [name for name in OFTEN_CALLED.get(ours, ()) if name in likely][:1]
+    close = close or [name for name in talks if name in likely and ours in ("prompt", *ANSWERS.values())][:1]
+    close = close or difflib.get_close_matches(theirs, likely, n=1, cutoff=0.5)
     remedy = f"columns = {{ {ours} = {json.dumps(close[0] if close else 'their name')} }}"
     if close and close[0] in talks:
         remedy += "; a conversation is read by the roles of its turns"

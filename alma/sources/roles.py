@@ -161,7 +161,9 @@ class Roles:
 
     def _before(self, prompt: Found) -> Any:
         """The prompt's text with the system turns that stand before its place."""
-        turns = (prompt.turns or [])[: prompt.place]
+        if not prompt.turns:
+            return prompt.value
+        turns = prompt.turns[: prompt.place]
         roles = [role_of(each, number, prompt.column) for number, each in enumerate(turns, start=1)]
         said = [
             read_turn(each, 1, prompt.column).text for each, role in zip(turns, roles, strict=True) if role == "system"

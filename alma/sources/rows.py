@@ -173,7 +173,7 @@ def _csv(path: Path) -> Iterator[Row | Bad]:
             continue
         if not header:
             header = fields
-            twice = next((name for name in header if header.count(name) > 1), None)
+            twice = next((name for name in header if name and header.count(name) > 1), None)
             if twice is not None:
                 raise DataError(f"{path.name} line {line}: the header names the column {twice!r} twice")
         elif len(fields) == len(header):

@@ -41,10 +41,12 @@ class Turn:
 def listed(value: Any) -> list[Any] | None:
     """The turns of a conversation as they stand, ``None`` where ``value`` is none.
 
-    A conversation is a list of turns, a list of roles beside one of texts (a nested column of some Parquet files), or a
-    single turn.
+    A conversation is a list of turns (or of pairs of a role and a text), a list of roles beside one of texts (a nested
+    column of some Parquet files), or a single turn.
     """
     if isinstance(value, list):
+        if value and all(isinstance(each, list) and len(each) == 2 and _known(each[0]) for each in value):
+            return [{"role": role, "content": text} for role, text in value]
         return value if any(_has_role(each) for each in value) else None
     if not _has_role(value) or not any(key in value for key in TEXT_KEYS):
         return None

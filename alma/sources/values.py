@@ -74,12 +74,17 @@ def score(value: Any, numbers_are_text: bool) -> float:
     return float(number)
 
 
+def is_hole(value: Any) -> bool:
+    """Whether there is no value: null, or NaN, which pandas and NumPy write for it."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
 def identifier(value: Any) -> str | None:
     """The text of an id; ``None`` where it is null, NaN or empty. Raises ``Fault`` for what is no text or whole number.
 
     pandas turns whole numbers beside a hole into floats: 1.0 is read as 1.
     """
-    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+    if is_hole(value) or value == "":
         return None
     if isinstance(value, UUID):
         return str(value)

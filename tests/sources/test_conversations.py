@@ -72,6 +72,7 @@ def sharegpt(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
             {"data": {"talk": [ASKED, ANSWERED]}}, {"prompt": "data.talk", "response": "data.talk"}, id="nested"
         ),
         pytest.param({"messages": {"role": ["user", "assistant"], "content": list(SIX)}}, {}, id="roles beside texts"),
+        pytest.param({"talk": [["user", SIX[0]], ["bot", SIX[1]]]}, {"prompt": "talk"}, id="pairs of role and text"),
         pytest.param({"messages": [{"content": "", "role": "system"}, ASKED, ANSWERED]}, {}, id="empty system turn"),
         pytest.param(
             {"messages": [{"role": "user", "content": [{"type": "text", "text": SIX[0]}]}, ANSWERED]}, {}, id="one part"
@@ -268,6 +269,12 @@ def test_what_is_suggested_for_a_conversation_is_right_by_role(tmp_path: Path) -
     assert taken(ingested(tmp_path, "a.jsonl", "pairs", columns={"prompt": "talk"})) == [SIX]
 
 
+def test_what_was_rejected_is_never_suggested(tmp_path: Path) -> None:
+    write_lines(tmp_path / "a.jsonl", [{"rejected": [ASKED, ANSWERED], "chosen": [ASKED, ANSWERED]}])
+    with pytest.raises(DataError, match='prompt = "chosen"'):
+        ingested(tmp_path, "a.jsonl", "pairs")
+
+
 def taken(found: Ingested) -> list[tuple[str, str]]:
     return [(row["prompt"], row["response"]) for row in found.rows]
 
@@ -307,7 +314,7 @@ def conversations(draw: st.DrawFn) -> tuple[list[dict[str, Any]], dict[str, str]
 def test_whatever_is_mapped_roles_are_right_or_the_row_is_refused() -> None:
     read_by: Counter[str] = Counter()
 
-    @settings(max_examples=800, deadline=None, derandomize=True)
+    @settings(max_examples=500, deadline=None, derandomize=True)
     @given(drawn=conversations(), system_turn=st.sampled_from([None, "omit", "prepend"]))
     def right_or_refused(drawn: tuple[list[dict[str, Any]], dict[str, str]], system_turn: Any) -> None:
         turns, columns = drawn
@@ -327,4 +334,4 @@ def test_whatever_is_mapped_roles_are_right_or_the_row_is_refused() -> None:
         assert prompt.split("\n\n") == [*before, said[asked][1]]
 
     right_or_refused()
-    assert min(read_by["role"], read_by["place"]) >= 40, "hardly any conversation was read at all"
+    assert min(read_by["role"], read_by["place"]) >= 30, "hardly any conversation was read at all"

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alma.errors import DataError
-from tests.builders.ingested import ingested
+from tests.builders.ingested import ingested, write_lines
 
 
 def write(path: Path, **columns: pa.Array) -> None:
@@ -134,7 +134,7 @@ NUMBERS = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=NUMBERS)
 def test_a_number_is_the_score_whatever_type_holds_it(
     tmp_path: Path, drawn: tuple[pa.DataType, list[float | Decimal]]
@@ -145,6 +145,56 @@ def test_a_number_is_the_score_whatever_type_holds_it(
     assert ingested(tmp_path, "a.parquet", "scores").column("score") == [float(number) for number in numbers]
 
 
+STRINGS = ["a", "7.5", "", " ", "é\u2028"]
+ARRAYS: list[pa.Array] = [
+    *(pa.array(STRINGS, kind) for kind in (pa.string(), pa.large_string(), pa.string_view(), pa.binary())),
+    pa.array(STRINGS).dictionary_encode(),
+    *(pa.array([7, 0, 10, None, 3], kind) for kind in (pa.int8(), pa.uint64(), pa.float16(), pa.float32())),
+    pa.array([0.5, math.nan, math.inf, -1.0, 2.0**60]),
+    pa.array([Decimal("1.50"), None, Decimal("2.00"), Decimal("10.01"), Decimal("0.00")]),
+    pa.array([True, False, None, True, False]),
+    pa.array([1, 2, 3, None, 2**60], pa.timestamp("us")),
+    pa.array([1, 2, 3, None, 4], pa.timestamp("ns", "Europe/Berlin")),
+    pa.array([1, 2, 3, None, 4], pa.duration("ns")),
+    pa.array([1, 2, 3, None, 4], pa.date32()),
+    pa.array([["a"], [], None, ["b", "c"], [None]]),
+    pa.array([{"role": "user", "content": "a"}, None, {"role": "gpt", "content": "b"}, {}, {"role": None}]),
+    pa.array([b"%016d" % i for i in range(5)], pa.uuid()),
+    pa.array([[("a", 1)], [], None, [("b", 2), ("b", 3)], [("c", None)]], pa.map_(pa.string(), pa.int64())),
+    pa.nulls(5),
+]
+
+
+ANY = st.sampled_from(ARRAYS)
+COLUMNS = {"id": ANY, "score": ANY, **dict.fromkeys(("prompt", "response"), st.sampled_from(ARRAYS[:5]) | ANY)}
+
+
+@pytest.mark.slow
+def test_any_table_is_read_as_it_is_or_refused(tmp_path: Path) -> None:
+    num_read = 0
+
+    @settings(max_examples=150, deadline=None, derandomize=True)
+    @given(drawn=st.fixed_dictionaries(COLUMNS))
+    def read_or_refused(drawn: dict[str, pa.Array]) -> None:
+        nonlocal num_read
+        write(tmp_path / "a.parquet", **drawn)
+        try:
+            found = ingested(tmp_path, "a.parquet", "scores", max_bad_share=0.9)
+        except DataError as error:
+            if not str(error).startswith("a.parquet: "):
+                raise
+            return
+        num_read += 1
+        there = pa.table(drawn).select(["prompt", "response", "score"]).to_pylist()
+        for row in found.rows:
+            read = {name: row[name] for name in ("prompt", "response", "score")}
+            assert any(read == {**each, "score": float(each["score"])} for each in there if each["score"] is not None)
+        assert len(set(found.column("source_id"))) == len(found.rows)
+
+    read_or_refused()
+    assert num_read >= 10, "hardly any table was read at all"
+
+
 def test_json_keeps_whole_numbers_beyond_floats(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(
         '{"id": 9007199254740993, "prompt": "a"}\n{"id": 9007199254740992, "prompt": "b"}\n'
@@ -152,8 +202,16 @@ def test_json_keeps_whole_numbers_beyond_floats(tmp_path: Path) -> None:
     assert ingested(tmp_path, "a.jsonl", "prompts").column("source_id") == ["9007199254740993", "9007199254740992"]
 
 
-def test_a_csv_with_a_mark_and_pandas_index(tmp_path: Path) -> None:
+def test_a_csv_with_a_mark_and_with_columns_of_an_index(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbfprompt,response,score\r\na,x,7.5\r\n")
     (tmp_path / "b.csv").write_bytes(b",prompt,response,score\n0,a,x,7.5\n")
-    for name in ("a.csv", "b.csv"):
+    (tmp_path / "c.csv").write_bytes(b",,prompt,response,score\n0,1,a,x,7.5\n")
+    for name in ("a.csv", "b.csv", "c.csv"):
         assert ingested(tmp_path, name, "scores").column("score") == [7.5]
+
+
+def test_a_hole_that_pandas_writes_as_nan_is_a_hole(tmp_path: Path) -> None:
+    nan = math.nan
+    write_lines(tmp_path / "a.jsonl", [{"prompt": "a", "reference": nan, "family": nan, "true_references": nan}])
+    found = ingested(tmp_path, "a.jsonl", "prompts")
+    assert [found.column(name) for name in ("reference", "family")] == [[None], [None]]
