@@ -34,7 +34,9 @@ ROLES: dict[str, Role] = {
     "imitate": "generate",
     "report": "base",
 }
-"""Stage → what its pods need, where ``[placement.stages]`` says nothing else. ``base``: CPUs and no engine."""
+"""Stage → what its pods need, where ``[placement.stages]`` says nothing else. ``base``: CPUs and no engine.
+
+An ingest of a model that is to be trained has the image of ``train``: it proves the model (``alma.engines.probe``)."""
 
 SHARDABLE = ("synthesize", "embed", "respond", "judge", "reference")
 """Stages that may run as several pods at once; ``alma.stages.SHARDABLE`` is the same (a test holds it)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from alma.sections import IngestModel
 from components.placement import ROLES, Placement, Role
 
 
@@ -39,8 +40,8 @@ class Pod:
         return [value.name for value in vars(self).values() if isinstance(value, Field)]
 
 
-def pod_of(placement: Placement, stage: str) -> Pod:
-    """The pod of a stage's task, or of its Job."""
+def pod_of(placement: Placement, stage: str, section: Any = None) -> Pod:
+    """The pod of a stage's task, or of its Job; ``section`` is the task's, where it is known."""
     role, own = ROLES[stage], placement.stage(stage)
     of_role = placement.resources(role)
     gpus = of_role.gpus if own.gpus is None else own.gpus
@@ -57,7 +58,7 @@ def pod_of(placement: Placement, stage: str) -> Pod:
         if getattr(own, name) is not None:
             nodes[name] = getattr(own, name)
     return Pod(
-        image=own.image or Field(f"image_{role}"),
+        image=own.image or Field(f"image_{'train' if _proves(section) else role}"),
         cpu=own.cpu or of_role.cpu,
         memory=own.memory or (of_role.memory if role == "base" else Field(f"memory_{role}")),
         shm=own.shm or of_role.shm or ("8Gi" if gpus else None),
@@ -65,6 +66,11 @@ def pod_of(placement: Placement, stage: str) -> Pod:
         hub=stage == "ingest",
         **nodes,
     )
+
+
+def _proves(section: Any) -> bool:
+    """Whether a model is ingested that is to be proven (``alma.engines.probe``): that takes torch, and no GPU."""
+    return isinstance(section, IngestModel) and section.task == "generation"
 
 
 def small_pod(placement: Placement, image: str = "base", *, hub: bool = False) -> Pod:

@@ -91,7 +91,7 @@ class Layer:
     def _pod(self, step: Step) -> Pod:
         if self.placement.is_job(step.stage):
             return small_pod(self.placement, "submit")
-        return pod_of(self.placement, step.stage)
+        return pod_of(self.placement, step.stage, step.section)
 
     def _trace(self, store: Any, state: Any, *given: Any) -> Any:
         values = dict(zip(self.fields, given, strict=True))

@@ -11,6 +11,7 @@ from typing import NoReturn
 from alma import __version__
 from alma.cli.convert import add_convert
 from alma.cli.pipeline import add_finish, add_hand_on, add_preflight
+from alma.cli.probe import add_probe
 from alma.cli.reading import add_show, add_status, add_trace
 from alma.cli.run import add_plan, add_run
 from alma.cli.stage import add_stage
@@ -22,6 +23,7 @@ assert EXIT_USER == 2, "argparse exits with 2 for wrong usage, and so do we"
 COMMANDS = (
     add_run,
     add_plan,
+    add_probe,
     add_stage,
     add_show,
     add_status,

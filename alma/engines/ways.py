@@ -40,11 +40,6 @@ class Ways:
     prefix: bool = True
     """Several tokens at once after a cached beginning, as when responses to one prompt are rated."""
 
-    @property
-    def all_safe(self) -> bool:
-        """Whether nothing has to be left off."""
-        return self == Ways()
-
 
 SAFEST = Ways(packed=False, right=False, left=False, cache="none", prefix=False)
 """One whole text at a time, as for a model that nothing is known of."""
@@ -58,7 +53,8 @@ class Finding:
     """What was compared, in words."""
 
     differs: float | None
-    """The largest difference of a log-probability, in nats; ``None`` where it could not be run."""
+    """The largest difference of a log-probability, in nats, to one digit; 0 where it is rounding, ``None`` where it
+    could not be run."""
 
     problem: str = ""
     """Why it could not be run, or what is wrong."""
@@ -75,6 +71,11 @@ class Proof:
     ways: Ways
     findings: tuple[Finding, ...]
     refusal: str = ""
+
+    @property
+    def left_off(self) -> tuple[Finding, ...]:
+        """The findings for which something is done instead."""
+        return tuple(each for each in self.findings if each.chosen)
 
     def write(self, path: Path) -> None:
         """Writes JSON."""
@@ -93,8 +94,8 @@ class Proof:
             ) from error
 
 
-def ways_of(model: Path) -> Ways:
-    """How the model in folder ``model`` may be run: as its proof says, or as is found out now.
+def proof_of(model: Path) -> Proof:
+    """What its ``proof.json`` says of the model in folder ``model``, or what is found out now.
 
     Raises ``DataError`` for a model that cannot be used rightly in any way.
     """
@@ -106,4 +107,9 @@ def ways_of(model: Path) -> Ways:
         proof = prove(model)
     if proof.refusal:
         raise DataError(f"{model}: {proof.refusal}")
-    return proof.ways
+    return proof
+
+
+def ways_of(model: Path) -> Ways:
+    """How the model in folder ``model`` may be run; raises as ``proof_of`` does."""
+    return proof_of(model).ways

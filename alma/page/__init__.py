@@ -7,6 +7,7 @@
     headline    numbers → the head of the page
     quality best_of_n judge selection prompts training cost      numbers → sections
     arms comparison imitation                                    the same where arms are compared
+    proof       what was proven of the model: a table of training's
     samples     tables → rows of the sample browser
     figure      matplotlib → SVG in the page's colours
     page.html style.css browser.js                                    the page

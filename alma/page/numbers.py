@@ -179,6 +179,22 @@ class Prompts(Numbers):
     """The map: at most ``measure.MAP_POINTS`` prompts."""
 
 
+class Check(Numbers):
+    """One thing that was tried on a model (``alma.engines.ways.Finding``)."""
+
+    check: str
+    differs: float | None
+    problem: str
+    chosen: str
+
+
+class Proof(Numbers):
+    """What was found out about the model that is trained."""
+
+    model_type: str
+    checks: tuple[Check, ...]
+
+
 class Training(Numbers):
     """The loss of one training, at most ``measure.LOSS_POINTS`` points of it."""
 
@@ -236,6 +252,8 @@ class Point(Numbers):
     judge_first: JudgeValidation | None = None
     prompts: Prompts | None = None
     training: Training | None = None
+    proof: Proof | None = None
+    """Where it is another one than an earlier point's."""
     costs: tuple[StageCost, ...] = ()
     """Of the artifacts that no earlier point counted."""
     arm: str = ""
@@ -246,9 +264,9 @@ class Point(Numbers):
 
     @model_serializer(mode="wrap")
     def _as_set(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves out what belongs to a comparison where nothing is compared."""
+        """Leaves out what belongs to a comparison where nothing is compared, and a proof that says nothing new."""
         values: dict[str, Any] = write(self)
-        empty = {"arm": "", "repeat": None, "measures": (), "imitation": None}
+        empty = {"proof": None, "arm": "", "repeat": None, "measures": (), "imitation": None}
         return {
             name: value for name, value in values.items() if name not in empty or getattr(self, name) != empty[name]
         }

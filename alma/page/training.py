@@ -15,6 +15,7 @@ import numpy as np
 from alma.objectives import OBJECTIVES
 from alma.page.figure import SERIES, Chart, Table, colour, draw, multiples
 from alma.page.numbers import Numbers, Point
+from alma.page.proof import proven
 from alma.page.section import Section
 from alma.page.text import amount, visible
 
@@ -132,7 +133,9 @@ def training(points: Sequence[Point], curves: Sequence[TrainingCurve] = ()) -> S
         for letter, each in zip(_letters(several), several, strict=True)
     )
     columns = ("training", "steps", "first loss", "last loss", "tokens", "tokens/s", "memory")
-    return Section("training", "Training", lead, tuple(charts), tables=(("Trainings", Table(columns, rows)),))
+    return Section(
+        "training", "Training", lead, tuple(charts), tables=(("Trainings", Table(columns, rows)), *proven(points))
+    )
 
 
 def grouped(curves: Sequence[TrainingCurve]) -> dict[str, list[TrainingCurve]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from alma.recipes.graph import differences, fingerprint, graph, shape
 from alma.running.form import CHANGES, fill_in, resolve
 from alma.running.ledger import Ledger, Settings, generation
 from alma.running.pod import json_object
-from alma.sections import Ingest
+from alma.sections import Ingest, IngestModel
 from alma.store import Store, open_store
 from alma.store.eviction import bound
 
@@ -117,6 +118,28 @@ def check_sources(cfg: Method, base: Path) -> list[str]:
     return found
 
 
+def check_models(cfg: Method, base: Path) -> list[str]:
+    """A line per model that is to be trained or asked: what was proven of it, or who does it.
+
+    Raises ``DataError`` for one that cannot be used. A model elsewhere, and any where there is no torch, as in the
+    image of this task, is proven by its ingest: on CPUs, before anything is done with it.
+    """
+    lines = []
+    for name, section in cfg.uses.items():
+        if not isinstance(section, IngestModel) or section.task != "generation":
+            continue
+        if find_spec("torch") is None or sources.scheme(section) != "path":
+            lines.append(f"{name}: is proven by its ingest, before a GPU is held")
+            continue
+        from alma.engines.ways import proof_of
+
+        proof = proof_of(base / Path(section.source).expanduser())
+        left_off = "; ".join(f"{each.check} does not hold, so {each.chosen}" for each in proof.left_off)
+        holds = f"all {len(proof.findings)} checks hold"
+        lines.append(f"{name}: a model of type {proof.model_type}: {left_off or holds}")
+    return lines
+
+
 def preflight(
     *,
     run_file: str,
@@ -152,6 +175,7 @@ def preflight(
         f"{len(steps)} steps, as compiled",
         f"store {opened.uri}: can be written, read and listed",
         *(f"source {line}" for line in check_sources(cfg, base)),
+        *(f"model {line}" for line in check_models(cfg, base)),
         *(f"endpoint {address}" for address in check_endpoints(cfg)),
     ]
     ledger = Ledger(settings=settings.write(opened), artifacts={}, generation=generation(opened))

@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,7 +33,7 @@ from alma.sources.values import Fault
 from alma.sources.weights import num_parameters
 from alma.store.cache import sha256_file
 
-VERSION = 1
+VERSION = 2
 PART_ROWS = 65536
 NUM_SHOWN = 5
 
@@ -93,7 +94,33 @@ def _model(cfg: IngestModel, base: Path, scratch: Path, out: Out) -> Metrics:
         check_chat(out.folder)
     except DataError as error:  # it knows only where the copy lies
         raise DataError(f"{cfg.source}: {str(error).replace(str(out.folder), 'the model')}") from error
-    return {"num_parameters": num_parameters(shapes), "bytes": num_bytes, "chat_template_added": int(added)}
+    return {
+        "num_parameters": num_parameters(shapes),
+        "bytes": num_bytes,
+        "chat_template_added": int(added),
+        "num_ways_left_off": _prove(cfg.source, out),
+    }
+
+
+def _prove(source: str, out: Out) -> int:
+    """Writes what is safe with the model beside it; how many ways of running it are left off.
+
+    An installation without torch can train nothing; what it ingests is proven by the engine that loads it.
+    """
+    if find_spec("torch") is None:
+        out.note(f"{source} is proven by the first engine that loads it: there is no torch here")
+        return 0
+    from alma.engines.ways import PROOF, proof_of
+
+    try:
+        proof = proof_of(out.folder)
+    except DataError as error:
+        raise DataError(f"{source}: {str(error).replace(str(out.folder), 'the model')}") from error
+    proof.write(out.folder / PROOF)
+    for each in proof.left_off:
+        said = each.problem or f"log-probabilities differ by {each.differs:g}"
+        out.note(f"{source}: {each.check}: {said}; so {each.chosen}")
+    return len(proof.left_off)
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -12,17 +13,19 @@ from pydantic import TypeAdapter, ValidationError
 from alma.artifact import Artifact, Metrics, Model, Page, Ref, Rows
 from alma.artifact.out import Out
 from alma.artifact.records import DROP_REASONS, SCHEMAS
+from alma.engines import ways
+from alma.engines.ways import PROOF
 from alma.errors import ConfigError, DataError
 from alma.page import measure, render, samples, selection
 from alma.page.arms import arms, imitation_of, measured
 from alma.page.comparison_files import comparison_files
-from alma.page.numbers import Estimate, Point, StageCost
+from alma.page.numbers import Check, Estimate, Point, Proof, StageCost
 from alma.page.numbers import Report as Numbers
 from alma.page.training import TrainingCurve, training_curve
 from alma.sections import Report
 from alma.text.normalise import exact_match
 
-VERSION = 3
+VERSION = 4
 
 PAGE = "report.html"
 NUMBERS = "report.json"
@@ -80,6 +83,7 @@ def run(
         judge_first=measure.judge_validation(heldout_first.table()) if heldout_first else None,
         prompts=measure.prompts(prompts.table(), cfg.seed) if prompts else None,
         training=measure.training(_lines(training, "curve.jsonl")) if training else None,
+        proof=_proof(training, earlier),
         costs=tuple(map(_cost, new)),
         arm=cfg.arm,
         repeat=cfg.repeat,
@@ -175,6 +179,17 @@ def _lines(model: Artifact, name: str) -> list[dict[str, Any]]:
     """A file of the model; nothing of a model that was brought and not trained here."""
     stated = [file.name for file in model.manifest.files if file.name.endswith(f"/{name}")]
     return [json.loads(line) for each in stated for line in model.file(each).read_text(encoding="utf-8").splitlines()]
+
+
+def _proof(model: Model | None, earlier: tuple[Point, ...]) -> Proof | None:
+    """What was proven of the model that was trained; nothing where an earlier point says the same."""
+    stated = [file.name for file in model.manifest.files if file.name.endswith(f"/{PROOF}")] if model else []
+    if model is None or not stated:
+        return None
+    read = ways.Proof.read(model.file(stated[0]))
+    checks = tuple(Check(**asdict(each)) for each in read.findings)
+    found = Proof(model_type=read.model_type, checks=checks)
+    return found if found not in [point.proof for point in earlier] else None
 
 
 def _beside(artifact: Artifact, name: str) -> list[dict[str, Any]]:

@@ -79,7 +79,7 @@ class _Trial:
             sides = 1 if check is checks.causal else 2  # beyond a border all that came before is turned anew
             if not self._holds(name, check, sides=sides):
                 differs = self.findings[-1]
-                said = differs.problem or f"log-probabilities differ by up to {differs.differs:.2g}"
+                said = differs.problem or f"log-probabilities differ by up to {differs.differs:g}"
                 refusal = (
                     f"a model of type {self.model_type} cannot be used: {wrong} ({name}: {said}); take another model, "
                     "or a version of transformers in which this holds"
@@ -126,9 +126,10 @@ class _Trial:
                 self.findings.append(Finding(said, None, problem, chosen))
                 return False
             if not differs <= TOLERANCE:
-                self.findings.append(Finding(said, differs, "", chosen))
+                # To one digit: the others depend on the machine, and the proof is part of a sealed artifact.
+                self.findings.append(Finding(said, float(f"{differs:.0e}"), "", chosen))
                 return False
-            self.findings.append(Finding(said, differs))
+            self.findings.append(Finding(said, 0.0))
         return True
 
 
