@@ -301,11 +301,11 @@ def conversations(draw: st.DrawFn) -> tuple[list[dict[str, Any]], dict[str, str]
     names = [*begin, *(("user", "assistant") * 3)[: draw(st.sampled_from([2, 3, 4, 6, 1, 0]))]]
     names = [draw(st.sampled_from(CALLED[name])) for name in names] or [draw(st.sampled_from(NAMES))]
     turns = [{role: name, content: f"text {i}"} for i, name in enumerate(names)]
-    for _ in range(draw(st.sampled_from([0, 0, 0, 1, 2]))):
+    for _ in range(draw(st.sampled_from([0, 0, 0, 0, 1, 2]))):
         draw(st.sampled_from(turns))[role] = draw(st.sampled_from(STRANGE))
     if draw(st.integers(0, 9)) == 0:
         del turns[-1][role]
-    first, step = draw(st.sampled_from([len(begin), 0, 1, 2])), draw(st.sampled_from([1, 1, 1, -1, 3]))
+    first, step = draw(st.sampled_from([len(begin)] * 3 + [0, 1])), draw(st.sampled_from([1, 1, 1, 1, -1, 3]))
     places = ["talk", f"talk.{first}.{content}", f"talk.{first + step}.{content}"]
     prompt, response = draw(st.sampled_from([(0, 0), (1, 2), (1, 2), (1, 0), (0, 2)]))
     return turns, {"prompt": places[prompt], "response": places[response]}
@@ -334,4 +334,4 @@ def test_whatever_is_mapped_roles_are_right_or_the_row_is_refused() -> None:
         assert prompt.split("\n\n") == [*before, said[asked][1]]
 
     right_or_refused()
-    assert min(read_by["role"], read_by["place"]) >= 30, "hardly any conversation was read at all"
+    assert min(read_by["role"], read_by["place"]) >= 20, "hardly any conversation was read at all"
