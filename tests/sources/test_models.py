@@ -15,6 +15,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from alma.artifact import Manifest, Metrics, Model, Ref, artifact_key
 from alma.artifact.out import Out
+from alma.engines.probe.prove import prove
+from alma.engines.ways import PROOF, Proof
 from alma.errors import DataError
 from alma.prompts import CHAT_TEMPLATE
 from alma.sections import IngestModel
@@ -84,11 +86,29 @@ def test_takes_in_what_belongs(folder: Path) -> None:
     metrics, copy, _ = take_in(IngestModel(source="base"), folder.parent)
     assert names(copy) == {
         "config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
-        "model.safetensors.index.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
+        "model.safetensors.index.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", PROOF,
     }  # fmt: skip
     assert metrics["num_parameters"] == 2 * 257 * 4
-    assert metrics["bytes"] == sum((folder / name).stat().st_size for name in names(copy) - {"chat_template.jinja"})
+    ours = {"chat_template.jinja", PROOF}
+    assert metrics["bytes"] == sum((folder / name).stat().st_size for name in names(copy) - ours)
+    assert metrics["num_ways_left_off"] == 0
     assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before, "the original changed"
+
+
+def test_what_is_proven_of_a_model_is_sealed_with_it(folder: Path) -> None:
+    edit(folder / "config.json", model_type="falcon", architectures=["FalconForCausalLM"])
+    metrics, copy, manifest = take_in(IngestModel(source="base"), folder.parent)
+    proof = Proof.read(copy / PROOF)
+    assert proof == prove(copy)
+    assert not proof.ways.packed
+    assert metrics["num_ways_left_off"] == len(proof.left_off) == 1
+    assert any(file.name.endswith(PROOF) for file in manifest.files)
+
+
+def test_a_model_that_sees_what_comes_later_is_refused_by_name(folder: Path) -> None:
+    edit(folder / "config.json", model_type="bert", architectures=["BertLMHeadModel"], num_hidden_layers=2)
+    with pytest.raises(DataError, match=r"^base: .* a model of type bert cannot be used: it sees what comes later"):
+        take_in(IngestModel(source="base"), folder.parent)
 
 
 def test_an_artifact_shares_no_file_with_its_origin(folder: Path) -> None:
