@@ -51,6 +51,7 @@ class Checkpoints:
         self._store = store
         self._manifest = f"{ref}/manifest.json"
         self._folder = f"{ref}/checkpoints"
+        self._most_rows = f"{self._folder}/most_rows"
         self._note = note
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="alma-checkpoints")
         self._lock = threading.Lock()
@@ -130,6 +131,21 @@ class Checkpoints:
         self._raise_unexpected()
         self.tell()
         return self._problem
+
+    def most_rows(self) -> int | None:
+        """See ``Remote``. One that cannot be read is reported and not used."""
+        try:
+            text = self._store.read(self._most_rows)
+        except FileNotFoundError:
+            return None
+        if not re.fullmatch(rb"[1-9]\d*", text):
+            self.say(f"{self._most_rows} is no number of rows: {text[:40]!r}; not used")
+            return None
+        return int(text)
+
+    def set_most_rows(self, rows: int) -> None:
+        """See ``Remote``."""
+        self._store.write(self._most_rows, str(rows).encode())
 
     def clear(self) -> None:
         """Removes all checkpoints, once the artifact is sealed."""

@@ -56,6 +56,12 @@ class Remote(Protocol):
     def flush(self) -> str | None:
         """Waits until nothing is on its way; why the newest did not arrive, or ``None``."""
 
+    def most_rows(self) -> int | None:
+        """The most rows of a forward pass that all machines of a training have memory for; ``None``: nobody has said."""
+
+    def set_most_rows(self, rows: int) -> None:
+        """Says so to all of them, for their next attempt."""
+
     def say(self, message: str) -> None:
         """Tells a person."""
 
@@ -73,6 +79,12 @@ class Nowhere:
 
     def flush(self) -> None:
         """Nothing is on its way."""
+
+    def most_rows(self) -> None:
+        """Nobody has said."""
+
+    def set_most_rows(self, rows: int) -> None:
+        """Nobody hears of it."""
 
     def say(self, message: str) -> None:
         """Nobody listens."""

@@ -37,6 +37,7 @@ class Loud:
         self.name = name
 
     fetch, send, flush = NOWHERE.fetch, NOWHERE.send, NOWHERE.flush
+    most_rows, set_most_rows = NOWHERE.most_rows, NOWHERE.set_most_rows
 
     def say(self, message: str) -> None:
         print(f"{self.name}: {message}", flush=True)

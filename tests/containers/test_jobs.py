@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from alma.artifact import Ref, find_manifest
+from alma.artifact import Artifact, Ref, find_manifest
 from alma.running.stage import run
 from alma.store import Store, open_store
+from tests.builders import dependents
 from tests.builders.kubelet import Pod
+from tests.builders.training import settings, write_model
+from tests.builders.training_process import inputs as trained_on
 from tests.containers import podman
 from tests.containers.jobs import Task, cluster
 
@@ -100,6 +105,31 @@ def test_two_pods_one_of_them_killed_make_what_a_run_here_makes(
         "one of them was started again"
     )
     assert f"(index {victim.index}) was killed" in error
+
+
+def test_two_pods_train_together(task: Task, store: Store, image: Callable[..., str], tmp_path: Path) -> None:
+    """They meet under the name that the Job's Service gives the first of them."""
+    cfg = settings(epochs=4, batch_rows=4, micro_batch_rows=1, checkpoint_steps=2)
+    start = write_model(tmp_path / "start")
+    given = trained_on(store, start, tmp_path / "in")
+    placement = {"image": image("trl", cpu=True), "nodes": 2, "cpu": "1", "memory": "2Gi", "retries": 0}
+    found = ["stage", "finetune", "--store", store.uri, "--config", cfg.model_dump_json(), "--run", RUN]
+    found += ["--poll", "0.2", "--log", "json", "--placement", json.dumps(placement)]
+    code, output, error = task.run(*found, *(word for port, ref in given.items() for word in ("--in", f"{port}={ref}")))
+    assert code == 0, f"{error}\n{logs(task)}"
+    assert sorted((pod.index, pod.ended) for pod in task.stub.pods) == [(0, 0), (1, 0)]
+    (name,) = task.stub.jobs
+    assert {resource: task.stub.dependents.names(resource) for resource in dependents.KINDS} == dict.fromkeys(
+        dependents.KINDS, [name]
+    )
+    here = open_store(str(tmp_path / "here"))
+    alone = run("finetune", cfg, trained_on(here, start, tmp_path / "in-here"), here)
+    assert output.strip() == str(alone.ref)
+    together = Artifact.open(store, alone.ref)
+    for key, weight in load_file(Artifact.open(here, alone.ref).folder / "model.safetensors").items():
+        torch.testing.assert_close(
+            load_file(together.folder / "model.safetensors")[key], weight, atol=1e-5, rtol=0, msg=key
+        )
 
 
 def test_the_exit_task_ends_the_pods_of_a_task_that_was_killed(

@@ -30,6 +30,7 @@ from tests.builders.training_process import checkpoint_steps, inputs, wait_while
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 # 7 rows in steps of 4 and 3, so that the last of an epoch leaves a device with less to read than another; 8 steps.
+SMALL_GPU = Path(__file__).parents[1] / "builders" / "small_gpu"
 CFG = settings(epochs=4, batch_rows=4, micro_batch_rows=1, checkpoint_steps=2)
 
 
@@ -54,7 +55,7 @@ class Machines:
         with socket.create_server(("127.0.0.1", 0)) as server:
             self.port = server.getsockname()[1]
 
-    def begin(self, rank: int, attempt: str = "first") -> subprocess.Popen[bytes]:
+    def begin(self, rank: int, attempt: str = "first", *, small: bool = False) -> subprocess.Popen[bytes]:
         """Starts the stage on one of them."""
         own = self.folder / f"machine-{rank}-{attempt}"
         own.mkdir()
@@ -63,6 +64,8 @@ class Machines:
         for port, ref in self.given.items():
             command += ["--in", f"{port}={ref}"]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "ALMA_CACHE": str(own)}
+        if small:
+            environment["PYTHONPATH"] = str(SMALL_GPU)
         if self.count > 1:
             environment |= {
                 "ALMA_NODES": str(self.count),
@@ -143,6 +146,20 @@ def test_two_machines_share_optimizer_and_weights(
     assert second.wait(300) == 0, two.log(1, "again").read_text()
     assert f"resumes the checkpoint of step {newest} in the store" in two.log(1, "again").read_text()
     same(two.trained(), on_one_machine, 1e-5)
+
+
+def test_machines_agree_on_the_smallest_micro_batch(start: Path, tmp_path: Path, on_one_machine: Trained) -> None:
+    """The second has memory for one row; the first, which has more, goes on with one, too."""
+    two = Machines(tmp_path, start, CFG.changed(parallel="ddp", micro_batch_rows=2))
+    for code, attempt in ((75, "first"), (0, "again")):
+        first, second = two.begin(0, attempt), two.begin(1, attempt, small=True)
+        assert second.wait(300) == code, two.log(1, attempt).read_text()
+        assert first.wait(300) == code, two.log(0, attempt).read_text()
+    told = "out of memory with micro_batch_rows = 2 (there is memory for one row); begun again, all machines of the"
+    assert told in two.log(1).read_text()
+    for rank in (0, 1):
+        assert "goes on with micro_batch_rows = 1: a machine had too little" in two.log(rank, "again").read_text()
+    same(two.trained(), on_one_machine)
 
 
 def test_a_machine_that_is_lost_ends_the_others_for_another_try(start: Path, tmp_path: Path) -> None:

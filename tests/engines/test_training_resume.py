@@ -341,6 +341,22 @@ def test_only_checkpoints_are_ever_removed(tmp_path: Path) -> None:
     assert sorted(store.list("")) == sorted(names)
 
 
+def test_how_many_rows_fit_is_known_to_all_until_the_model_is_sealed(store_uri: str) -> None:
+    store, said = open_store(store_uri), list[str]()
+    here, elsewhere = (Checkpoints(store, REF, said.append) for _ in range(2))
+    assert elsewhere.most_rows() is None
+    here.set_most_rows(8)
+    here.set_most_rows(4)
+    assert elsewhere.most_rows() == 4
+    assert said == []
+    store.write(f"{REF}/checkpoints/most_rows", b"0\n")
+    assert elsewhere.most_rows() is None
+    assert said == [f"{REF}/checkpoints/most_rows is no number of rows: b'0\\n'; not used"]
+    here.set_most_rows(4)
+    here.clear()
+    assert list(store.list("")) == []
+
+
 # --- the stage, in a process that is killed --------------------------------------------------------------------------
 
 

@@ -21,7 +21,7 @@ from alma.engines.protocols import Training
 from alma.engines.tokenization import IGNORED
 from alma.engines.trl.batches import Batches, Steps
 from alma.engines.trl.devices import Devices
-from alma.engines.trl.together import bring_together, check_step
+from alma.engines.trl.together import bring_together, check_alike
 from alma.errors import StageError
 from alma.nodes import Nodes
 from alma.sections import Finetune
@@ -192,10 +192,10 @@ class Listener(TrainerCallback):  # type: ignore[misc]
         self._loop, self._training, self._saved = loop, training, saved
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Every machine has chosen a checkpoint by itself: is it the same?"""
+        """Every machine has chosen a checkpoint and a micro-batch by itself: are they the same?"""
         del control
         if Nodes.here().count > 1:
-            check_step(state.global_step, args.device)
+            check_alike(state.global_step, args.per_device_train_batch_size, args.device)
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """At the last step no checkpoint is needed: the model itself comes next."""

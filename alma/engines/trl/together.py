@@ -48,16 +48,21 @@ def take_rank(nodes: Nodes) -> None:
         os.environ["GROUP_RANK"] = str(nodes.rank)
 
 
-def check_step(step: int, device: Any) -> None:
-    """Raises ``TransientError`` where the machines would go on from different checkpoints."""
-    mine = torch.tensor([step], device=device, dtype=torch.int64)
+def check_alike(step: int, micro_batch_rows: int, device: Any) -> None:
+    """Raises ``TransientError`` where the machines would go on from different checkpoints, or by different passes."""
+    mine = torch.tensor([step, micro_batch_rows], device=device, dtype=torch.int64)
     each_D = [torch.zeros_like(mine) for _ in range(dist.get_world_size())]
     dist.all_gather(each_D, mine)
-    found = sorted({int(each) for each in each_D})
-    if len(found) > 1:
+    steps, rows = (sorted(set(found)) for found in zip(*(each.tolist() for each in each_D), strict=True))
+    if len(steps) > 1:
         raise TransientError(
-            f"the machines would go on from the checkpoints of steps {found}, since the newest was sent meanwhile; "
+            f"the machines would go on from the checkpoints of steps {steps}, since the newest was sent meanwhile; "
             "begun again they find the same one"
+        )
+    if len(rows) > 1:
+        raise TransientError(
+            f"the machines would go on with micro_batch_rows = {rows}, since one ran out of memory meanwhile; begun "
+            "again they find the same one"
         )
 
 

@@ -21,7 +21,7 @@ from alma.engines.trl.launch import OutOfMemory, launch
 from alma.engines.trl.loop import curve_row, speed_row
 from alma.engines.trl.rows import tokenize
 from alma.engines.ways import ways_of
-from alma.errors import ConfigError, Stopped
+from alma.errors import ConfigError, Stopped, TransientError
 from alma.nodes import Nodes
 from alma.objectives import OBJECTIVES
 from alma.sections import Finetune
@@ -42,6 +42,10 @@ def train(cfg: Finetune, training: Training) -> dict[str, float | int]:
     cfg = safe(cfg, training)
     data = tokenize(cfg, training)
     rows_each = math.ceil(min(cfg.batch_rows, len(data.rows)) / devices.total)
+    most_rows = training.remote.most_rows() if devices.num_nodes > 1 else None
+    if most_rows and most_rows < min(cfg.micro_batch_rows, rows_each):
+        training.remote.say(f"goes on with micro_batch_rows = {most_rows}: a machine had too little memory for more")
+        rows_each = most_rows
     decided = cfg.model_copy(
         update={
             "num_devices": devices.num_devices,
@@ -97,7 +101,10 @@ def safe(cfg: Finetune, training: Training) -> Finetune:
 
 
 def _by_trial(cfg: Finetune, devices: Devices, training: Training, rows: Dataset) -> Outcome:
-    """Trains; where a device has too little memory, again with half the micro-batch, from the newest checkpoint."""
+    """Trains; where a device has too little memory, again with half the micro-batch, from the newest checkpoint.
+
+    On several machines it is left in the store, and all of them begin again: raises ``TransientError``.
+    """
     saved = partial(_saved, training)
     while True:
         checkpoint = newest_whole(training.scratch, training.remote)
@@ -111,16 +118,17 @@ def _by_trial(cfg: Finetune, devices: Devices, training: Training, rows: Dataset
             if not isinstance(error, OutOfMemory) and not is_out_of_memory(error):
                 raise
             problem = str(error).partition("\n")[0] or type(error).__name__
-        if devices.num_nodes > 1:
-            raise ConfigError(  # no machine knows what another one has tried
-                f"out of memory with micro_batch_rows = {cfg.micro_batch_rows} ({problem}); on several nodes no "
-                "smaller one is looked for: set it lower, or parallel = 'zero3', or activation_checkpointing = true"
-            )
         # Outside of the handler, whose error holds on to the model.
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        cfg = _halved(cfg, problem)
+        tried, cfg = cfg, _halved(cfg, problem)
+        if devices.num_nodes > 1:
+            training.remote.set_most_rows(cfg.micro_batch_rows)
+            raise TransientError(
+                f"out of memory with micro_batch_rows = {tried.micro_batch_rows} ({problem}); begun again, all "
+                f"machines of the training go on with {cfg.micro_batch_rows}"
+            )
         training.remote.say(f"out of memory: goes on with micro_batch_rows = {cfg.micro_batch_rows} ({problem})")
 
 
