@@ -57,7 +57,7 @@ class Remote(Protocol):
         """Waits until nothing is on its way; why the newest did not arrive, or ``None``."""
 
     def most_rows(self) -> int | None:
-        """The most rows of a forward pass that all machines of a training have memory for; ``None``: nobody has said."""
+        """The most rows of a forward pass that each machine of a training has memory for; ``None``: nobody knows."""
 
     def set_most_rows(self, rows: int) -> None:
         """Says so to all of them, for their next attempt."""

@@ -263,7 +263,15 @@ class ClusterStub:
         name = job["metadata"]["name"]
         folder = self.folder / f"{name}-{index}-{uuid.uuid4().hex[:5]}"
         template = job["spec"]["template"]
-        pod = Pod(folder.name, name, index, folder, template["spec"], template["metadata"]["labels"])
+        pod = Pod(
+            folder.name,
+            name,
+            index,
+            job["spec"]["completions"],
+            folder,
+            template["spec"],
+            template["metadata"]["labels"],
+        )
         self.pods.append(pod)
         pod.held = self.hold(pod)
         if pod.held:

@@ -26,6 +26,7 @@ class Pod:
     name: str
     job: str
     index: int
+    num_pods: int
     folder: Path
     spec: Object
     labels: dict[str, str]

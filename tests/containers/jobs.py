@@ -152,9 +152,16 @@ def in_podman(pod: Pod, named: Named, slow_seconds: float = 0.0) -> subprocess.P
 
 
 def hosts(pod: Pod) -> list[str]:
-    """The names that a headless Service gives the pods of its Job, all of them on this machine."""
-    service = pod.spec.get("subdomain")
-    return [f"--add-host={pod.job}-0.{service}:127.0.0.1"] if service else []
+    """Its host name; where its Job has a headless Service, the names that this gives the pods, and an address for each.
+
+    torchrun tells machines apart by their names and its process's number, and containers all have low ones.
+    """
+    service, mine = pod.spec.get("subdomain"), f"{pod.job}-{pod.index}"
+    if not service:
+        return []
+    addresses = {f"{pod.job}-{index}": f"127.0.0.{2 + index}" for index in range(pod.num_pods)}
+    names = [f"--add-host={name}.{service}:{address}" for name, address in addresses.items()]
+    return ["--uts=private", f"--hostname={mine}", *names, f"--add-host={mine}:{addresses[mine]}"]
 
 
 def user(context: Object) -> list[str]:
