@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from alma.sources.values import Fault
 
 
@@ -38,7 +40,7 @@ class Ids:
     def decided(self) -> list[str]:
         """The id of each row, in order."""
         whole = self._flaw is None and len(self._found) == len(self._places)
-        return self._found if whole else self._places
+        return self._found if whole else _numbered(self._places)
 
     def unused(self) -> str | None:
         """A sentence on a column that is there and was not used."""
@@ -55,3 +57,13 @@ class Ids:
             f"{len(self._places)} rows repeat one.\nIn the run file: leave id out of columns, and rows are named by "
             "their place; or name a column that differs in every row"
         )
+
+
+def _numbered(places: list[str]) -> list[str]:
+    """Of rows in one place, as in JSON without line ends, those behind the first have a number: 1, 1.2, 1.3."""
+    seen: Counter[str] = Counter()
+    names = []
+    for place in places:
+        seen[place] += 1
+        names.append(place if seen[place] == 1 else f"{place}.{seen[place]}")
+    return names

@@ -22,12 +22,11 @@ from alma.artifact.out import Out
 from alma.artifact.records import SCHEMAS
 from alma.errors import DataError
 from alma.prompts import CHAT_TEMPLATE
-from alma.sections import Ingest, IngestModel, IngestRows
+from alma.sections import IngestModel, IngestRows
 from alma.sources import models
 from alma.sources.columns import Columns, explain_missing
 from alma.sources.ids import Ids
 from alma.sources.lengths import Lengths
-from alma.sources.paths import by_place
 from alma.sources.rows import Bad, Row, column_names, read_rows
 from alma.sources.values import Fault
 from alma.sources.weights import num_parameters
@@ -49,21 +48,13 @@ def identify(cfg: IngestRows | IngestModel, base: Path) -> dict[str, str]:
     if sources.scheme(cfg) == "hf":
         from alma.sources import hub
 
-        return {**hub.identity(cfg), **_places(cfg)}
+        return hub.identity(cfg)
     with TemporaryDirectory(prefix="alma-") as scratch:
         if isinstance(cfg, IngestModel):
             folder = sources.fetch_model(cfg, base, Path(scratch))
             return {"sha256": models.digest(folder, cfg.source, cfg.task)}
         (path,) = sources.fetch_rows(cfg, base, Path(scratch))
-        return {"format": path.suffix.lower(), "sha256": sha256_file(path), **_places(cfg)}
-
-
-def _places(cfg: Ingest) -> dict[str, str]:
-    """Marks places in lists, which were once read whoever spoke there: what was sealed of them is not taken for it."""
-    sides = {"prompt", "response", "reference"}
-    if isinstance(cfg, IngestRows) and any(by_place(path) for name, path in cfg.columns.items() if name in sides):
-        return {"places": "checked by role"}
-    return {}
+        return {"format": path.suffix.lower(), "sha256": sha256_file(path)}
 
 
 def run(cfg: IngestRows | IngestModel, *, model: Model | None = None, base: Path, out: Out) -> Metrics:

@@ -14,11 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alma.errors import DataError
-from alma.sections import IngestRows
 from alma.sources.columns import Columns
 from alma.sources.turns import CALLED
 from alma.sources.values import Fault
-from alma.stages import ingest
 from tests.builders.ingested import Ingested, ingested, write_lines
 
 SYSTEM = {"role": "system", "content": "You are a pirate."}
@@ -277,16 +275,6 @@ def test_what_was_rejected_is_never_suggested(tmp_path: Path) -> None:
 
 def taken(found: Ingested) -> list[tuple[str, str]]:
     return [(row["prompt"], row["response"]) for row in found.rows]
-
-
-def test_what_was_sealed_by_place_before_roles_were_read_is_not_taken_for_it(tmp_path: Path) -> None:
-    write_lines(tmp_path / "a.jsonl", [{"messages": [ASKED, ANSWERED]}])
-    by_place, by_role, neither = (
-        ingest.identify(IngestRows(source="a.jsonl", kind="pairs", columns=columns), tmp_path)
-        for columns in (PLACES, BOTH, {"id": "meta.0"})
-    )
-    assert by_role == neither
-    assert by_place == {**by_role, "places": "checked by role"}
 
 
 NAMES = [name for names in CALLED.values() for name in names]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import uuid
 from datetime import UTC, datetime
@@ -121,6 +122,11 @@ def test_without_a_single_id_nothing_is_said(tmp_path: Path) -> None:
     write_table(tmp_path / "a.parquet", pa.nulls(2))
     found = ingested(tmp_path, "a.parquet", "pairs")
     assert (found.column("source_id"), found.notes) == (["1", "2"], [])
+
+
+def test_rows_on_one_line_are_numbered(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps([{"prompt": each} for each in "abc"]))
+    assert ingested(tmp_path, "a.json", "prompts").column("source_id") == ["1", "1.2", "1.3"]
 
 
 def test_ids_repeat_across_files_too() -> None:
