@@ -11,7 +11,7 @@ from typing import Any
 
 from alma.errors import ConfigError
 from alma.sources.paths import Found, by_place, find
-from alma.sources.roles import ANSWERS, CONVERSATIONS, Kind, Roles, SystemTurn
+from alma.sources.roles import ANSWERS, CONVERSATIONS, SYSTEM, Kind, Roles, SystemTurn
 from alma.sources.rows import shown
 from alma.sources.values import Fault, characters, identifier, is_hole, score, text, texts
 
@@ -117,7 +117,7 @@ class Columns:
 
     def wanted(self, there: Sequence[str]) -> set[str]:
         """The columns of the source to read, where ``there`` are all."""
-        wanted = set(self.theirs.values())
+        wanted = {*self.theirs.values(), SYSTEM}
         sides = {"prompt", ANSWERS[self.kind]} & (self.needed - self.roles.named)
         return wanted if sides <= set(there) else wanted | set(CONVERSATIONS)
 

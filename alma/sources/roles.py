@@ -27,6 +27,9 @@ ANSWERS: Final[dict[Kind, str]] = {"pairs": "response", "scores": "response", "p
 CONVERSATIONS: Final = ("messages", "conversations", "conversation")
 """What data sets call the column of a whole conversation. Read where a row lacks a prompt or an answer."""
 
+SYSTEM: Final = "system"
+"""The column in which some data sets have the system turn, beside a conversation without one."""
+
 
 class Roles:
     """The two sides of a row of one kind.
@@ -42,6 +45,7 @@ class Roles:
         self.system_turn = system_turn
         self.said: Counter[str] = Counter()
         self._of_this_row: list[str] = []
+        self._beside = ""
 
     def kept(self) -> None:
         """Counts what there was to say of the row that was read last: it is a good one."""
@@ -53,6 +57,8 @@ class Roles:
         It is the conversation mapped for the other side, or else the only one in a column of ``CONVERSATIONS``.
         """
         self._of_this_row = []
+        beside = values.get(SYSTEM)
+        self._beside = beside if isinstance(beside, str) else ""
         sides = ["prompt", self.answer] if self.is_answered else ["prompt"]
         lacking = [side for side in sides if side not in self.named and _is_null(picked[side])]
         if not lacking:
@@ -133,7 +139,7 @@ class Roles:
             )
         if found.num_later:
             self._say(f"only the first exchange of {column!r} is read, and there are more")
-        return found
+        return found if found.system or not self._beside.strip() else replace(found, system=self._beside)
 
     def _prompted(self, found: Exchange, user: Any) -> Any:
         if not found.system:

@@ -221,6 +221,16 @@ def test_a_system_turn_is_set_before_the_prompt_or_left_out_as_the_person_says(c
     assert read(values, columns, system_turn="prepend") == ("You are a pirate.\n\nWhat is 3 + 3?", "Six.")
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_a_column_of_system_turns_beside_conversations_is_theirs(tmp_path: Path, suffix: str) -> None:
+    rows = [{"conversations": sharegpt([ASKED, ANSWERED]), "system": "You are a pirate."}]
+    FORMS[suffix](tmp_path / f"a.{suffix}", rows)
+    found = ingested(tmp_path, f"a.{suffix}", "pairs", system_turn="prepend")
+    assert taken(found) == [("You are a pirate.\n\nWhat is 3 + 3?", "Six.")]
+    with pytest.raises(DataError, match="system_turn"):
+        ingested(tmp_path, f"a.{suffix}", "pairs")
+
+
 def test_a_system_turn_of_the_prompt_is_kept_where_the_answer_repeats_it_without() -> None:
     values = {"prompt": [SYSTEM, ASKED], "chosen": [ASKED, ANSWERED]}
     assert read(values, {"response": "chosen"}, system_turn="prepend")[0] == "You are a pirate.\n\nWhat is 3 + 3?"
