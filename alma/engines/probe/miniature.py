@@ -86,17 +86,21 @@ def _divisors(config: Any) -> Iterator[int]:
 
 def _built(config: Any) -> Any:
     with torch.device("meta"):
-        sizes = [each.shape for each in AutoModelForCausalLM.from_config(config).parameters()]
+        sizes = [each.shape for each in _model(config).parameters()]
     if any(0 in size for size in sizes):
         raise ValueError("it is too narrow for its heads")
     if (total := sum(size.numel() for size in sizes)) > _MOST_PARAMETERS:
         raise ValueError(f"with {total:,} parameters it is too large")
-    model = _filled(AutoModelForCausalLM.from_config(config, dtype=torch.float32))
+    model = _filled(_model(config))
     with torch.inference_mode():
         logits = model(input_ids=torch.arange(8, 32)[None], use_cache=False).logits
     if not bool(logits.isfinite().all()):
         raise ValueError("its logits are not finite")
     return model
+
+
+def _model(config: Any) -> Any:
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
 
 
 def _smaller(config: Any, divisor: int, depth: int | None, narrowest: int) -> Any:

@@ -6,12 +6,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig
 from transformers.utils import logging
 
 from alma.engines.hf.rotary import borders_of, by_row
@@ -27,21 +25,21 @@ TOLERANCE = 0.01
 _SHORT, _LONG = (5, 19, 12, 3, 16), (BORDER - 8, BORDER + 12, BORDER + 3, BORDER - 2)
 
 
+_PROVEN: dict[str, Proof] = {}
+"""By the text of config.json: nothing else of a folder is read."""
+
+
 def prove(model: Path) -> Proof:
     """Tries the architecture of the model in folder ``model``; raises ``DataError`` where it holds no config.
 
     A config is tried once per process.
     """
-    text_config(model)  # says what is wrong with it
-    return _prove(str(model), (model / "config.json").read_text(encoding="utf-8"))
-
-
-@lru_cache(maxsize=256)
-def _prove(folder: str, config_json: str) -> Proof:
-    del config_json  # with it, the cache knows whether another model lies in the folder by now
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False).get_text_config()
-    with _apart():
-        return prove_config(config)
+    config = text_config(model)
+    text = (model / "config.json").read_text(encoding="utf-8")
+    if text not in _PROVEN:
+        with _apart():
+            _PROVEN[text] = prove_config(config)
+    return _PROVEN[text]
 
 
 def prove_config(config: Any) -> Proof:
