@@ -26,6 +26,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # huggingface_hub reads it once, when it is 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--regenerate-golden", action="store_true", help="write the golden files anew")
+    parser.addoption(
+        "--every-architecture", action="store_true", help="try engines on all architectures, not a dozen (make models)"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)  # before those that the command line does not ask for are left out

@@ -198,15 +198,43 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 }
 """``model_type`` → values of its config; what is not said is transformers' default."""
 
+REFUSED: dict[str, dict[str, Any]] = {
+    "bert": _HEADS | {"intermediate_size": 96},
+    "electra": _HEADS | {"intermediate_size": 96, "embedding_size": 64},
+    "roberta": _HEADS | {"intermediate_size": 96},
+}
+"""Those that transformers calls causal language models and that see what comes later: no engine takes them."""
+
+DOZEN = (
+    "bloom",
+    "falcon",
+    "gemma2",
+    "gpt2",
+    "gpt_oss",
+    "jamba",
+    "lfm2",
+    "llama",
+    "mamba",
+    "opt",
+    "phi3",
+    "qwen3_5_text",
+    "recurrent_gemma",
+)
+"""Architectures that take different ways; what the default tier tries."""
+
 
 def tiny(model_type: str, folder: Path, **changes: Any) -> Path:
     """Writes the random model of an architecture to ``folder``, with ``changes`` to its config, and returns it."""
     vocab_size = write_tokenizer(folder)
     torch.manual_seed(0)
-    config = AutoConfig.for_model(model_type, **({"vocab_size": vocab_size} | ARCHITECTURES[model_type] | changes))
+    config = AutoConfig.for_model(model_type, **({"vocab_size": vocab_size} | _known(model_type) | changes))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".torch.jit.script. is deprecated")  # gpt_bigcode's file, when it is imported
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     model.eval().save_pretrained(folder)
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": 2}), encoding="utf-8")
     return folder
+
+
+def _known(model_type: str) -> dict[str, Any]:
+    return (ARCHITECTURES | REFUSED)[model_type]

@@ -8,23 +8,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from tests.builders.architectures import ARCHITECTURES, tiny
+from tests.builders.architectures import ARCHITECTURES, DOZEN, tiny
 
 IDS = torch.arange(1, 41)[None]
-DOZEN = (
-    "bloom",
-    "falcon",
-    "gemma2",
-    "gpt2",
-    "gpt_oss",
-    "lfm2",
-    "llama",
-    "mamba",
-    "opt",
-    "phi3",
-    "qwen3_next",
-    "recurrent_gemma",
-)
 
 
 @pytest.mark.parametrize(
