@@ -16,7 +16,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 CLEAR = 1e-4
-"""A choice is clear where the logits, or the number that decides, would have to move by more than this for another."""
+"""Nats. A choice is clear where logits would have to move by more than this for another."""
+
+CLEAR_SHARE = 1e-5
+"""As ``CLEAR``, of a sum of probabilities."""
 
 RATINGS = range(11)
 
@@ -121,9 +124,9 @@ def _drawn(logits_V: torch.Tensor, uniform: float, top_p: float) -> tuple[int, b
         kept.append(each)
         if sum(kept) >= top_p:
             break
-    sure_size = min(abs(sum(kept) - top_p), abs(sum(kept[:-1]) - top_p)) > CLEAR
+    sure_size = min(abs(sum(kept) - top_p), abs(sum(kept[:-1]) - top_p)) > CLEAR_SHARE
     borders = np.cumsum(kept)
     point = uniform * borders[-1]
     place = min(int(np.searchsorted(borders, point, side="right")), len(kept) - 1)
     near = min((abs(point - each) for each in borders[:-1]), default=1.0)
-    return int(order[place]), bool(near > CLEAR / 10) and sure_size
+    return int(order[place]), bool(near > CLEAR_SHARE) and sure_size

@@ -82,7 +82,7 @@ def ends(
         with lm.read_at(rows_B1, places_BK), lm.of_lengths(whole_B):
             logits_BKV = lm.model(
                 input_ids=ids,
-                attention_mask=torch.cat([mask[prompt_B], own], 1),
+                attention_mask=lm.mask_after(torch.cat([mask[prompt_B], own], 1), own.shape[1]),
                 position_ids=lengths_P[prompt_B][:, None] + torch.arange(ids.shape[1], device=lm.device),
                 **cached,
             ).logits

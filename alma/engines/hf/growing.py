@@ -52,6 +52,8 @@ class _Cached(Growing):
         """See ``Growing``."""
         lm = self.lm
         shared = lm.ways.cache == "shared"
+        if not shared:
+            lm.forget()
         # Taking out copies the cache, keeping costs arithmetic.
         self.shrink_below = 0.9 if shared else 0.0
         ids, mask = lm.padded(self.ids_PT if shared else [self.ids_PT[each] for each in self.prompt_B], "left")
@@ -78,7 +80,7 @@ class _Cached(Growing):
         self.width += 1
         logits_BV: torch.Tensor = lm.model(
             input_ids=token_B[:, None],
-            attention_mask=self.mask_BT[:, : self.width],
+            attention_mask=lm.mask_after(self.mask_BT[:, : self.width], 1),
             position_ids=self.length_B[:, None],
             **lm.caching(self.cache),
         ).logits[:, -1]

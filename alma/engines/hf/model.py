@@ -50,6 +50,17 @@ class LanguageModel:
         """The arguments with which the model goes on from ``cache``, and adds to it."""
         return {self._cache_name: cache, "use_cache": True}
 
+    def mask_after(self, mask_BT: torch.Tensor, num: int) -> torch.Tensor:
+        """The mask of the last ``num`` tokens of texts whose others are cached, as the model takes it.
+
+        Attention wants that of the whole texts; models that have only states multiply what they read by it.
+        """
+        return mask_BT[:, -num:] if self._cache_name == "cache_params" else mask_BT
+
+    def forget(self) -> None:
+        """Some models keep the state of the last text in themselves; one without a cache clears it."""
+        self.model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=self.device), use_cache=False)
+
     def kind(self, length: int) -> tuple[int, ...]:
         """Texts of different kinds cannot share a cache: the model turns their positions by different angles."""
         return () if self.borders is None else self.borders.kind(length)

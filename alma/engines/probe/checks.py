@@ -20,6 +20,9 @@ from alma.engines.ways import Ways
 
 Ids = list[int]
 
+_STEPS = 12
+"""Tokens that are added to texts that grow."""
+
 
 class Subject:
     """A model to be tried, and what it says of a text that it reads alone, whole and without a cache."""
@@ -106,29 +109,50 @@ def packed(subject: Subject, texts_NT: Sequence[Ids]) -> float:
 
 
 def grown(ways: Ways) -> Check:
-    """A token at a time, in these ways: prompts of several lengths if they may be padded, each with two samples."""
+    """A token at a time, in these ways: prompts of several lengths if they may be padded, each with two samples.
+
+    One batch follows another: what a model keeps of the first must not reach the second.
+    """
 
     def check(subject: Subject, texts_NT: Sequence[Ids]) -> float:
-        lm = subject.under(ways)
-        length = min(map(len, texts_NT))
-        starts = [len(each) // 2 if ways.left else length // 2 for each in texts_NT]
-        steps = min(len(each) - start for each, start in zip(texts_NT, starts, strict=True)) - 1
-        row_B = [place for place in range(len(texts_NT)) for _ in range(2)]
-        texts = growing(lm, [each[:start] for each, start in zip(texts_NT, starts, strict=True)], row_B)
-        found_BV, worst = texts.start(steps), 0.0
-        for step in range(steps + 1):
-            wanted_BV = torch.stack([subject.plain(texts_NT[row])[starts[row] + step - 1] for row in row_B])
-            if subject.lm.borders is not None:  # what is said now follows from the text so far
-                wanted_BV = torch.stack([subject.plain(texts_NT[row][: starts[row] + step])[-1] for row in row_B])
-            worst = max(worst, difference(logprobs(found_BV), wanted_BV))
-            if step == steps // 2 and texts.shrink_below:
-                texts.keep(torch.arange(1, len(row_B)))
-                row_B = row_B[1:]
-            if step < steps:
-                found_BV = texts.step(torch.tensor([texts_NT[row][starts[row] + step] for row in row_B]))
-        return worst
+        joined = [each for text in texts_NT for each in text]
+        # A text of one token is shorter than every convolution.
+        starts = [text[:1] for text in texts_NT[:1]] + [list(each) for each in texts_NT]
+        wholes = [(start, start + (joined * 2)[3 * at :][:_STEPS]) for at, start in enumerate(starts)]
+        wholes += [(start[:1] + start[:0:-1], start[:1] + start[:0:-1] + whole[len(start) :]) for start, whole in wholes]
+        batches = [wholes] * 2
+        if not ways.left:
+            lengths = sorted({1, min(map(len, texts_NT)), max(map(len, texts_NT))}, reverse=True)
+            batches = [[each for each in wholes if len(each[0]) == length] for length in lengths]
+        for _, whole in wholes:  # read before anything is cached
+            subject.plain(whole)
+        return max(_grown(subject, subject.under(ways), batch) for batch in batches)
 
     return check
+
+
+def _grown(subject: Subject, lm: LanguageModel, batch: Sequence[tuple[Ids, Ids]]) -> float:
+    """Of prompts and what they become."""
+    row_B = [place for place in range(len(batch)) for _ in range(2)]
+    texts = growing(lm, [start for start, _ in batch], row_B)
+    found_BV, worst = texts.start(_STEPS), 0.0
+    for step in range(_STEPS + 1):
+        sizes_B = [len(batch[row][0]) + step for row in row_B]
+        wanted_BV = torch.stack([_after(subject, batch[row][1], size) for row, size in zip(row_B, sizes_B, strict=True)])
+        worst = max(worst, difference(logprobs(found_BV), wanted_BV))
+        if step == _STEPS // 2 and texts.shrink_below:
+            texts.keep(torch.arange(1, len(row_B)))
+            row_B = row_B[1:]
+        if step < _STEPS:
+            sizes_B = [len(batch[row][0]) + step for row in row_B]
+            tokens = [batch[row][1][size] for row, size in zip(row_B, sizes_B, strict=True)]
+            found_BV = texts.step(torch.tensor(tokens))
+    return worst
+
+
+def _after(subject: Subject, ids: Ids, size: int) -> torch.Tensor:
+    """What is said after the first ``size`` tokens: (V,). With a border it follows from these alone."""
+    return subject.plain(ids)[size - 1] if subject.lm.borders is None else subject.plain(ids[:size])[-1]
 
 
 def rated(ways: Ways) -> Check:
@@ -137,9 +161,9 @@ def rated(ways: Ways) -> Check:
     def check(subject: Subject, texts_NT: Sequence[Ids]) -> float:
         lm, worst = subject.under(ways), 0.0
         names = {
-            (place, f"{size}"): ids[: max(len(ids) - size, 4)] + ids[:size]
+            (place, f"{size}"): ids[: max(len(ids) - size, 4)] + texts_NT[-1][:size]
             for place, ids in enumerate(texts_NT)
-            for size in (1, 3, 6)
+            for size in (1, 3, 6, 13)
         }
         groups = [[each] for each in beginnings(lm, names, 2)] if not ways.left else [beginnings(lm, names, 2)]
         for group in groups:
@@ -163,12 +187,6 @@ def reloaded(subject: Subject, texts_NT: Sequence[Ids]) -> float:
             )
         )
     return subject.worst(texts_NT[:2], [again.read(ids) for ids in texts_NT[:2]])
-
-
-def one_length(texts_NT: Sequence[Ids]) -> list[Ids]:
-    """The texts, cut to the length of the shortest."""
-    length = min(map(len, texts_NT))
-    return [ids[:length] for ids in texts_NT]
 
 
 def cached_ways(ways: Ways) -> list[Ways]:
