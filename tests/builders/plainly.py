@@ -1,4 +1,4 @@
-"""What a model says, computed in the plainest way: transformers alone, one text at a time, no cache, no padding, float64.
+"""What a model says, computed in the plainest way: transformers, one text at a time, no cache, no padding, float64.
 
 Engines are compared with this; nothing here is imported from ``alma``. Axes: T tokens, V vocabulary, D hidden units.
 """
@@ -85,9 +85,7 @@ class Plainly:
     def rating_loss(self, ids: Sequence[int], target: Sequence[float]) -> float:
         """Cross-entropy of the wanted ratings with the unnormalised ones."""
         probs, mass = self.rating(ids)
-        return -sum(
-            wanted * math.log(each * mass) for wanted, each in zip(target, probs, strict=True) if wanted
-        )
+        return -sum(wanted * math.log(each * mass) for wanted, each in zip(target, probs, strict=True) if wanted)
 
     def greedy(self, ids: Sequence[int], num: int, end: int) -> Walk:
         """The most probable token, ``num`` times or up to ``end``."""

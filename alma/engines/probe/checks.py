@@ -117,9 +117,8 @@ def grown(ways: Ways) -> Check:
     def check(subject: Subject, texts_NT: Sequence[Ids]) -> float:
         joined = [each for text in texts_NT for each in text]
         # A text of one token is shorter than every convolution.
-        starts = [text[:1] for text in texts_NT[:1]] + [list(each) for each in texts_NT]
+        starts = [texts_NT[0][:1], *texts_NT, *(text[::-1] for text in texts_NT)]
         wholes = [(start, start + (joined * 2)[3 * at :][:_STEPS]) for at, start in enumerate(starts)]
-        wholes += [(start[:1] + start[:0:-1], start[:1] + start[:0:-1] + whole[len(start) :]) for start, whole in wholes]
         batches = [wholes] * 2
         if not ways.left:
             lengths = sorted({1, min(map(len, texts_NT)), max(map(len, texts_NT))}, reverse=True)
@@ -138,8 +137,8 @@ def _grown(subject: Subject, lm: LanguageModel, batch: Sequence[tuple[Ids, Ids]]
     found_BV, worst = texts.start(_STEPS), 0.0
     for step in range(_STEPS + 1):
         sizes_B = [len(batch[row][0]) + step for row in row_B]
-        wanted_BV = torch.stack([_after(subject, batch[row][1], size) for row, size in zip(row_B, sizes_B, strict=True)])
-        worst = max(worst, difference(logprobs(found_BV), wanted_BV))
+        wanted = [_after(subject, batch[row][1], size) for row, size in zip(row_B, sizes_B, strict=True)]
+        worst = max(worst, difference(logprobs(found_BV), torch.stack(wanted)))
         if step == _STEPS // 2 and texts.shrink_below:
             texts.keep(torch.arange(1, len(row_B)))
             row_B = row_B[1:]
