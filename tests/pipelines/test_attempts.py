@@ -3,7 +3,7 @@
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,15 @@ import pytest
 
 from pipelines.runs.attempts import LONGEST_PAUSE_SECONDS, pause_before
 from tests.builders.kfp_stub import KfpStub
-from tests.builders.stub_server import JobsStub, served
+from tests.builders.stub_server import JobsStub
 from tests.builders.submitting import (
     JOB,
     KEYS,
     Pipelines,
     all_done,
-    compile_small,
     ended,
     events,
     frame,
-    kubernetes,
     pod_of,
     tell,
     wait_for,
@@ -32,30 +30,11 @@ STEP = "round 02 · respond"
 TASK = f"for-loop-3.iteration-item-0.{KEYS['respond 2']}"
 
 
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compile_small(tmp_path_factory.mktemp("package") / "small.yaml")
-
-
 @pytest.fixture
 def stub() -> KfpStub:
     stub = KfpStub()
     stub.script = [all_done()]
     return stub
-
-
-@pytest.fixture
-def pipelines(stub: KfpStub, tmp_path: Path) -> Iterator[Pipelines]:
-    with served(stub) as host:
-        command = Pipelines(tmp_path, host)
-        yield command
-        command.close()
-
-
-@pytest.fixture
-def jobs(pipelines: Pipelines, tmp_path: Path) -> Iterator[JobsStub]:
-    with kubernetes(pipelines, tmp_path) as jobs:
-        yield jobs
 
 
 def fails(then: Callable[[str], None]) -> list[dict[str, Any]]:

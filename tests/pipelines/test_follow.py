@@ -1,7 +1,6 @@
 """Following runs: what is told, what is survived; real processes and servers."""
 
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,8 +11,7 @@ from pipelines.package import read_package, tasks_of
 from pipelines.runs.events import duration, plain
 from pipelines.runs.steps import steps
 from tests.builders.kfp_stub import KfpStub
-from tests.builders.stub_server import served
-from tests.builders.submitting import KEYS, ROOT, Pipelines, all_done, compile_small, events, frame, tell, wait_for
+from tests.builders.submitting import KEYS, ROOT, Pipelines, all_done, events, frame, tell, wait_for
 
 QUICK = ("--poll", "0.1", "--lost-after", "20", "--refused-after", "3", "--log", "json")
 SECRET = "eyJ-not-a-real-token-but-looked-for"
@@ -30,31 +28,11 @@ SCRIPT = [
 ]
 
 
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compile_small(tmp_path_factory.mktemp("package") / "small.yaml")
-
-
 @pytest.fixture
 def stub() -> KfpStub:
     stub = KfpStub()
     stub.script = SCRIPT
     return stub
-
-
-@pytest.fixture
-def pipelines(stub: KfpStub, tmp_path: Path) -> Iterator[Pipelines]:
-    with served(stub) as host:
-        command = Pipelines(tmp_path, host)
-        yield command
-        command.close()
-
-
-@pytest.fixture
-def run_id(pipelines: Pipelines, package: Path) -> str:
-    done = pipelines("submit", package, "--set", "store=a", "--name", "mine")
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 def test_every_change_is_told_once(pipelines: Pipelines, run_id: str) -> None:

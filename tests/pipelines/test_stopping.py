@@ -6,22 +6,16 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.builders.kfp_stub import KfpStub
-from tests.builders.stub_server import JobsStub, served
-from tests.builders.submitting import JOB, ROOT, Pipelines, all_done, compile_small, events, frame, kubernetes, wait_for
+from tests.builders.stub_server import JobsStub
+from tests.builders.submitting import JOB, ROOT, Pipelines, all_done, events, frame, wait_for
 
 QUICK = ("--poll", "0.1", "--lost-after", "20", "--refused-after", "3", "--stop-seconds", "10", "--log", "json")
-
-
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compile_small(tmp_path_factory.mktemp("package") / "small.yaml")
 
 
 @pytest.fixture
@@ -29,27 +23,6 @@ def stub() -> KfpStub:
     stub = KfpStub()
     stub.script = [frame("RUNNING", preflight="RUNNING")]
     return stub
-
-
-@pytest.fixture
-def pipelines(stub: KfpStub, tmp_path: Path) -> Iterator[Pipelines]:
-    with served(stub) as host:
-        command = Pipelines(tmp_path, host)
-        yield command
-        command.close()
-
-
-@pytest.fixture
-def run_id(pipelines: Pipelines, package: Path) -> str:
-    done = pipelines("submit", package, "--set", "store=a", "--name", "mine")
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-@pytest.fixture
-def jobs(pipelines: Pipelines, tmp_path: Path) -> Iterator[JobsStub]:
-    with kubernetes(pipelines, tmp_path) as jobs:
-        yield jobs
 
 
 ENDING: dict[str, dict[str, Any]] = {

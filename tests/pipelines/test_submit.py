@@ -5,7 +5,6 @@ import signal
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,27 +22,9 @@ from pipelines.runs.arguments import arguments
 from pipelines.runs.names import name_after
 from tests.builders.kfp_stub import KfpStub, check_parameters
 from tests.builders.stub_server import RefusedError, served
-from tests.builders.submitting import JOB, ROOT, Pipelines, all_done, compile_small, events, frame
+from tests.builders.submitting import JOB, ROOT, Pipelines, all_done, events, frame
 
 QUICK = ("--lost-after", "20", "--refused-after", "3", "--log", "json")
-
-
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compile_small(tmp_path_factory.mktemp("package") / "small.yaml")
-
-
-@pytest.fixture
-def stub() -> KfpStub:
-    return KfpStub()
-
-
-@pytest.fixture
-def pipelines(stub: KfpStub, tmp_path: Path) -> Iterator[Pipelines]:
-    with served(stub) as host:
-        command = Pipelines(tmp_path, host)
-        yield command
-        command.close()
 
 
 def test_submit_prints_the_id_of_the_run(stub: KfpStub, pipelines: Pipelines, package: Path, tmp_path: Path) -> None:
