@@ -25,6 +25,7 @@ from alma.prompts import CHAT_TEMPLATE
 from alma.sections import IngestModel, IngestRows
 from alma.sources import models
 from alma.sources.columns import Columns, explain_missing
+from alma.sources.finite import check_finite
 from alma.sources.ids import Ids
 from alma.sources.lengths import Lengths
 from alma.sources.rows import Bad, Row, column_names, read_rows
@@ -73,6 +74,7 @@ def _model(cfg: IngestModel, base: Path, scratch: Path, out: Out) -> Metrics:
     folder = sources.fetch_model(cfg, base, scratch)
     shapes = models.check_model(folder, cfg.source, cfg.task)
     files = models.model_files(folder, cfg.source, cfg.task)
+    check_finite(files, cfg.source)
     num_bytes = sum(file.stat().st_size for file in files)
     with out.progress(num_bytes, "bytes") as progress:
         models.copy_model(files, folder, out.folder, progress.advance)

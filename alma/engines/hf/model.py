@@ -20,6 +20,7 @@ from transformers import AutoModelForCausalLM, DynamicCache
 from transformers.utils import logging
 
 from alma.engines.chat import encode_known, load_tokenizer
+from alma.engines.finite import check_finite
 from alma.engines.hf.rotary import borders_of, by_row
 from alma.engines.ways import Ways, ways_of
 from alma.errors import ConfigError, DataError
@@ -185,4 +186,5 @@ def load_weights(auto: Any, folder: Path, dtype: torch.dtype, *, kind: str, reme
             f"{folder}: {len(unfit)} weights are missing or of another shape than config.json says: "
             f"{', '.join(unfit[:3])}…; {remedy}"
         )
+    check_finite(model, folder)
     return model

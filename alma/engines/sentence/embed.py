@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 
 from alma.engines.answering import OneByOne
+from alma.engines.finite import check_finite
 from alma.engines.requests import EmbedRequest, Floats, OnTokens
 from alma.errors import ConfigError, DataError
 from alma.sections import Inference
@@ -38,6 +39,7 @@ class SentenceEmbedder(OneByOne[EmbedRequest, Floats]):
             )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise DataError(f"{model} cannot be loaded as a sentence-transformers model: {error}") from error
+        check_finite(self.model, model)
 
     def __enter__(self) -> Self:
         return self
