@@ -82,6 +82,14 @@ class Finetune(Section):
     max_tokens: Positive = 4096
     """Longest row; longer ones are set aside and counted. [ours]"""
 
+    dropout: Annotated[bool, QUIET] = False
+    """Train with the dropout, layer drop and router noise that the model's config.json asks for (not by DPO, whose
+    first loss would not be log 2). They are off otherwise; an adapter's own dropout is ``adapter.dropout``. [ours]"""
+
+    router_loss: Annotated[float, Field(ge=0), QUIET] = 0.0
+    """Mixtures of experts: weight of the loss that keeps the experts' shares of the tokens even, whatever the model's
+    config.json says of it. It is learnt beside the rows and reported apart. [ours; 0.001 to 0.02 are usual]"""
+
     packing: bool = True
     """Join the rows of a forward pass into one sequence without padding, each seeing only itself (SFT only). [ours]"""
 
@@ -109,5 +117,14 @@ class Finetune(Section):
             raise ValueError(
                 f"parallel = 'none' trains on one device and num_devices = {self.num_devices}; "
                 "set parallel = 'ddp', 'zero2' or 'zero3'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _steady(self) -> Finetune:
+        if self.dropout and self.objective == "dpo":
+            raise ValueError(
+                "dropout = true with objective = 'dpo' would compare a model at random with its reference; leave "
+                "dropout out (an adapter's own is adapter.dropout)"
             )
         return self

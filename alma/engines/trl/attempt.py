@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,12 @@ from transformers import TrainingArguments
 from transformers.utils import logging
 
 from alma.engines.protocols import Training
+from alma.engines.trl.head import choose_head, output_adapter_hidden
 from alma.engines.trl.loop import arguments, run
-from alma.engines.trl.model import load, save
+from alma.engines.trl.model import load
 from alma.engines.trl.objective import load_objective
+from alma.engines.trl.save import rehearse, save
+from alma.engines.trl.start import base_model
 from alma.sections import Finetune
 
 
@@ -39,14 +41,17 @@ def attempt(
     """
     with _quiet():
         sharding = _sharding(cfg, training, rows) if cfg.parallel == "zero3" else None
-        tokenizer, model = load(cfg, training)
-        config, generation_config = copy.deepcopy(model.config), copy.deepcopy(model.generation_config)
-        trainer = load_objective(cfg.objective).trainer(cfg, training, model, tokenizer, rows)
+        loaded = load(cfg, training, training.remote.say)
+        rehearse(training, loaded)
+        with output_adapter_hidden(loaded.model):
+            trainer = load_objective(cfg.objective).trainer(cfg, training, loaded.model, loaded.tokenizer, rows)
         del sharding
+        if cfg.objective != "judge":
+            choose_head(base_model(trainer.model))
         logs = run(trainer, cfg, training, checkpoint, saved)
         outcome = Outcome(logs, trainer.state.max_steps)
         if trainer.state.global_step == outcome.num_steps:
-            save(cfg, training, trainer, tokenizer, config, generation_config)
+            save(cfg, training, trainer, loaded)
         return outcome
 
 

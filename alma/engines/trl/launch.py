@@ -73,10 +73,8 @@ def launch(
                 others = [*others[1 - KEPT_LINES :], line]
             elif event["event"] == "begun":
                 begun = True
-            elif event["event"] == "step":
-                training.on_step(event["step"], event["num_steps"], event["row"])
-            elif event["event"] == "saved":
-                saved(event["step"])
+            elif event["event"] in ("step", "said", "saved"):
+                _pass_on(event, training, saved)
             else:
                 failure = failure or _raised(event)
         code = wait()
@@ -155,6 +153,15 @@ def _processes(
         finally:
             torchrun_process.kill()  # and with it the others, which die with their parent
             thread.join()
+
+
+def _pass_on(event: dict[str, Any], training: Training, saved: Callable[[int], None]) -> None:
+    if event["event"] == "step":
+        training.on_step(event["step"], event["num_steps"], event["row"])
+    elif event["event"] == "said":
+        training.remote.say(event["message"])
+    else:
+        saved(event["step"])
 
 
 def _event(line: str) -> dict[str, Any] | None:

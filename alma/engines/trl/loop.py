@@ -21,6 +21,8 @@ from alma.engines.protocols import Training
 from alma.engines.tokenization import IGNORED
 from alma.engines.trl.batches import Batches, Steps
 from alma.engines.trl.devices import Devices
+from alma.engines.trl.router import balance_of
+from alma.engines.trl.start import prove
 from alma.engines.trl.together import bring_together, check_alike
 from alma.errors import StageError
 from alma.nodes import Nodes
@@ -31,10 +33,12 @@ CURVE = {
     "learning_rate": "learning_rate",
     "grad_norm": "grad_norm",
     "tokens": "tokens",
+    "router_loss": "router_loss",
     "rewards/margins": "margin",
     "rewards/accuracies": "accuracy",
 }
-"""transformers' and TRL's names of what a step reports → ours; the last two of DPO only."""
+"""transformers' and TRL's names of what a step reports → ours; the last two of DPO only, the
+router's of mixtures of experts whose balance is wanted."""
 
 SPEED = ("seconds", "tokens_per_second", "memory_bytes", "num_devices", "micro_batch_rows")
 """What a step reports besides: how it went, which no two runs agree on."""
@@ -92,6 +96,9 @@ class Loop(Trainer):  # type: ignore[misc]
 
     batch_rows: int
 
+    router_loss = 0.0
+    """``Finetune.router_loss``."""
+
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Reads the rows of ``Steps``; accelerate, which would deal them out by itself, is left out of it."""
         args, rows = self.args, self._remove_unused_columns(self.train_dataset, "training")
@@ -119,9 +126,14 @@ class Loop(Trainer):  # type: ignore[misc]
     def compute_loss(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """The loss of one forward pass as its share of the step's loss; the devices' gradients are averaged."""
         loss: torch.Tensor = super().compute_loss(*args, **kwargs)
-        if not self.mean_of_rows:
-            return loss
-        return loss * (self._num_rows * self.args.world_size / self._rows)
+        share = self._num_rows * self.args.world_size / self._rows
+        if self.mean_of_rows:
+            loss = loss * share
+        if self.router_loss:
+            self._router = self.router_loss * self._balance * share
+            self._router_of_step += float(self._router.detach()) / self.args.world_size
+            loss = loss + self._router
+        return loss
 
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Counts the tokens, padding left out."""
@@ -129,7 +141,20 @@ class Loop(Trainer):  # type: ignore[misc]
         if self._num_rows:
             mask = inputs.get("attention_mask")
             self._tokens += inputs["input_ids"].numel() if mask is None else int(mask.sum())
-        return super().training_step(model, inputs, *args, **kwargs)
+        loss = super().training_step(model, inputs, *args, **kwargs)
+        return loss - self._router.detach() if self.router_loss else loss  # reported apart
+
+    def add_router_loss(self, router_loss: float) -> None:
+        """Adds the balance loss of the model's routers, by this coefficient, to what is learnt."""
+        self.router_loss, self._router_of_step = router_loss, 0.0
+
+        def keep(_: Any, __: Any, outputs: Any) -> None:
+            self._balance = balance_of(outputs)
+
+        self.model.register_forward_hook(keep)
+
+    def read_reference(self) -> None:
+        """What an objective asks of the model before it learns anything; nothing, but for DPO."""
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Starts the clock."""
@@ -151,6 +176,10 @@ class Loop(Trainer):  # type: ignore[misc]
             "num_devices": self.args.world_size,
             "micro_batch_rows": self.args.per_device_train_batch_size,
         }
+        if self.router_loss:
+            router = torch.tensor([self._router_of_step], device=self.args.device)
+            self._measured["router_loss"] = float(self.accelerator.gather(router).sum())
+            self._router_of_step = 0.0
         return bool(each_D[:, 2].any())
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -188,14 +217,19 @@ class _Loader(DataLoader[Any]):  # type: ignore[misc]
 class Listener(TrainerCallback):  # type: ignore[misc]
     """Tells ``training`` of every step and ends the loop when it is asked to stop."""
 
-    def __init__(self, loop: Loop, training: Training, saved: Callable[[int], None]) -> None:
-        self._loop, self._training, self._saved = loop, training, saved
+    def __init__(self, loop: Loop, cfg: Finetune, training: Training, saved: Callable[[int], None]) -> None:
+        self._loop, self._cfg, self._training, self._saved = loop, cfg, training, saved
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Every machine has chosen a checkpoint and a micro-batch by itself: are they the same?"""
+        """Every machine has chosen a checkpoint and a micro-batch by itself: are they the same?
+
+        A model that DeepSpeed holds, dealt out or in bfloat16, can be asked only now.
+        """
         del control
         if Nodes.here().count > 1:
             check_alike(state.global_step, args.per_device_train_batch_size, args.device)
+        if self._loop.is_deepspeed_enabled:
+            prove(self._loop, self._cfg, is_bfloat16(self._cfg), self._training.remote.say)
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """At the last step no checkpoint is needed: the model itself comes next."""
@@ -252,6 +286,11 @@ def run(
     """
     trainer.batch_rows = cfg.batch_rows
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(Listener(trainer, training, saved))
+    trainer.add_callback(Listener(trainer, cfg, training, saved))
+    if cfg.router_loss:
+        trainer.add_router_loss(cfg.router_loss)
+    if not trainer.is_deepspeed_enabled:
+        prove(trainer, cfg, is_bfloat16(cfg), training.remote.say)
+    trainer.read_reference()
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     return [logs for logs in trainer.state.log_history if "loss" in logs]

@@ -44,7 +44,7 @@ def trainer(cfg: Finetune, training: Training, model: Any, tokenizer: Any, rows:
     rows, and a small set would make a few long sequences and hardly a step. So ``batch_rows`` is exact with packing as
     without, and the losses agree step by step.
     """
-    give_padding(training, tokenizer)
+    give_padding(training, tokenizer, model)
     common = arguments(cfg, training, len(rows))
     args = SFTConfig(
         **common,
@@ -52,6 +52,7 @@ def trainer(cfg: Finetune, training: Training, model: Any, tokenizer: Any, rows:
         padding_free=cfg.packing and common["per_device_train_batch_size"] > 1 and is_padding_free(),
         max_length=None,  # longer rows are set aside, never cut
         dataset_kwargs={"skip_prepare_dataset": True},
+        router_aux_loss_coef=0.0,  # ours is alma.engines.trl.router
     )
     return _Sft(model=model, args=args, train_dataset=rows, processing_class=tokenizer)
 

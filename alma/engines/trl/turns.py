@@ -16,7 +16,10 @@ def stops_of(training: Training, tokenizer: Any) -> frozenset[int]:
     return stop_ids(training.model, tokenizer)
 
 
-def give_padding(training: Training, tokenizer: Any) -> None:
-    """Sets a padding token where there is none: TRL wants one. What it is does not matter, padding is masked."""
-    if tokenizer.pad_token is None:
+def give_padding(training: Training, tokenizer: Any, model: Any) -> None:
+    """Sets a padding token where the model knows none: TRL wants one. Which one does not matter, it is masked.
+
+    Some of transformers' tokenizers (Qwen 2's) bring one of their own, whatever the folder's vocabulary holds.
+    """
+    if tokenizer.pad_token is None or tokenizer.pad_token_id >= model.get_input_embeddings().num_embeddings:
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(min(stop_ids(training.model, tokenizer)))

@@ -28,10 +28,18 @@ def main(spec_file: str) -> int:
 
     from datasets import Dataset
 
+    from alma.engines.checkpoints import Nowhere
     from alma.engines.protocols import Training
     from alma.engines.trl.attempt import attempt, is_out_of_memory
     from alma.errors import AlmaError
     from alma.sections import Finetune
+
+    class Told(Nowhere):
+        """The process that started us has the store, and tells people."""
+
+        def say(self, message: str) -> None:
+            if rank == 0:  # all find the same
+                say({"event": "said", "message": message})
 
     spec = json.loads(Path(spec_file).read_text(encoding="utf-8"))
     scratch = Path(spec["scratch"])
@@ -41,6 +49,7 @@ def main(spec_file: str) -> int:
         out=Path(spec["out"]),
         scratch=scratch,
         on_step=lambda step, num_steps, row: say({"event": "step", "step": step, "num_steps": num_steps, "row": row}),
+        remote=Told(),
         stopping=lambda: first and (scratch / STOP).exists(),  # its answer is everybody's
     )
     checkpoint = spec["checkpoint"] and Path(spec["checkpoint"])

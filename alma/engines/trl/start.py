@@ -1,0 +1,171 @@
+"""What a training shows of its model before the first step, by a few tokens of its own rows.
+
+That training changes nothing of its answers but by learning: no randomness is left. That SFT and DPO read the
+log-probabilities that the model itself gives. That a mixture of experts has a balance to ask for, where one is wanted.
+
+Axes: T tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from alma.engines.trl.adapter import has_adapter
+from alma.engines.trl.head import bounds_logits, chooses_head, use_own_head
+from alma.engines.trl.randomness import hold_in_evaluation
+from alma.engines.trl.router import ask_for_balance, balance_of
+from alma.errors import ConfigError, DataError
+from alma.sections import Finetune
+
+NUM_TOKENS = 16
+"""Tokens that are asked about."""
+
+TOLERANCE = {False: 1e-3, True: 3e-2}
+"""Whether the arithmetic is bfloat16 → what two computations of one thing may differ by, as a share of the largest
+number. A model in training with dropout differs by more than a tenth."""
+
+
+def prove(trainer: Any, cfg: Finetune, is_bfloat16: bool, say: Callable[[str], None]) -> None:
+    """Shows all of it of ``trainer.model``; all processes call it, since they may share the model.
+
+    What can be computed in another way is from now on, and ``say`` hears of it. Raises ``DataError`` for a model whose
+    answers in training are random or another model's, ``ConfigError`` where ``router_loss`` asks for a balance that the
+    model has not.
+    """
+    if not cfg.dropout:
+        _prove_steady(trainer, is_bfloat16, say)
+    if cfg.router_loss:
+        _prove_balance(trainer, cfg, is_bfloat16)
+    if chooses_head(base_model(trainer.model)):
+        _prove_head(trainer, cfg, is_bfloat16, say)
+
+
+def base_model(model: Any) -> Any:
+    """The model without its adapter."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def short_text(rows: Any) -> list[int]:
+    """The first few tokens of the first row."""
+    row = rows[0]
+    ids: list[int] = row["input_ids"] if "input_ids" in row else row["prompt_ids"] + row["chosen_ids"]
+    return list(ids[:NUM_TOKENS])
+
+
+def answers(model: Any, ids: list[int], *, training: bool, is_bfloat16: bool) -> torch.Tensor:
+    """The logits after each token, (T, V), in float32 on the CPU, by a model in training or in evaluation.
+
+    Its mode and the random generators stay as they were.
+    """
+    return _asked(model, ids, training=training, is_bfloat16=is_bfloat16).logits[0].float().cpu()
+
+
+def differ(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    """The largest difference, as a share of the largest number; not a number where either is."""
+    return float((found - wanted).abs().max() / wanted.abs().max().clamp_min(1.0))
+
+
+def _prove_steady(trainer: Any, is_bfloat16: bool, say: Callable[[str], None]) -> None:
+    model, ids = trainer.model, short_text(trainer.train_dataset)
+
+    def difference() -> float:
+        with _without_dropout(model):
+            in_training = answers(model, ids, training=True, is_bfloat16=is_bfloat16)
+        return differ(in_training, answers(model, ids, training=False, is_bfloat16=is_bfloat16))
+
+    found = difference()
+    if not math.isfinite(found):
+        raise DataError(
+            f"{base_model(model).config.model_type}: the model's answers to {len(ids)} tokens of a row are no finite "
+            "numbers; its weights are too large for this arithmetic, or not a trained model's"
+        )
+    if found <= TOLERANCE[is_bfloat16]:
+        return
+    base = base_model(model)
+    hold_in_evaluation(base)
+    held = difference()
+    if not held <= TOLERANCE[is_bfloat16]:
+        raise DataError(
+            f"{base.config.model_type}: the model's answers differ by {held:.2g} of the largest in training, with "
+            "every dropout set to zero: it is random in a way that alma cannot switch off; set dropout = true to train "
+            "it as it is (not by objective = 'dpo'), or take another architecture"
+        )
+    say(
+        f"{base.config.model_type} is random in training (its answers differ by {found:.2g} of the largest): its "
+        "layers compute as they do in evaluation"
+    )
+
+
+def _prove_balance(trainer: Any, cfg: Finetune, is_bfloat16: bool) -> None:
+    base = base_model(trainer.model)
+    ask_for_balance(base, True)
+    ids = short_text(trainer.train_dataset)
+    if balance_of(_asked(trainer.model, ids, training=False, is_bfloat16=is_bfloat16)) is None:
+        raise ConfigError(
+            f"router_loss = {cfg.router_loss}: {base.config.model_type} reports no balance of a router; leave "
+            "router_loss out"
+        )
+
+
+def _prove_head(trainer: Any, cfg: Finetune, is_bfloat16: bool, say: Callable[[str], None]) -> None:
+    base = base_model(trainer.model)
+    if cfg.router_loss:
+        use_own_head(base)  # its balance is the model's own
+        return
+    unfit = "its output layer has an adapter" if has_adapter(base.get_output_embeddings()) else None
+    unfit = unfit or _unfit(trainer.model, short_text(trainer.train_dataset), is_bfloat16)
+    if unfit:
+        use_own_head(base)
+        say(f"{base.config.model_type}: {unfit}; the loss reads the model's own logits, which take more memory")
+
+
+def _unfit(model: Any, ids: list[int], is_bfloat16: bool) -> str | None:
+    """Why the fused output layer does not give the model's own log-probabilities; ``None`` where it does."""
+    base = base_model(model)
+    if bounds_logits(base.config):
+        return "it bounds its logits"
+    labels = torch.tensor([ids], device=base.device)
+    try:
+        scored = _asked(model, ids, training=False, is_bfloat16=is_bfloat16, labels=labels, fused_lm_head=True)
+    except (AttributeError, KeyError, TypeError) as error:
+        return f"TRL's fused output layer does not fit it ({error})"
+    logits = answers(model, ids, training=False, is_bfloat16=is_bfloat16)[:-1]
+    wanted = logits.log_softmax(-1).gather(-1, torch.tensor(ids)[1:, None])[:, 0]
+    difference = differ(scored.log_probs[0].float().cpu(), wanted)
+    if difference <= TOLERANCE[is_bfloat16]:
+        return None
+    return f"TRL's fused output layer gives other log-probabilities (by {difference:.2g} of the largest)"
+
+
+def _asked(model: Any, ids: list[int], *, training: bool, is_bfloat16: bool, **kwargs: Any) -> Any:
+    was_training, device = model.training, base_model(model).device
+    batch = torch.tensor([ids], device=device)
+    with (
+        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        torch.no_grad(),
+        torch.autocast(device.type, torch.bfloat16, enabled=is_bfloat16),
+    ):
+        model.train(training)
+        try:
+            return model(input_ids=batch, attention_mask=torch.ones_like(batch), use_cache=False, **kwargs)
+        finally:
+            model.train(was_training)
+
+
+@contextlib.contextmanager
+def _without_dropout(model: Any) -> Iterator[None]:
+    """An adapter's own dropout is wanted."""
+    layers = [(each, each.p) for each in model.modules() if isinstance(each, nn.modules.dropout._DropoutNd)]
+    try:
+        for layer, _ in layers:
+            layer.p = 0.0
+        yield
+    finally:
+        for layer, p in layers:
+            layer.p = p
