@@ -56,6 +56,7 @@ QUANTITIES = (
     Quantity(
         "accuracy", "Pairs in order", "{:.0%}".format, "DPO: fraction of pairs whose chosen side is rated higher."
     ),
+    Quantity("router_loss", "Router loss", "{:.2g}".format, "Of experts used unevenly, by its weight."),
     Quantity("tokens_per_second", "Tokens per second", amount, "Of all devices, padding left out."),
     Quantity("memory_bytes", "Memory in GiB", "{:.3g}".format, "The most that a device held until then.", unit=2**30),
 )

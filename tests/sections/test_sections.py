@@ -74,6 +74,7 @@ CASES: dict[str, Section] = {
     "finetune": of(Finetune),
     "finetune, adapter": of(Finetune, adapter={}),
     "finetune, adapter, changed": of(Finetune, adapter={"rank": 4, "targets": ("q_proj",)}, warmup_share=0.1),
+    "finetune, mixture": of(Finetune, router_loss=0.01, dropout=True),
     "finetune, dpo": of(Finetune, objective="dpo", beta=0.2, seed=3),
     "finetune, judge": of(Finetune, objective="judge", packing=False, labels="rounded"),
     "finetune, machine": of(Finetune, **MACHINE),

@@ -2,18 +2,20 @@
 
 Not covered: more than one machine, quantized weights.
 
-=============  ====================================================================
+=============  ================================================================================================
 ``train``      ``TrlTrainer``
 ``trial``      the devices chosen, the micro-batch found by trial, the reports written
 ``rows``       rows as token ids
 ``devices``    how many devices, and how they share the model
 ``attempt``    one attempt, in this process or as one of several
 ``launch``     several processes, started and followed; ``worker`` is one of them
-``model``      the model loaded, given an adapter, written
+``model``      the model loaded: ``randomness`` and ``router`` switch off what is its own, ``adapter`` gives it one
+``start``      what is shown of it before the first step; ``head`` is where its log-probabilities come from
+``save``       the model written, and shown to be the one that was trained
 ``objective``  the table of objectives
 ``sft``        one of them, as are ``dpo`` and ``judge``
 ``turns``      what those share that are written by the chat template
 ``loop``       what all trainings share
 ``batches``    which rows a device reads at which step
-=============  ====================================================================
+=============  ================================================================================================
 """
