@@ -21,10 +21,12 @@ from alma.engines.chat import load_tokenizer
 from alma.engines.checkpoints import Nowhere
 from alma.engines.hf.reference import HfReference
 from alma.engines.tokenization import IGNORED
+from alma.engines.trl.randomness import without_randomness
+from alma.engines.trl.router import without_own_loss
 from alma.engines.trl.sft import tokenize
 from alma.errors import ConfigError, DataError
 from alma.sections import Finetune, Lora, Reference
-from tests.builders.architectures import tiny
+from tests.builders.architectures import ARCHITECTURES, tiny
 from tests.builders.training import PAIRS, PREFERENCES, RATED, curve, place, settings, train, write_model
 
 FEW = PAIRS[:4]
@@ -153,6 +155,26 @@ def test_no_training_is_random(model_type: str, tmp_path: Path) -> None:
     assert (row["loss"], row["margin"]) == pytest.approx((math.log(2), 0.0), abs=1e-4)
     written = json.loads((sft.out / "config.json").read_text())
     assert {name: written[name] for name in RANDOM[model_type]} == RANDOM[model_type]
+
+
+@pytest.mark.parametrize(
+    "model_type", [each if each in RANDOM else pytest.param(each, marks=pytest.mark.slow) for each in ARCHITECTURES]
+)
+def test_what_is_switched_off_is_of_training_alone(model_type: str, tmp_path: Path) -> None:
+    """The answers in evaluation are those of the model as it was brought; in training they are the same."""
+    model = plain(change(tiny(model_type, tmp_path), **RANDOM.get(model_type, {})))
+    ids = torch.tensor([[1, 3, 20, 21, 22, 4]])
+    with torch.inference_mode():
+        brought = model(input_ids=ids, use_cache=False).logits.clone()
+        without_randomness(model)
+        without_own_loss(model)
+        assert torch.equal(model(input_ids=ids, use_cache=False).logits, brought)
+        if model_type not in SAMPLING:
+            assert torch.allclose(model.train()(input_ids=ids, use_cache=False).logits, brought, atol=1e-3)
+
+
+SAMPLING = ("phimoe",)
+"""Architectures that draw in training, with no number that says how much."""
 
 
 def test_dropout_is_there_for_who_asks_for_it(tmp_path: Path) -> None:

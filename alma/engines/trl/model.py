@@ -46,5 +46,6 @@ def load(cfg: Finetune, training: Training, say: Callable[[str], None] = lambda 
     if cfg.adapter:
         base, model = model, adapted(cfg, model, say)
         for theirs, ours in ((config, base.config), (config.get_text_config(), base.config.get_text_config())):
-            theirs.tie_word_embeddings = ours.tie_word_embeddings
+            if hasattr(ours, "tie_word_embeddings"):
+                theirs.tie_word_embeddings = ours.tie_word_embeddings
     return Loaded(tokenizer, model, config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from typing import Any
@@ -18,7 +19,7 @@ from alma.engines.trl.loop import is_bfloat16
 from alma.engines.trl.model import Loaded, load
 from alma.engines.trl.start import TOLERANCE, answers, base_model, differ, short_text
 from alma.engines.ways import PROOF
-from alma.errors import DataError, StageError
+from alma.errors import AccessError, DataError, StageError
 from alma.sections import Finetune
 
 MAX_SHARD_SIZE = "5GB"
@@ -45,10 +46,13 @@ memory. Of a larger one the names and shapes in its files are compared."""
 def rehearse(training: Training, loaded: Loaded) -> None:
     """Tries before the first step what else would fail at the last: a folder to write to, the config, shared weights.
 
-    Raises ``DataError`` for a model that cannot be written back.
+    Raises ``DataError`` for a model that cannot be written back, ``AccessError`` for a folder that cannot be written.
     """
     training.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=training.out, prefix=".rehearsal-") as folder:
+    if not os.access(training.out, os.W_OK):
+        raise AccessError(f"this user may not write into {training.out}, where the trained model is to lie")
+    training.scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=training.scratch, prefix="rehearsal-") as folder:
         try:
             loaded.config.save_pretrained(folder)
             AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
