@@ -34,7 +34,7 @@ from timing import parse
 
 from alma.artifact import Model, Ref, Rows
 from alma.engines import load_generator
-from alma.engines.chat import stop_ids
+from alma.engines.tokenizer import stop_ids
 from alma.running import stage as run
 from alma.sections import IngestModel, IngestRows, Respond, Sampling
 from alma.seeds import sample_seed

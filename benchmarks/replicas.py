@@ -31,7 +31,8 @@ from ratios import Side, alternate, options, outcome, publish
 from timing import parse
 
 from alma.engines import GenerateRequest, ask, load_generator
-from alma.engines.chat import encode_known, load_tokenizer, stop_ids
+from alma.engines.encoding import encode_known
+from alma.engines.tokenizer import load_tokenizer, stop_ids
 from alma.engines.vllm.start import arguments, library, on_cpu
 from alma.sections import Inference, Sampling, Vllm
 from alma.seeds import sample_seed

@@ -46,6 +46,10 @@ What stages use beside it::
 What several libraries share::
 
     chat            prompts and responses as the tokens that training and generation share
+    template        what a chat template writes around a prompt and its answer
+    tokenizer       a model's tokenizer, and the tokens that end what it generates
+    encoding        from texts to tokens
+    quotations      special tokens that people and models spell, as the text that they are
     continuation    from tokens back to text, and where it ends
     rating          which tokens spell the ratings, and how their probabilities add up
     prefix          the tokens with which rows begin

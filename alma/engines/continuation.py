@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from alma.engines.requests import Completion
+from alma.prompts import Prompt
 
 # Special tokens stay visible: what the model wrote is shown as it is, and filters downstream can see it.
 EXACT = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
@@ -18,10 +19,19 @@ def before_first(text: str, ends: Collection[str]) -> str | None:
     return text[: min(places)] if places else None
 
 
-def special_texts(tokenizer: Any) -> frozenset[str]:
-    """Every special token as text: the named ones (end, padding) and the markers that were added as special."""
-    added = tokenizer.added_tokens_decoder.values()
-    return frozenset([*tokenizer.all_special_tokens, *(token.content for token in added if token.special)])
+def answer_of(completion: Completion, text: str, special: Collection[str]) -> Completion:
+    """What of the continuation of ``text`` is the answer: what the template writes around it taken off, then ``plain``.
+
+    Only where that stands exactly (``Prompt.openings``, ``Prompt.endings``): white space or a block of the model's own
+    is part of what it said.
+    """
+    if isinstance(text, Prompt):
+        said = completion.text
+        said = said.removeprefix(next(filter(said.startswith, text.openings), ""))
+        if completion.ended:
+            said = said.removesuffix(next(filter(said.endswith, text.endings), ""))
+        completion = replace(completion, text=said)
+    return plain(completion, special)
 
 
 def plain(completion: Completion, special: Collection[str]) -> Completion:

@@ -57,7 +57,11 @@ class Generator(Engine[GenerateRequest, list[list[Completion]]], Protocol):
     """Samples continuations."""
 
     def chat(self, prompt: str) -> str:
-        """The text that asks this model for the answer to ``prompt``: its chat template, generation prompt added."""
+        """The text that asks this model for the answer to ``prompt``: its chat template, generation prompt added.
+
+        With it comes what the template writes before every answer; where the model writes it, or what stands before its
+        end token, it is taken off the continuation of that text.
+        """
 
 
 Scorer: TypeAlias = Engine[ScoreRequest, list[list[Rating]]]

@@ -12,7 +12,7 @@ from typing import Generic, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from alma.prompts import RATINGS
+from alma.prompts import RATINGS, joined
 from alma.sections import Sampling
 
 Floats = npt.NDArray[np.float64]
@@ -110,7 +110,7 @@ class ScoreRequest:
         wherever a token crosses their border.
         """
         return {
-            (place, suffix): prefix + suffix
+            (place, suffix): joined([prefix, suffix])
             for place, (prefix, suffixes) in enumerate(zip(self.prefixes_P, self.suffixes_PN, strict=True))
             for suffix in suffixes
         }
@@ -136,7 +136,7 @@ class ScoreRequest:
 class EmbedRequest:
     """Embeds each text; answered by the vectors (P, D), float64, not yet normalised.
 
-    A vector is the mean of the last hidden layer over the text's first ``max_tokens`` tokens, or what the model itself
+    The spelling of a special token in a text is text. A vector is the mean of the last hidden layer over the text's first ``max_tokens`` tokens, or what the model itself
     makes of them where it was trained to embed. Of the engines only ``vllm`` counts its tokens.
     """
 

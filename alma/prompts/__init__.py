@@ -7,6 +7,21 @@ from __future__ import annotations
 
 from importlib import resources
 
+from alma.prompts.prompt import Prompt, filled, joined, quote
+
+__all__ = [
+    "CHAT_TEMPLATE",
+    "JUDGE_TEMPLATE",
+    "JUDGE_TEMPLATE_TOKENS",
+    "RATINGS",
+    "Prompt",
+    "filled",
+    "joined",
+    "judge_prefix",
+    "judge_suffix",
+    "quote",
+]
+
 
 def _load(name: str) -> str:
     return resources.files(__name__).joinpath(name).read_text(encoding="utf-8").rstrip("\n")
@@ -25,12 +40,12 @@ CHAT_TEMPLATE = _load("chat.jinja")
 """Given to a base model that has no chat template of its own. [ours]"""
 
 
-def judge_prefix(template: str, prompt: str) -> str:
+def judge_prefix(template: str, prompt: str) -> Prompt:
     """The part of the rating prompt that all responses to ``prompt`` share."""
     before, _, rest = template.partition("{prompt}")
-    return before + prompt + rest.partition("{response}")[0]
+    return joined([before, quote(prompt), rest.partition("{response}")[0]])
 
 
-def judge_suffix(template: str, response: str) -> str:
+def judge_suffix(template: str, response: str) -> Prompt:
     """What follows ``judge_prefix``: the response and the text up to the rating."""
-    return response + template.partition("{response}")[2]
+    return joined([quote(response), template.partition("{response}")[2]])

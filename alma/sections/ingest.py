@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from alma.sections.section import QUIET, Fraction, Positive, Section
+
+TEMPLATE_DATE = date(2024, 7, 26)
+"""What day it is in every rendering, where nothing else is said: the one that Llama 3's templates fall back to."""
 
 
 class Ingest(Section):

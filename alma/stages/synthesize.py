@@ -14,6 +14,7 @@ from alma.engines.feed import PartRequests, feed
 from alma.engines.pool import generator_pool
 from alma.engines.too_long import check_too_long, too_long_counts
 from alma.errors import DataError
+from alma.prompts import Prompt, filled, joined
 from alma.sections import Synthesize
 from alma.seeds import sample_seed
 
@@ -85,10 +86,10 @@ def _requests(cfg: Synthesize, shots: list[dict[str, str]], out: Out, part: Part
     return PartRequests([(0, ask(count, places)) for count, places in by_count.items()], rows)
 
 
-def few_shot(cfg: Synthesize, shots: list[str]) -> str:
+def few_shot(cfg: Synthesize, shots: list[str]) -> Prompt:
     """The numbered list that the model goes on with."""
-    items = [_item(cfg, i + 1).replace("{prompt}", shot) for i, shot in enumerate(shots)]
-    return cfg.header + "".join(items) + _item(cfg, len(shots) + 1).partition("{prompt}")[0]
+    items = [filled(_item(cfg, i + 1), "{prompt}", shot) for i, shot in enumerate(shots)]
+    return joined([cfg.header, *items, _item(cfg, len(shots) + 1).partition("{prompt}")[0]])
 
 
 def _item(cfg: Synthesize, index: int) -> str:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 
+from alma.prompts import Prompt, filled, joined
 from alma.sections import Turns
 
 
-def question_prompt(turns: Turns, shots: Iterable[tuple[str, str]]) -> str:
+def question_prompt(turns: Turns, shots: Iterable[tuple[str, str]]) -> Prompt:
     """The text after which the model writes one more question; ``shots`` are (question, answer)."""
-    return _open(_shown(turns, shots) + turns.question.partition("{question}")[0])
+    return _open([*_shown(turns, shots), turns.question.partition("{question}")[0]])
 
 
-def answer_prompt(turns: Turns, shots: Iterable[tuple[str, str]], question: str) -> str:
+def answer_prompt(turns: Turns, shots: Iterable[tuple[str, str]], question: str) -> Prompt:
     """The text after which the model answers ``question``."""
-    asked = turns.question.replace("{question}", question)
-    return _open(_shown(turns, shots) + asked + turns.answer.partition("{answer}")[0])
+    asked = filled(turns.question, "{question}", question)
+    return _open([*_shown(turns, shots), asked, turns.answer.partition("{answer}")[0]])
 
 
 def markers(turns: Turns) -> tuple[str, ...]:
@@ -39,14 +41,15 @@ def cut(turns: Turns, text: str) -> str:
     return text[: min(places, default=len(text))].strip()
 
 
-def _shown(turns: Turns, shots: Iterable[tuple[str, str]]) -> str:
+def _shown(turns: Turns, shots: Iterable[tuple[str, str]]) -> list[str]:
     # One template after the other, for a question may contain the text "{answer}".
-    return turns.header + "".join(
-        turns.question.replace("{question}", question) + turns.answer.replace("{answer}", answer)
+    filled_in = (
+        (filled(turns.question, "{question}", question), filled(turns.answer, "{answer}", answer))
         for question, answer in shots
     )
+    return [turns.header, *chain.from_iterable(filled_in)]
 
 
-def _open(text: str) -> str:
+def _open(parts: Iterable[str]) -> Prompt:
     """Without the last marker's space: to most tokenizers it is the beginning of the next word."""
-    return text.rstrip(" ")
+    return joined(parts).without_spaces_behind()

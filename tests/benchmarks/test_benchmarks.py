@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from alma.engines.chat import check_chat, load_tokenizer
+from alma.engines.chat import check_chat
+from alma.engines.tokenizer import load_tokenizer
 from tests.builders.benchmarks import BENCHMARKS, RATES, call, run
 
 RCLONE = shutil.which("rclone", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")

@@ -9,7 +9,9 @@ import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from alma.engines.chat import check_chat, encode, load_tokenizer, prompt_text, render_prompt, render_turn, stop_ids
+from alma.engines.chat import check_chat, prompt_text, render_prompt, render_turn
+from alma.engines.encoding import encode
+from alma.engines.tokenizer import load_tokenizer, stop_ids
 from alma.errors import DataError
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<user>", "<assistant>", "<end>")

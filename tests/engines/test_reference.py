@@ -20,9 +20,9 @@ from alma.artifact.out import Out
 from alma.artifact.records import SCHEMAS
 from alma.artifact.shard import SEAL, Shard
 from alma.engines import PairLogprobs, load_reference
-from alma.engines.chat import load_tokenizer
 from alma.engines.dpo_reference import digest
 from alma.engines.hf.reference import batches
+from alma.engines.tokenizer import load_tokenizer
 from alma.errors import ConfigError, DataError
 from alma.running.stage import name_work, run, run_shard
 from alma.sections import Finetune, IngestModel, Reference

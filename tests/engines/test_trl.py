@@ -16,9 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from alma.engines.chat import encode, load_tokenizer, render_prompt
+from alma.engines.chat import render_prompt
 from alma.engines.checkpoints import NEEDED, NOWHERE, newest_whole
+from alma.engines.encoding import encode
 from alma.engines.rating import RatingTokens
+from alma.engines.tokenizer import load_tokenizer
 from alma.errors import DataError, StageError, Stopped
 from alma.prompts import judge_prefix, judge_suffix
 from tests.builders.killed_training import begin

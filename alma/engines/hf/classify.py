@@ -12,9 +12,9 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForSequenceClassification
 
-from alma.engines.chat import load_tokenizer
 from alma.engines.hf.model import load_weights
 from alma.engines.requests import OnTokens
+from alma.engines.tokenizer import load_tokenizer
 from alma.errors import ConfigError
 from alma.sections import Inference
 

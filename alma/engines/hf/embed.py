@@ -11,6 +11,7 @@ from alma.engines.answering import OneByOne
 from alma.engines.hf.model import HfModel
 from alma.engines.requests import EmbedRequest, Floats, OnTokens
 from alma.errors import DataError
+from alma.prompts import quote
 
 
 class HfEmbedder(HfModel, OneByOne[EmbedRequest, Floats]):
@@ -25,7 +26,7 @@ class HfEmbedder(HfModel, OneByOne[EmbedRequest, Floats]):
         del on_tokens  # embedders count none
         skip = len(self.encode(["x"])[0]) - len(self.tokenizer("x", add_special_tokens=False)["input_ids"])
         room = request.max_tokens if self.context is None else min(request.max_tokens, self.context - skip)
-        ids_PT = [ids[: skip + room] for ids in self.encode(request.texts_P)]
+        ids_PT = [ids[: skip + room] for ids in self.encode([quote(text) for text in request.texts_P])]
         for place, ids in enumerate(ids_PT):
             if len(ids) <= skip:
                 raise DataError(f"text {place} ({request.texts_P[place]!r}) has no tokens of its own to embed")

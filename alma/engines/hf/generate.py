@@ -11,12 +11,14 @@ import numpy as np
 import torch
 
 from alma.engines.answering import OneByOne
-from alma.engines.chat import check_stop_texts, prompt_text, stop_ids
-from alma.engines.continuation import EXACT, plain, special_texts
+from alma.engines.chat import check_stop_texts, prompt_text
+from alma.engines.continuation import EXACT, answer_of
 from alma.engines.hf.decode import Rows, decode
 from alma.engines.hf.model import HfModel
 from alma.engines.hf.stop_texts import StopTexts
 from alma.engines.requests import TOO_LONG, Completion, GenerateRequest, OnTokens
+from alma.engines.tokenizer import special_texts, stop_ids
+from alma.prompts import Prompt
 from alma.sections import Inference
 
 
@@ -26,8 +28,8 @@ class HfGenerator(HfModel, OneByOne[GenerateRequest, list[list[Completion]]]):
     A sample's tokens come from uniforms of its own seed, so they do not depend on order, neighbours or sharding; what
     remains is the last bit of the logits, which batch shape and padding may change, most in bfloat16.
 
-    A row stops at an end token (``alma.engines.chat.stop_ids``), at a stop text, after ``max_new_tokens``, or where the
-    context is full.
+    A row stops at an end token (``alma.engines.tokenizer.stop_ids``), at a stop text, after ``max_new_tokens``, or where
+    the context is full.
     """
 
     def __init__(self, cfg: Inference, model: Path) -> None:
@@ -46,7 +48,7 @@ class HfGenerator(HfModel, OneByOne[GenerateRequest, list[list[Completion]]]):
         """``special_texts`` of the tokenizer."""
         return special_texts(self.tokenizer)
 
-    def chat(self, prompt: str) -> str:
+    def chat(self, prompt: str) -> Prompt:
         """See ``alma.engines.Generator``. A model without a (working) chat template raises ``DataError``."""
         return prompt_text(self.tokenizer, prompt)
 
@@ -71,7 +73,8 @@ class HfGenerator(HfModel, OneByOne[GenerateRequest, list[list[Completion]]]):
             ids_of = [ids_PT[each] for each in rank]
             with torch.inference_mode():
                 done = decode(self, ids_of, rows, request.sampling, stops, self.end_ids, on_tokens)
-            completions.update(zip(batch, (plain(each, self.special) for each in done), strict=True))
+            for (place, sample), each in zip(batch, done, strict=True):
+                completions[place, sample] = answer_of(each, request.texts_P[place], self.special)
         return [
             [completions.get((place, sample), TOO_LONG) for sample in range(len(seeds))]
             for place, seeds in enumerate(request.seeds_PN)

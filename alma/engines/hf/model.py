@@ -19,9 +19,10 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, DynamicCache
 from transformers.utils import logging
 
-from alma.engines.chat import encode_known, load_tokenizer
+from alma.engines.encoding import encode_known
 from alma.engines.finite import check_finite
 from alma.engines.hf.rotary import borders_of, by_row
+from alma.engines.tokenizer import load_tokenizer
 from alma.engines.ways import Ways, ways_of
 from alma.errors import ConfigError, DataError
 from alma.sections import Inference
@@ -129,7 +130,7 @@ class HfModel(LanguageModel):
             ) from error
 
     def encode(self, texts_P: Sequence[str]) -> list[list[int]]:
-        """See ``alma.engines.chat.encode_known``."""
+        """See ``alma.engines.encoding.encode_known``."""
         return encode_known(self.tokenizer, texts_P, self.num_ids, self.path)
 
 

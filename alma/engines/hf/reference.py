@@ -11,12 +11,12 @@ from types import TracebackType
 
 import torch
 
-from alma.engines.chat import stop_ids
 from alma.engines.dpo_reference import digest, dpo_rows
 from alma.engines.hf.model import HfModel
 from alma.engines.protocols import PairLogprobs
 from alma.engines.requests import OnTokens
 from alma.engines.tokenization import highest_id, num_tokens
+from alma.engines.tokenizer import stop_ids
 from alma.errors import ConfigError, DataError
 from alma.sections import Inference, Reference
 

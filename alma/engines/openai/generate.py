@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from alma.engines.answering import OneByOne
-from alma.engines.chat import check_stop_texts, prompt_text, stop_ids
-from alma.engines.continuation import before_first, plain, special_texts
+from alma.engines.chat import check_stop_texts, prompt_text
+from alma.engines.continuation import answer_of, before_first
 from alma.engines.openai.model import ServedModel
 from alma.engines.requests import TOO_LONG, Completion, GenerateRequest, OnTokens
+from alma.engines.tokenizer import special_texts, stop_ids
 from alma.errors import ConfigError
+from alma.prompts import Prompt
 from alma.sections import Inference, Sampling, Scoring
 
 _SEED_BITS = 2**63 - 1
@@ -56,7 +58,7 @@ class OpenaiGenerator(ServedModel, OneByOne[GenerateRequest, list[list[Completio
             self.__exit__(type(error), error, None)
             raise
 
-    def chat(self, prompt: str) -> str:
+    def chat(self, prompt: str) -> Prompt:
         """See ``alma.engines.Generator``. A model without a (working) chat template raises ``DataError``."""
         return prompt_text(self.tokenizer, prompt)
 
@@ -79,10 +81,15 @@ class OpenaiGenerator(ServedModel, OneByOne[GenerateRequest, list[list[Completio
             for text, ids, limit, seeds in zip(request.texts_P, ids_PT, limits_P, request.seeds_PN, strict=True)
             for seed in (seeds if limit > 0 else ())
         ]
+        texts = [
+            text
+            for text, limit, seeds in zip(request.texts_P, limits_P, request.seeds_PN, strict=True)
+            for _ in (seeds if limit > 0 else ())
+        ]
         found: list[Completion] = []
 
-        def then(_: int, answer: dict[str, Any]) -> None:
-            found.append(self._completion(answer, stop))
+        def then(place: int, told: dict[str, Any]) -> None:
+            found.append(answer_of(self._completion(told, stop), texts[place], self.special))
             on_tokens(found[-1].num_tokens)
 
         self.endpoint.complete_all(bodies, then)
@@ -114,13 +121,12 @@ class OpenaiGenerator(ServedModel, OneByOne[GenerateRequest, list[list[Completio
             }
         return body
 
-    def _completion(self, answer: dict[str, Any], stop: Sequence[str]) -> Completion:
-        text, reason, usage = answer.get("text"), answer.get("finish_reason"), answer.get("usage")
+    def _completion(self, told: dict[str, Any], stop: Sequence[str]) -> Completion:
+        text, reason, usage = told.get("text"), told.get("finish_reason"), told.get("usage")
         num_tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
         if not isinstance(text, str) or not isinstance(num_tokens, int) or num_tokens < 0 or reason not in _ENDS:
             fields = {"text": type(text).__name__, "finish_reason": reason, "usage.completion_tokens": num_tokens}
             raise self.endpoint.refusal(f"answers otherwise than OpenAI does: {self.endpoint.shown(str(fields))}")
         text = text.encode("utf-8", "replace").decode()  # JSON may spell halves of characters
         cut = before_first(text, stop)
-        whole = Completion(text if cut is None else cut, num_tokens, _ENDS[reason] or cut is not None)
-        return plain(whole, self.special)
+        return Completion(text if cut is None else cut, num_tokens, _ENDS[reason] or cut is not None)

@@ -7,9 +7,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from alma.engines.chat import encode_known, load_tokenizer
+from alma.engines.encoding import encode_known
 from alma.engines.model_folder import text_config
 from alma.engines.openai.endpoint import Endpoint
+from alma.engines.quotations import spells
+from alma.engines.tokenizer import load_tokenizer
 from alma.sections import Inference
 
 
@@ -38,12 +40,16 @@ class ServedModel:
         self.endpoint.__exit__(kind, error, trace)
 
     def encode(self, texts_P: Sequence[str]) -> list[list[int]]:
-        """See ``alma.engines.chat.encode_known``."""
+        """See ``alma.engines.encoding.encode_known``."""
         return encode_known(self.tokenizer, texts_P, self.num_ids, self.path)
 
     def prompt(self, text: str, ids: list[int]) -> list[int] | str:
-        """A prompt as it is sent: its tokens, or the text less the beginning that the server's tokenizer writes."""
-        return ids if self.settings.prompts == "tokens" else text.removeprefix(self._head)
+        """A prompt as it is sent: its tokens, or the text less the beginning that the server's tokenizer writes.
+
+        Its tokens too, where a server would read a special token in what the text quotes.
+        """
+        as_tokens = self.settings.prompts == "tokens" or spells(self.tokenizer, text)
+        return ids if as_tokens else str(text).removeprefix(self._head)
 
     @property
     def extended(self) -> bool:

@@ -18,7 +18,7 @@ from alma.engines.openai.model import ServedModel
 from alma.engines.rating import RatingTokens
 from alma.engines.requests import UNREADABLE, OnTokens, Rating, ScoreRequest
 from alma.errors import ConfigError
-from alma.prompts import RATINGS, judge_prefix, judge_suffix
+from alma.prompts import RATINGS, joined, judge_prefix, judge_suffix
 from alma.sections import Scoring
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class OpenaiScorer(ServedModel, OneByOne[ScoreRequest, list[list[Rating]]]):
             self.ratings = RatingTokens.of(self.tokenizer, cfg.template)
             self._names_R = [self._name(each) for each in self.ratings.first_ids]
             self._check_names()
-            text = judge_prefix(cfg.template, "1 + 1?") + judge_suffix(cfg.template, "2")
+            text = joined([judge_prefix(cfg.template, "1 + 1?"), judge_suffix(cfg.template, "2")])
             self._listed(self.endpoint.complete(self._body(text, self.encode([text])[0])))
         except BaseException as error:
             self.__exit__(type(error), error, None)
@@ -78,7 +78,7 @@ class OpenaiScorer(ServedModel, OneByOne[ScoreRequest, list[list[Rating]]]):
             asked = [at for at, first in enumerate(firsts) if self._names_R[1] in first.probs]
             # The text of "1" is "1": RatingTokens saw to it that no token crosses its border.
             ids_of = {at: [*ids_BT[readable[at]], one] for at in asked}
-            more = [self._body(texts_B[readable[at]] + "1", ids_of[at]) for at in asked]
+            more = [self._body(joined([texts_B[readable[at]], "1"]), ids_of[at]) for at in asked]
             answers = self._all(more, [1] * len(asked), on_tokens)
             seconds = {at: self._listed(each) for at, each in zip(asked, answers, strict=True)}
         found = [self._rating(first, seconds.get(at)) for at, first in enumerate(firsts)]

@@ -40,6 +40,8 @@ class SentenceEmbedder(OneByOne[EmbedRequest, Floats]):
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise DataError(f"{model} cannot be loaded as a sentence-transformers model: {error}") from error
         check_finite(self.model, model)
+        if hasattr(getattr(self.model, "tokenizer", None), "split_special_tokens"):
+            self.model.tokenizer.split_special_tokens = True  # what is embedded is text and nothing else
 
     def __enter__(self) -> Self:
         return self

@@ -14,14 +14,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.utils.rnn import pad_sequence
 from transformers import Trainer, TrainingArguments
 
-from alma.engines.chat import encode
+from alma.engines.encoding import encode
 from alma.engines.protocols import Training
 from alma.engines.rating import RatingTokens
 from alma.engines.tokenization import TokenRow
 from alma.engines.trl.loop import Loop, arguments
 from alma.engines.trl.objective import Objective, Tokens
 from alma.errors import DataError
-from alma.prompts import judge_prefix, judge_suffix
+from alma.prompts import joined, judge_prefix, judge_suffix
 from alma.sections import Finetune
 
 
@@ -31,7 +31,9 @@ def tokenize(cfg: Finetune, training: Training, tokenizer: Any) -> Tokens:
     Where "10" is two tokens the ids end with "1", so that the second position is there to be read.
     """
     ratings, rows = RatingTokens.of(tokenizer, cfg.template), training.rows
-    texts = [judge_prefix(cfg.template, row["prompt"]) + judge_suffix(cfg.template, row["response"]) for row in rows]
+    texts = [
+        joined([judge_prefix(cfg.template, row["prompt"]), judge_suffix(cfg.template, row["response"])]) for row in rows
+    ]
     targets = np.array([row["target"] for row in rows], dtype=np.float64)
     if not np.allclose(targets.sum(-1), 1.0, atol=1e-3) or targets.min() < 0.0:
         row = int(np.argmax(np.maximum(np.abs(targets.sum(-1) - 1.0), -targets.min(-1))))

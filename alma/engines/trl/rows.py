@@ -8,9 +8,9 @@ from typing import Any
 
 from transformers import AutoConfig
 
-from alma.engines.chat import load_tokenizer
 from alma.engines.protocols import Training
 from alma.engines.tokenization import Tokenized, highest_id, keep
+from alma.engines.tokenizer import load_tokenizer
 from alma.engines.trl.objective import load_objective
 from alma.errors import DataError
 from alma.sections import Finetune

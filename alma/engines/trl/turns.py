@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from alma.engines.chat import stop_ids
 from alma.engines.protocols import Training
+from alma.engines.tokenizer import stop_ids
 from alma.errors import DataError
 
 

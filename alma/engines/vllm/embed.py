@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from alma.engines.chat import encode
+from alma.engines.encoding import encode
 from alma.engines.requests import EmbedRequest, Floats
 from alma.engines.vllm.model import Sequences, VllmModel
 from alma.engines.vllm.start import library
 from alma.errors import DataError
+from alma.prompts import quote
 from alma.sections import Inference
 
 
@@ -41,7 +42,7 @@ class VllmEmbedder(VllmModel):
         """
         head = encode(self.tokenizer, [""])[0]
         room = min(request.max_tokens, self.context - len(head))
-        ids_PT = [ids[: len(head) + room] for ids in self.encode(request.texts_P)]
+        ids_PT = [ids[: len(head) + room] for ids in self.encode([quote(text) for text in request.texts_P])]
         for place, ids in enumerate(ids_PT):
             if len(ids) <= len(head):
                 raise DataError(f"text {place} ({request.texts_P[place]!r}) has no tokens of its own to embed")

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alma.engines.chat import check_stop_texts, prompt_text, stop_ids
-from alma.engines.continuation import before_first, continuations, plain, special_texts
+from alma.engines.chat import check_stop_texts, prompt_text
+from alma.engines.continuation import answer_of, before_first, continuations
 from alma.engines.requests import TOO_LONG, Completion, GenerateRequest
+from alma.engines.tokenizer import special_texts, stop_ids
 from alma.engines.vllm.model import Sequences, VllmModel
+from alma.prompts import Prompt
 from alma.sections import Inference, Sampling
 
 _SEED_BITS = 2**63 - 1
@@ -26,7 +28,7 @@ class VllmGenerator(VllmModel):
     def __init__(self, cfg: Inference, model: Path) -> None:
         super().__init__(cfg, model, enable_prefix_caching=cfg.vllm.prefix_caching)
 
-    def chat(self, prompt: str) -> str:
+    def chat(self, prompt: str) -> Prompt:
         """See ``alma.engines.Generator``. A model without a (working) chat template raises ``DataError``."""
         return prompt_text(self.tokenizer, prompt)
 
@@ -43,16 +45,21 @@ class VllmGenerator(VllmModel):
             for place, seed in samples
         ]
 
-        def answer(outputs: list[Any]) -> list[list[Completion]]:
+        def answers(outputs: list[Any]) -> list[list[Completion]]:
             before = [ids_PT[place][-1] for place, _ in samples]
             tokens = [list(output.outputs[0].token_ids) for output in outputs]
-            found = iter(self._completions(before, tokens, set(ends), request.stop) if outputs else [])
+            wholes = self._completions(before, tokens, set(ends), request.stop) if outputs else []
+            special = special_texts(self.tokenizer)
+            found = (
+                answer_of(whole, request.texts_P[place], special)
+                for whole, (place, _) in zip(wholes, samples, strict=bool(outputs))
+            )
             return [
                 [next(found) if fit else TOO_LONG for _ in seeds]
                 for fit, seeds in zip(fits, request.seeds_PN, strict=True)
             ]
 
-        return Sequences(inputs, answer, _num_new, lambda outputs: sum(map(_num_new, outputs)))
+        return Sequences(inputs, answers, _num_new, lambda outputs: sum(map(_num_new, outputs)))
 
     def _params(self, sampling: Sampling | None, seed: int, stop: Sequence[str], ends: list[int], limit: int) -> Any:
         drawn = (
@@ -81,12 +88,10 @@ class VllmGenerator(VllmModel):
     ) -> list[Completion]:
         ended_B = [ids[-1] in ends for ids in tokens_BT]
         kept_BT = [ids[:-1] if ended else ids for ids, ended in zip(tokens_BT, ended_B, strict=True)]
-        special = special_texts(self.tokenizer)
         completions = []
         for text, ids, ended in zip(continuations(self.tokenizer, before_B, kept_BT), tokens_BT, ended_B, strict=True):
             cut = before_first(text, stop)
-            whole = Completion(text if cut is None else cut, len(ids), ended or cut is not None)
-            completions.append(plain(whole, special))
+            completions.append(Completion(text if cut is None else cut, len(ids), ended or cut is not None))
         return completions
 
 

@@ -18,9 +18,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from alma.engines.chat import encode_known, load_tokenizer
+from alma.engines.encoding import encode_known
 from alma.engines.model_folder import text_config, weight_shapes
 from alma.engines.requests import Answered, OnTokens, Request
+from alma.engines.tokenizer import load_tokenizer
 from alma.engines.vllm.pool import can_swap
 from alma.engines.vllm.start import arguments, eager, in_process, library, num_engines, on_cpu, quiet, refusal
 from alma.sections import Inference
@@ -102,7 +103,7 @@ class VllmModel(ABC):
         """What vLLM has to compute for ``request``."""
 
     def encode(self, texts_P: Sequence[str]) -> list[list[int]]:
-        """See ``alma.engines.chat.encode_known``."""
+        """See ``alma.engines.encoding.encode_known``."""
         return encode_known(self.tokenizer, texts_P, self.num_ids, self.path)
 
     def answer(self, requests: Iterable[Request | None], *, on_tokens: OnTokens) -> Iterator[Answered[Any]]:

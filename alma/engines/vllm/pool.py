@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alma.engines.chat import load_tokenizer
 from alma.engines.model_folder import text_config, weight_shapes
+from alma.engines.tokenizer import load_tokenizer
 from alma.errors import DataError
 
 _NOT_ARCHITECTURE = {

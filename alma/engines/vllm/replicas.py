@@ -16,11 +16,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from alma.devices import visible_gpus
-from alma.engines.chat import load_tokenizer, prompt_text
+from alma.engines.chat import prompt_text
 from alma.engines.model_folder import text_config, weight_shapes
 from alma.engines.requests import Answered, OnTokens, Request
+from alma.engines.tokenizer import load_tokenizer
 from alma.engines.vllm.process import Answer, Replica, Verb
 from alma.engines.vllm.start import library, num_engines, on_cpu
+from alma.prompts import Prompt
 from alma.sections import Inference, Scoring
 
 if TYPE_CHECKING:
@@ -103,7 +105,7 @@ class Replicas:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def chat(self, prompt: str) -> str:
+    def chat(self, prompt: str) -> Prompt:
         """See ``alma.engines.Generator``."""
         return prompt_text(self.tokenizer, prompt)
 

@@ -17,8 +17,8 @@ class Room:
         self._tokenizer: Any = None
         if cfg.engine == "echo":
             return
-        from alma.engines.chat import load_tokenizer
         from alma.engines.model_folder import text_config
+        from alma.engines.tokenizer import load_tokenizer
 
         self.context = getattr(text_config(model), "max_position_embeddings", None)
         if cfg.engine == "vllm" and cfg.vllm.max_model_len is not None:
@@ -29,6 +29,6 @@ class Room:
         """Whether each text leaves room for at least one more token."""
         if self.context is None or not texts:
             return [True] * len(texts)
-        from alma.engines.chat import encode
+        from alma.engines.encoding import encode
 
         return [len(ids) < self.context for ids in encode(self._tokenizer, texts)]

@@ -1,0 +1,217 @@
+"""What a chat template writes around a prompt and its answer, read off its renderings of probes: ``Template``.
+
+Templates write more than markers: an empty thinking block before every answer (Qwen 3), a channel's name (gpt-oss), a
+space; some take white space off what they are given. A prompt and an answer are put together from what was found, so
+that no text is taken for a part of the template, and so that training and generation meet at the same place.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from alma.engines.encoding import encode
+from alma.engines.tokenizer import special_texts
+from alma.errors import DataError
+from alma.prompts import Prompt, joined, quote
+from alma.sections.ingest import TEMPLATE_DATE
+
+ASKED, ANSWERED = "Qzxprompt7", "Vkjanswer7"
+"""Contents that no template holds."""
+
+PROBES = (
+    ("Hello.", "Yes."),
+    ("1 + 1?", "2"),
+    ("A question\nof two lines", "An answer\n\nof two parts"),
+    ("<b>{{ x }}</b> {% y %} & 'a' \"b\" \\n", "`code` [1](2) <i>é漢🙂</i> {z} $x_1$"),
+    ("- a\n  - b\n\n\n# c  d", "```py\nx = 1\n```\n\n1. (a)\n\t2. b"),
+)
+"""Prompts and answers that every template has to write as they are."""
+
+_SPACES = "".join(filter(str.isspace, map(chr, range(0x3001))))
+"""All white space of Unicode."""
+
+Render = Callable[[str, str | None], str]
+"""The template's own rendering of a prompt with its answer, or up to where the answer begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """White space that a template takes off a text: the characters at its beginning and at its end."""
+
+    left: str = ""
+    right: str = ""
+
+    def __call__(self, text: str) -> str:
+        """The text without it."""
+        return text.lstrip(self.left).rstrip(self.right)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A chat template, as far as it is needed for a prompt and one answer.
+
+    ``asking`` are the parts between which the prompt stands (more than two where it is written twice), the last one up
+    to where generation begins. ``opening`` is what the template writes between its generation prompt and the answer:
+    its first ``num_given`` characters are part of ``asking``, so that a model need not write them; the rest stands
+    within a token with the answer's beginning, is learnt, and is taken off what is generated. ``closing`` is all that
+    follows the answer; ``endings``, the longest first, are what may stand between the answer and an end token.
+    ``left_out`` is the end of the template's generation prompt, where its own turns do not have that.
+    """
+
+    asking: tuple[str, ...]
+    opening: str
+    num_given: int
+    endings: tuple[str, ...]
+    closing: str
+    left_out: str
+    prompt_strip: Strip
+    answer_strip: Strip
+    renews: bool
+    """Whether the template takes ``opening`` off an answer that begins with it, and writes it again."""
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> Template:
+        """The template of a tokenizer. Raises ``DataError`` where the two cannot be brought together."""
+        source = str(tokenizer.chat_template)
+        known = _KNOWN.get(tokenizer)
+        if known is None or known[0] != source:
+            known = _KNOWN[tokenizer] = source, _read(tokenizer)
+        return known[1]
+
+    def prompt(self, prompt: str) -> Prompt:
+        """The text that asks for the answer to ``prompt``."""
+        content = quote(self.prompt_strip(prompt))
+        before, *others = self.asking
+        text = joined([before, *(part for after in others for part in (content, after))])
+        openings = [each for each in (self.opening, self.opening[self.num_given :]) if each]
+        return Prompt(text, text.quoted, dict.fromkeys(openings), self.endings)
+
+    def turn(self, prompt: str, response: str) -> Prompt:
+        """The text of the prompt and its answer, as the template itself writes them."""
+        own = response.removeprefix(self.opening) if self.renews else response
+        answer = quote(self.answer_strip(own))
+        return joined([self.prompt(prompt), self.opening[self.num_given :], answer, self.closing])
+
+
+_KNOWN: WeakKeyDictionary[Any, tuple[str, Template]] = WeakKeyDictionary()
+
+
+def render(tokenizer: Any, prompt: str, response: str | None) -> str:
+    """The template's own rendering, generation prompt added where there is no response; no clock is read.
+
+    A template that asks for the time is told ``TEMPLATE_DATE``.
+    """
+    from jinja2 import TemplateError
+
+    messages = [{"role": "user", "content": prompt}]
+    if response is not None:
+        messages.append({"role": "assistant", "content": response})
+    day = datetime.datetime.combine(TEMPLATE_DATE, datetime.time())
+    try:
+        text: str = tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=response is None, strftime_now=day.strftime
+        )
+    except (TemplateError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(f"the chat template of {tokenizer.name_or_path} cannot render a dialogue: {error}") from error
+    return text
+
+
+def _read(tokenizer: Any) -> Template:
+    def rendered(prompt: str, response: str | None) -> str:
+        return render(tokenizer, prompt, response)
+
+    asked, whole = rendered(ASKED, None), rendered(ASKED, ANSWERED)
+    if ASKED not in asked:
+        raise DataError(f"the chat template leaves the prompt out: {asked!r}; write message['content']")
+    if ANSWERED not in whole:
+        raise DataError("the chat template leaves the assistant's content out; write message['content']")
+    before, *closing = whole.split(ANSWERED)
+    *parts, between = asked.split(ASKED)
+    *same, opened = before.split(ASKED)
+    if len(closing) > 1 or ASKED in closing[0]:
+        raise DataError(f"the chat template writes a text again behind the answer: {whole!r}; write each once")
+    is_apart = not opened.startswith(between) and not between.startswith(opened)
+    if parts != same or is_apart:
+        raise DataError(_not_the_beginning(asked, whole))
+    template = Template(
+        asking=(*parts, between if opened.startswith(between) else opened),
+        opening=opened[len(between) :],
+        num_given=0,
+        endings=_endings(closing[0], special_texts(tokenizer)),
+        closing=closing[0],
+        left_out=between[len(opened) :],
+        prompt_strip=_strip(rendered, lambda text: (text, ANSWERED), whole, ASKED),
+        answer_strip=_strip(rendered, lambda text: (ASKED, text), whole, ANSWERED),
+        renews=False,
+    )
+    template = replace(template, renews=_renews(rendered, template, whole))
+    for prompt, response in PROBES:
+        for text, theirs in (
+            (template.prompt(prompt) + template.left_out, rendered(prompt, None)),
+            (template.turn(prompt, response), rendered(prompt, response)),
+        ):
+            if str(text) != theirs:
+                raise DataError(_changes(f"{prompt!r} and {response!r}", theirs, str(text)))
+    return _meet(tokenizer, template)
+
+
+def _meet(tokenizer: Any, template: Template) -> Template:
+    """With as much of the opening given as ends at a border of tokens, whatever the answer begins with."""
+    asking = template.asking
+    for num_given in range(len(template.opening), -1, -1):
+        given = replace(template, asking=(*asking[:-1], asking[-1] + template.opening[:num_given]), num_given=num_given)
+        asked = encode(tokenizer, [given.prompt(prompt) for prompt, _ in PROBES])
+        whole = encode(tokenizer, [given.turn(prompt, response) for prompt, response in PROBES])
+        if all(ids[: len(start)] == start for start, ids in zip(asked, whole, strict=True)):
+            return given
+    prompt, response = PROBES[0]
+    raise DataError(_not_the_beginning(template.prompt(prompt), template.turn(prompt, response)))
+
+
+def _strip(rendered: Render, place: Callable[[str], tuple[str, str]], whole: str, probe: str) -> Strip:
+    """What is taken off the text at ``place``; ``whole`` is what is rendered with ``probe`` there."""
+    left = right = ""
+    for space in _SPACES:
+        found = rendered(*place(f"{space}{probe}{space}"))
+        written = {
+            whole.replace(probe, f"{before}{probe}{behind}"): (not before, not behind)
+            for before in (space, "")
+            for behind in (space, "")
+        }
+        if found not in written:
+            raise DataError(_changes(repr(f"{space}{probe}{space}"), found, next(iter(written))))
+        off_left, off_right = written[found]
+        left += space if off_left else ""
+        right += space if off_right else ""
+    return Strip(left, right)
+
+
+def _renews(rendered: Render, template: Template, whole: str) -> bool:
+    """Whether an answer that begins with the opening is written as without it."""
+    return bool(template.opening.strip()) and rendered(ASKED, template.opening + ANSWERED) == whole
+
+
+def _endings(closing: str, special: Collection[str]) -> tuple[str, ...]:
+    """The parts of the closing that stand before a special token in it."""
+    places = range(len(closing) - 1, 0, -1)
+    return tuple(closing[:place] for place in places if closing.startswith(tuple(special), place))
+
+
+def _changes(given: str, found: str, expected: str) -> str:
+    return (
+        "the chat template changes what it is given, or what it writes around it, otherwise than by taking white space "
+        f"off: of {given} it makes {found!r}, where {expected!r} follows from other texts; write message['content'] as "
+        "it is"
+    )
+
+
+def _not_the_beginning(asked: str, whole: str) -> str:
+    return (
+        "the chat template's generation prompt is not the beginning of the assistant's turn: it is "
+        f"{str(asked)!r}, the whole {str(whole)!r}; change chat_template so that both begin the same way and end the "
+        "generation prompt at a token's border"
+    )

@@ -1,0 +1,66 @@
+"""A model's tokenizer, loaded so that a text has the same tokens whoever used the folder before; and its end tokens.
+
+No torch here: ``ingest`` checks a model with it before anything is trained.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from alma.errors import DataError
+
+
+def load_tokenizer(model: Path) -> Any:
+    """The tokenizer in a model's folder; runs no code from there. Raises ``DataError`` if there is none.
+
+    What a training of somebody else may have left in its files is off: cutting and filling texts, merges dropped at
+    random, special tokens read as text. Its way of writing texts (BOS, case, spaces) is the model's and stays.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(
+            f"{model} holds no tokenizer that transformers can load without code of its own: {error}"
+        ) from error
+    tokenizer.split_special_tokens = False
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        settle(backend)
+    return tokenizer
+
+
+def settle(backend: Any) -> None:
+    """Makes the tokens of a text follow from the text alone; ``backend`` is a ``tokenizers.Tokenizer``."""
+    backend.no_truncation()
+    backend.no_padding()
+    backend.encode_special_tokens = False
+    if getattr(backend.model, "dropout", None):  # BPE's, by which merges are left out at random
+        backend.model.dropout = None
+    if getattr(backend.model, "alpha", None):  # Unigram's, by which a text is split at random
+        backend.model.alpha = None
+
+
+def stop_ids(model: Path, tokenizer: Any) -> frozenset[int]:
+    """The token ids at which generation stops, as the ``hf`` engine reads them.
+
+    They are ``eos_token_id`` of the generation config (of the config, where there is no generation config) and the
+    tokenizer's end token. Raises ``DataError`` if there is none at all.
+    """
+    paths = [each for each in (model / "generation_config.json", model / "config.json") if each.is_file()]
+    stated = json.loads(paths[0].read_text(encoding="utf-8")).get("eos_token_id") if paths else None
+    ids = {*(stated if isinstance(stated, list) else [stated]), tokenizer.eos_token_id} - {None}
+    if not ids:
+        raise DataError(
+            f"{model} has no end token; name the one that ends a turn as eos_token_id in generation_config.json"
+        )
+    return frozenset(ids)
+
+
+def special_texts(tokenizer: Any) -> frozenset[str]:
+    """Every special token as text: the named ones (end, padding) and the markers that were added as special."""
+    added = tokenizer.added_tokens_decoder.values()
+    return frozenset([*tokenizer.all_special_tokens, *(token.content for token in added if token.special)])
