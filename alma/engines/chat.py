@@ -98,6 +98,7 @@ def chat_faults(model: Path) -> list[str]:
         return [*faults, "has no chat template; set chat_template of its section, or add chat_template.jinja"]
     try:
         template = Template.of(tokenizer)
+        template.turn(*PROBES[0])
     except DataError as error:
         return [*faults, str(error)]
     if not stops:

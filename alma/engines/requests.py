@@ -136,8 +136,9 @@ class ScoreRequest:
 class EmbedRequest:
     """Embeds each text; answered by the vectors (P, D), float64, not yet normalised.
 
-    The spelling of a special token in a text is text. A vector is the mean of the last hidden layer over the text's first ``max_tokens`` tokens, or what the model itself
-    makes of them where it was trained to embed. Of the engines only ``vllm`` counts its tokens.
+    The spelling of a special token in a text is text. A vector is the mean of the last hidden layer over the text's
+    first ``max_tokens`` tokens, or what the model itself makes of them where it was trained to embed. Of the engines
+    only ``vllm`` counts its tokens.
     """
 
     texts_P: Sequence[str]

@@ -58,7 +58,7 @@ class Template:
     to where generation begins. ``opening`` is what the template writes between its generation prompt and the answer:
     its first ``num_given`` characters are part of ``asking``, so that a model need not write them; the rest stands
     within a token with the answer's beginning, is learnt, and is taken off what is generated. ``closing`` is all that
-    follows the answer; ``endings``, the longest first, are what may stand between the answer and an end token.
+    follows the answer (``None``: the template writes none); ``endings``, the longest first, are what may stand between the answer and an end token.
     ``left_out`` is the end of the template's generation prompt, where its own turns do not have that.
     """
 
@@ -66,7 +66,7 @@ class Template:
     opening: str
     num_given: int
     endings: tuple[str, ...]
-    closing: str
+    closing: str | None
     left_out: str
     prompt_strip: Strip
     answer_strip: Strip
@@ -91,7 +91,12 @@ class Template:
         return Prompt(text, text.quoted, dict.fromkeys(openings), self.endings)
 
     def turn(self, prompt: str, response: str) -> Prompt:
-        """The text of the prompt and its answer, as the template itself writes them."""
+        """The text of the prompt and its answer, as the template itself writes them.
+
+        Raises ``DataError`` for a template that writes no answers.
+        """
+        if self.closing is None:
+            raise DataError("the chat template leaves the assistant's content out; write message['content']")
         own = response.removeprefix(self.opening) if self.renews else response
         answer = quote(self.answer_strip(own))
         return joined([self.prompt(prompt), self.opening[self.num_given :], answer, self.closing])
@@ -127,8 +132,9 @@ def _read(tokenizer: Any) -> Template:
     asked, whole = rendered(ASKED, None), rendered(ASKED, ANSWERED)
     if ASKED not in asked:
         raise DataError(f"the chat template leaves the prompt out: {asked!r}; write message['content']")
-    if ANSWERED not in whole:
-        raise DataError("the chat template leaves the assistant's content out; write message['content']")
+    if ANSWERED not in whole:  # it can be asked and not trained on
+        strip = _strip(rendered, lambda text: (text, None), asked, ASKED)
+        return Template(tuple(asked.split(ASKED)), "", 0, (), None, "", strip, Strip(), renews=False)
     before, *closing = whole.split(ANSWERED)
     *parts, between = asked.split(ASKED)
     *same, opened = before.split(ASKED)
@@ -172,7 +178,7 @@ def _meet(tokenizer: Any, template: Template) -> Template:
     raise DataError(_not_the_beginning(template.prompt(prompt), template.turn(prompt, response)))
 
 
-def _strip(rendered: Render, place: Callable[[str], tuple[str, str]], whole: str, probe: str) -> Strip:
+def _strip(rendered: Render, place: Callable[[str], tuple[str, str | None]], whole: str, probe: str) -> Strip:
     """What is taken off the text at ``place``; ``whole`` is what is rendered with ``probe`` there."""
     left = right = ""
     for space in _SPACES:

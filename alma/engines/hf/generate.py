@@ -28,8 +28,8 @@ class HfGenerator(HfModel, OneByOne[GenerateRequest, list[list[Completion]]]):
     A sample's tokens come from uniforms of its own seed, so they do not depend on order, neighbours or sharding; what
     remains is the last bit of the logits, which batch shape and padding may change, most in bfloat16.
 
-    A row stops at an end token (``alma.engines.tokenizer.stop_ids``), at a stop text, after ``max_new_tokens``, or where
-    the context is full.
+    A row stops at an end token (``alma.engines.tokenizer.stop_ids``), at a stop text, after ``max_new_tokens``, or
+    where the context is full.
     """
 
     def __init__(self, cfg: Inference, model: Path) -> None:
