@@ -58,7 +58,8 @@ class Template:
     to where generation begins. ``opening`` is what the template writes between its generation prompt and the answer:
     its first ``num_given`` characters are part of ``asking``, so that a model need not write them; the rest stands
     within a token with the answer's beginning, is learnt, and is taken off what is generated. ``closing`` is all that
-    follows the answer (``None``: the template writes none); ``endings``, the longest first, are what may stand between the answer and an end token.
+    follows the answer (``None``: the template writes none); ``endings``, the longest first, are what may stand between
+    the answer and an end token.
     ``left_out`` is the end of the template's generation prompt, where its own turns do not have that.
     """
 
