@@ -17,10 +17,10 @@ from transformers.models.llama import modeling_llama
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
 from alma.engines import Training
-from alma.engines.tokenizer import load_tokenizer
 from alma.engines.checkpoints import Nowhere
 from alma.engines.hf.reference import HfReference
 from alma.engines.tokenization import IGNORED
+from alma.engines.tokenizer import load_tokenizer
 from alma.engines.trl.randomness import without_randomness
 from alma.engines.trl.router import without_own_loss
 from alma.engines.trl.sft import tokenize
