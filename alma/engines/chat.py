@@ -98,9 +98,10 @@ def chat_faults(model: Path) -> list[str]:
         return [*faults, "has no chat template; set chat_template of its section, or add chat_template.jinja"]
     try:
         template = Template.of(tokenizer)
-        template.turn(*PROBES[0])
     except DataError as error:
         return [*faults, str(error)]
+    if template.fault is not None:
+        return [*faults, template.fault]
     if not stops:
         return faults
     for prompt, response in PROBES:

@@ -58,25 +58,27 @@ class Template:
     to where generation begins. ``opening`` is what the template writes between its generation prompt and the answer:
     its first ``num_given`` characters are part of ``asking``, so that a model need not write them; the rest stands
     within a token with the answer's beginning, is learnt, and is taken off what is generated. ``closing`` is all that
-    follows the answer (``None``: the template writes none); ``endings``, the longest first, are what may stand between
-    the answer and an end token.
+    follows the answer; ``endings``, the longest first, are what may stand between the answer and an end token.
     ``left_out`` is the end of the template's generation prompt, where its own turns do not have that.
     """
 
     asking: tuple[str, ...]
-    opening: str
-    num_given: int
-    endings: tuple[str, ...]
-    closing: str | None
-    left_out: str
     prompt_strip: Strip
-    answer_strip: Strip
-    renews: bool
+    answer_strip: Strip = Strip()
+    opening: str = ""
+    num_given: int = 0
+    endings: tuple[str, ...] = ()
+    closing: str = ""
+    left_out: str = ""
+    renews: bool = False
     """Whether the template takes ``opening`` off an answer that begins with it, and writes it again."""
+
+    fault: str | None = None
+    """Why no answers can be put together with their prompts, where that is so."""
 
     @classmethod
     def of(cls, tokenizer: Any) -> Template:
-        """The template of a tokenizer. Raises ``DataError`` where the two cannot be brought together."""
+        """The template of a tokenizer. Raises ``DataError`` for one that cannot render or changes its prompts."""
         source = str(tokenizer.chat_template)
         known = _KNOWN.get(tokenizer)
         if known is None or known[0] != source:
@@ -94,10 +96,10 @@ class Template:
     def turn(self, prompt: str, response: str) -> Prompt:
         """The text of the prompt and its answer, as the template itself writes them.
 
-        Raises ``DataError`` for a template that writes no answers.
+        Raises ``DataError`` for a template with a ``fault``.
         """
-        if self.closing is None:
-            raise DataError("the chat template leaves the assistant's content out; write message['content']")
+        if self.fault is not None:
+            raise DataError(self.fault)
         own = response.removeprefix(self.opening) if self.renews else response
         answer = quote(self.answer_strip(own))
         return joined([self.prompt(prompt), self.opening[self.num_given :], answer, self.closing])
@@ -130,39 +132,43 @@ def _read(tokenizer: Any) -> Template:
     def rendered(prompt: str, response: str | None) -> str:
         return render(tokenizer, prompt, response)
 
-    asked, whole = rendered(ASKED, None), rendered(ASKED, ANSWERED)
+    asked = rendered(ASKED, None)
     if ASKED not in asked:
         raise DataError(f"the chat template leaves the prompt out: {asked!r}; write message['content']")
-    if ANSWERED not in whole:  # it can be asked and not trained on
-        strip = _strip(rendered, lambda text: (text, None), asked, ASKED)
-        return Template(tuple(asked.split(ASKED)), "", 0, (), None, "", strip, Strip(), renews=False)
+    strip = _strip(rendered, lambda text: (text, None), asked, ASKED)
+    asking = Template(asking=tuple(asked.split(ASKED)), prompt_strip=strip)
+    for prompt, _ in PROBES:
+        _check_same(repr(prompt), rendered(prompt, None), asking.prompt(prompt))
+    try:
+        return _answering(tokenizer, rendered, asking, asked)
+    except DataError as error:  # it can be asked, and not trained on: ingest refuses it, and Template.turn
+        return replace(asking, fault=str(error))
+
+
+def _answering(tokenizer: Any, rendered: Render, asking: Template, asked: str) -> Template:
+    whole = rendered(ASKED, ANSWERED)
+    if ANSWERED not in whole:
+        raise DataError("the chat template leaves the assistant's content out; write message['content']")
     before, *closing = whole.split(ANSWERED)
-    *parts, between = asked.split(ASKED)
+    *parts, between = asking.asking
     *same, opened = before.split(ASKED)
     if len(closing) > 1 or ASKED in closing[0]:
         raise DataError(f"the chat template writes a text again behind the answer: {whole!r}; write each once")
     is_apart = not opened.startswith(between) and not between.startswith(opened)
     if parts != same or is_apart:
         raise DataError(_not_the_beginning(asked, whole))
-    template = Template(
+    template = replace(
+        asking,
         asking=(*parts, between if opened.startswith(between) else opened),
         opening=opened[len(between) :],
-        num_given=0,
         endings=_endings(closing[0], special_texts(tokenizer)),
         closing=closing[0],
         left_out=between[len(opened) :],
-        prompt_strip=_strip(rendered, lambda text: (text, ANSWERED), whole, ASKED),
         answer_strip=_strip(rendered, lambda text: (ASKED, text), whole, ANSWERED),
-        renews=False,
     )
     template = replace(template, renews=_renews(rendered, template, whole))
     for prompt, response in PROBES:
-        for text, theirs in (
-            (template.prompt(prompt) + template.left_out, rendered(prompt, None)),
-            (template.turn(prompt, response), rendered(prompt, response)),
-        ):
-            if str(text) != theirs:
-                raise DataError(_changes(f"{prompt!r} and {response!r}", theirs, str(text)))
+        _check_same(f"{prompt!r} and {response!r}", rendered(prompt, response), template.turn(prompt, response))
     return _meet(tokenizer, template)
 
 
@@ -190,7 +196,7 @@ def _strip(rendered: Render, place: Callable[[str], tuple[str, str | None]], who
             for behind in (space, "")
         }
         if found not in written:
-            raise DataError(_changes(repr(f"{space}{probe}{space}"), found, next(iter(written))))
+            _check_same(repr(f"{space}{probe}{space}"), found, next(iter(written)))
         off_left, off_right = written[found]
         left += space if off_left else ""
         right += space if off_right else ""
@@ -208,12 +214,13 @@ def _endings(closing: str, special: Collection[str]) -> tuple[str, ...]:
     return tuple(closing[:place] for place in places if closing.startswith(tuple(special), place))
 
 
-def _changes(given: str, found: str, expected: str) -> str:
-    return (
-        "the chat template changes what it is given, or what it writes around it, otherwise than by taking white space "
-        f"off: of {given} it makes {found!r}, where {expected!r} follows from other texts; write message['content'] as "
-        "it is"
-    )
+def _check_same(given: str, found: str, expected: str) -> None:
+    if found != expected:
+        raise DataError(
+            "the chat template changes what it is given, or what it writes around it, otherwise than by taking white "
+            f"space off: of {given} it makes {found!r}, where {str(expected)!r} follows from other texts; write "
+            "message['content'] as it is"
+        )
 
 
 def _not_the_beginning(asked: str, whole: str) -> str:
