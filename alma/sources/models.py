@@ -17,6 +17,7 @@ from typing import Any
 
 from alma.errors import AccessError, DataError
 from alma.sources import embedders
+from alma.sources.quantization import quantization
 from alma.sources.rows import shown
 from alma.sources.weights import INDEX, SINGLE, Shapes, read_json, tensor_shapes, weight_files
 from alma.store.cache import sha256_file
@@ -68,21 +69,24 @@ def model_files(folder: Path, source: str, task: str = "generation") -> list[Pat
 
 
 def check_model(folder: Path, source: str, task: str = "generation") -> Shapes:
-    """Checks config, weights and tokenizer against each other and returns the shapes. Raises ``DataError``.
+    """Checks config, weights and tokenizer against each other and returns the shapes.
 
-    ``task`` as of ``alma.sections.IngestModel``.
+    ``task`` as of ``alma.sections.IngestModel``. Raises one ``DataError`` with a line for each thing that is wrong.
     """
     model_files(folder, source, task)
     config = read_json(folder / "config.json", source)
-    for name in ("config.json", "tokenizer_config.json"):
-        if (folder / name).is_file() and "auto_map" in read_json(folder / name, source):
-            raise DataError(
-                f"{source}: {name} has auto_map, which runs code that comes with the model; alma never does. "
-                "Use a model whose architecture transformers itself has"
-            )
-    _check_architecture(config, source, task)
+    faults = [*_own_code(folder, source), *_architecture(config, source, task)]
+    if method := quantization(folder, config):
+        faults.append(
+            f"{source}: the weights are quantized by {method}, and alma trains and reads whole ones; bring the model "
+            "that they were made from, or dequantize it with the library that made it (model.dequantize() of "
+            "transformers, for most methods) and save that"
+        )
+        raise DataError("\n".join(faults))  # its tensors are no shapes of the model's
     shapes = tensor_shapes(folder, source)
-    _check_vocabulary(folder, config, shapes, source)
+    faults += _vocabulary(folder, config, shapes, source)
+    if faults:
+        raise DataError("\n".join(faults))
     return shapes
 
 
@@ -148,31 +152,42 @@ _ARCHITECTURES = {
 """Task → how names of architectures that can do it end, and what they are called."""
 
 
-def _check_architecture(config: dict[str, Any], source: str, task: str) -> None:
+def _own_code(folder: Path, source: str) -> list[str]:
+    return [
+        f"{source}: {name} has auto_map, which runs code that comes with the model; alma never does. "
+        "Use a model whose architecture transformers itself has"
+        for name in ("config.json", "tokenizer_config.json")
+        if (folder / name).is_file() and "auto_map" in read_json(folder / name, source)
+    ]
+
+
+def _architecture(config: dict[str, Any], source: str, task: str) -> list[str]:
     if task == "embedding":
-        return  # any architecture: modules.json says how its hidden states become a vector
+        return []  # any architecture: modules.json says how its hidden states become a vector
     if not isinstance(config.get("model_type"), str):
-        raise DataError(f"{source}: config.json has no model_type; it must be the config of a transformers model")
+        return [f"{source}: config.json has no model_type; it must be the config of a transformers model"]
     endings, wanted = _ARCHITECTURES[task]
     architectures = config.get("architectures") or []
-    if not any(str(name).endswith(endings) for name in architectures):
-        said = f"says architectures = {shown(architectures)}" if architectures else "names no architectures"
-        raise DataError(f"{source}: config.json {said}; alma needs {wanted}")
+    if any(str(name).endswith(endings) for name in architectures):
+        return []
+    said = f"says architectures = {shown(architectures)}" if architectures else "names no architectures"
+    return [f"{source}: config.json {said}; alma needs {wanted}"]
 
 
-def _check_vocabulary(folder: Path, config: dict[str, Any], shapes: Shapes, source: str) -> None:
-    """Raises ``DataError`` for a tokenizer with more tokens than embeddings: it would fail in the middle of a run."""
+def _vocabulary(folder: Path, config: dict[str, Any], shapes: Shapes, source: str) -> list[str]:
+    """A tokenizer with more tokens than embeddings would fail in the middle of a run."""
     name = next((name for name in shapes if name.endswith(_EMBEDDINGS)), None)
     if name is None:
-        return
-    rows = shapes[name][0]
+        return []
+    rows, faults = shapes[name][0], []
     stated = config.get("vocab_size")
     if isinstance(stated, int) and stated != rows:
-        raise DataError(f"{source}: config.json says vocab_size = {stated}, and {name} has {rows} rows")
+        faults.append(f"{source}: config.json says vocab_size = {stated}, and {name} has {rows} rows")
     if (folder / "tokenizer.json").is_file():
         highest = max(_token_ids(read_json(folder / "tokenizer.json", source)), default=-1)
         if highest >= rows:
-            raise DataError(f"{source}: tokenizer.json has a token {highest}, and {name} has only {rows} rows")
+            faults.append(f"{source}: tokenizer.json has a token {highest}, and {name} has only {rows} rows")
+    return faults
 
 
 def _token_ids(tokenizer: dict[str, Any]) -> Iterator[int]:

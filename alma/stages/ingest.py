@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -30,7 +30,7 @@ from alma.sources.ids import Ids
 from alma.sources.lengths import Lengths
 from alma.sources.rows import Bad, Row, column_names, read_rows
 from alma.sources.values import Fault
-from alma.sources.weights import num_parameters
+from alma.sources.weights import num_parameters, read_json
 from alma.store.cache import sha256_file
 
 VERSION = 2
@@ -72,27 +72,49 @@ def run(cfg: IngestRows | IngestModel, *, model: Model | None = None, base: Path
 
 def _model(cfg: IngestModel, base: Path, scratch: Path, out: Out) -> Metrics:
     folder = sources.fetch_model(cfg, base, scratch)
-    shapes = models.check_model(folder, cfg.source, cfg.task)
     files = models.model_files(folder, cfg.source, cfg.task)
-    check_finite(files, cfg.source)
-    num_bytes = sum(file.stat().st_size for file in files)
-    with out.progress(num_bytes, "bytes") as progress:
-        models.copy_model(files, folder, out.folder, progress.advance)
-    if cfg.task != "generation":
-        return {"num_parameters": num_parameters(shapes), "bytes": num_bytes}
-    added = models.add_chat_template(out.folder, cfg.source, cfg.chat_template, CHAT_TEMPLATE)
-    from alma.engines.chat import check_chat
+    read_json(folder / "config.json", cfg.source)  # without it, nothing else can be said
+    faults = _Faults(cfg.source, out.folder)
+    shapes = faults.of(models.check_model, folder, cfg.source, cfg.task)
+    if shapes is not None:
+        faults.of(check_finite, files, cfg.source)
+    weights = [file for file in files if file.suffix == ".safetensors"]
+    models.copy_model([file for file in files if file not in weights], folder, out.folder, lambda _: None)
+    metrics: Metrics = {"bytes": sum(file.stat().st_size for file in files)}
+    if cfg.task == "generation":
+        from alma.engines.chat import check_chat
 
-    try:
-        check_chat(out.folder)
-    except DataError as error:  # it knows only where the copy lies
-        raise DataError(f"{cfg.source}: {str(error).replace(str(out.folder), 'the model')}") from error
-    return {
-        "num_parameters": num_parameters(shapes),
-        "bytes": num_bytes,
-        "chat_template_added": int(added),
-        "num_ways_left_off": _prove(cfg.source, out),
-    }
+        added = models.add_chat_template(out.folder, cfg.source, cfg.chat_template, CHAT_TEMPLATE)
+        faults.of(check_chat, out.folder)
+        metrics |= {"chat_template_added": int(added), "num_ways_left_off": faults.of(_prove, cfg.source, out) or 0}
+    faults.tell()
+    with out.progress(sum(file.stat().st_size for file in weights), "bytes") as progress:
+        models.copy_model(weights, folder, out.folder, progress.advance)
+    return {"num_parameters": num_parameters(shapes or {}), **metrics}
+
+
+T = TypeVar("T")
+
+
+class _Faults:
+    """What is wrong with a model: told all at once, so that nobody mends one fault to meet the next."""
+
+    def __init__(self, source: str, folder: Path) -> None:
+        self.source, self.folder, self.found = source, folder, list[str]()
+
+    def of(self, check: Callable[..., T], *given: Any) -> T | None:
+        """What ``check`` returns; ``None`` where it finds a fault."""
+        try:
+            return check(*given)
+        except DataError as error:
+            told = str(error).replace(str(self.folder), "the model")  # a check of the copy knows only where that lies
+            self.found.append(told if told.startswith(self.source) else f"{self.source}: {told}")
+        return None
+
+    def tell(self) -> None:
+        """Raises one ``DataError`` with all faults, a line each."""
+        if self.found:
+            raise DataError("\n".join(self.found))
 
 
 def _prove(source: str, out: Out) -> int:
@@ -105,10 +127,7 @@ def _prove(source: str, out: Out) -> int:
         return 0
     from alma.engines.ways import PROOF, proof_of
 
-    try:
-        proof = proof_of(out.folder)
-    except DataError as error:
-        raise DataError(f"{source}: {str(error).replace(str(out.folder), 'the model')}") from error
+    proof = proof_of(out.folder)
     proof.write(out.folder / PROOF)
     for each in proof.left_off:
         said = each.problem or f"log-probabilities differ by {each.differs:g}"

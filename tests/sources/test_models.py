@@ -95,6 +95,42 @@ def test_takes_in_what_belongs(folder: Path) -> None:
     assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before, "the original changed"
 
 
+@pytest.mark.parametrize(
+    ("stated", "file", "said"),
+    [
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, None, "gptq (quantization_config in"),
+        ({"quantization_config": {"quant_method": "mxfp4"}}, None, "mxfp4 ("),
+        ({"quantization_config": {"quant_algo": "FP8"}}, None, "FP8 ("),
+        ({"compression_config": {"format": "int-quantized"}}, None, "int-quantized (compression_config in"),
+        ({"quantization_config": {"load_in_4bit": True}}, None, "a method that it does not name ("),
+        ({"quantization_config": "bitnet"}, None, "bitnet ("),
+        ({}, "quantize_config.json", "GPTQ (quantize_config.json)"),
+        ({}, "model-q4_k_m.gguf", "GGUF (model-q4_k_m.gguf)"),
+    ],
+)
+def test_quantized_weights_are_refused_by_name(
+    folder: Path, stated: dict[str, Any], file: str | None, said: str
+) -> None:
+    edit(folder / "config.json", **stated)
+    if file is not None:
+        (folder / file).write_text("{}")
+    with pytest.raises(DataError) as caught:
+        take_in(IngestModel(source="base"), folder.parent)
+    assert f"base: the weights are quantized by {said}" in str(caught.value)
+    assert "bring the model that they were made from" in str(caught.value)
+
+
+def test_everything_that_is_wrong_with_a_model_is_told_at_once(folder: Path) -> None:
+    edit(folder / "config.json", model_type="bert", architectures=["BertModel"], num_hidden_layers=2, vocab_size=300)
+    (folder / "chat_template.jinja").write_text("{{ messages[0]['content'] }}")
+    with pytest.raises(DataError) as caught:
+        take_in(IngestModel(source="base"), folder.parent)
+    told = str(caught.value).splitlines()
+    assert all(line.startswith("base: ") for line in told)
+    for fault in ("architectures", "vocab_size = 300", "it sees what comes later", "assistant"):
+        assert sum(fault in line for line in told) == 1, fault
+
+
 def test_what_is_proven_of_a_model_is_sealed_with_it(folder: Path) -> None:
     edit(folder / "config.json", model_type="falcon", architectures=["FalconForCausalLM"])
     metrics, copy, manifest = take_in(IngestModel(source="base"), folder.parent)

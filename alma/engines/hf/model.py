@@ -171,7 +171,7 @@ def load_weights(auto: Any, folder: Path, dtype: torch.dtype, *, kind: str, reme
             ignore_mismatched_sizes=True,  # named and refused below
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         if "annot allocate memory" in str(error) or "can't allocate memory" in str(error):
             raise  # that is no fault of the model
         raise DataError(
