@@ -35,6 +35,7 @@ def prove(model: Path) -> Proof:
     A config is tried once per process.
     """
     config = text_config(model)
+    vars(config).pop("quantization_config", None)  # a miniature's weights are whole
     text = (model / "config.json").read_text(encoding="utf-8")
     if text not in _PROVEN:
         with _apart():
