@@ -18,7 +18,7 @@ def text_config(model: Path) -> Any:
         raise DataError(f"{model} holds no config.json; a model is a folder as Hugging Face lays it out")
     try:
         config = AutoConfig.from_pretrained(model, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{model}/config.json is of no model that transformers knows: {error}") from error
     return config.get_text_config()
 
