@@ -150,8 +150,11 @@ def _grown(subject: Subject, lm: LanguageModel, batch: Sequence[tuple[Ids, Ids]]
 
 
 def _after(subject: Subject, ids: Ids, size: int) -> torch.Tensor:
-    """What is said after the first ``size`` tokens: (V,). With a border it follows from these alone."""
-    return subject.plain(ids)[size - 1] if subject.lm.borders is None else subject.plain(ids[:size])[-1]
+    """What is said after the first ``size`` tokens: (V,). Beyond a rotary border it follows from these alone."""
+    kind, end = subject.lm.kind(size), size
+    while end < len(ids) and subject.lm.kind(end + 1) == kind:
+        end += 1
+    return subject.plain(ids[:end])[size - 1]
 
 
 def rated(ways: Ways) -> Check:

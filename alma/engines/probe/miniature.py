@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
 from alma.errors import DataError
 
@@ -29,6 +30,7 @@ CONTEXT = 128
 """Positions of a miniature."""
 
 _FEW_LAYERS = 8
+_FEW_HEADS = 4
 _HEAD_DIM = 4
 """The fewest dimensions of a head: with fewer, there is nothing for a rotary embedding to turn."""
 
@@ -36,6 +38,8 @@ _MOST_PARAMETERS = 300_000_000
 """Larger ones are not built: they would take longer than the seconds, and more than the memory, of a small pod."""
 
 _LAYERS = frozenset(["num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers"])
+_KINDS_OF_LAYERS = ("layers_block_type", "layer_types")
+_HEADS = frozenset(["num_attention_heads", "num_key_value_heads", "num_kv_heads"])
 _WIDTHS = frozenset(
     """
     hidden_size n_embd d_model dim dim_model dim_model_base n_inner embedding_size word_embed_proj_dim lru_width
@@ -50,13 +54,24 @@ _WIDTHS = frozenset(
 )
 _WINDOWS = frozenset(["sliding_window", "attention_window_size", "window_size", "attention_chunk_size"])
 _POSITIONS = frozenset(["max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length"])
-_BORDER_FIELD = "original_max_position_embeddings"
 _EXPERTS = frozenset(["num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"])
 _MOST_EXPERTS = 16
 _STATES = frozenset(
-    ["mamba_d_state", "state_size", "ssm_state_size", "d_state", "mamba_chunk_size", "chunk_size", "linear_chunk_size"]
+    """
+    mamba_d_state state_size ssm_state_size d_state mamba_chunk_size chunk_size linear_chunk_size block_size
+    index_topk
+    """.split()  # noqa: SIM905 - as above
 )
 _MOST_STATES = 16
+_MOST = {
+    **dict.fromkeys(_WINDOWS, WINDOW),
+    **dict.fromkeys(_POSITIONS, CONTEXT),
+    **dict.fromkeys(_EXPERTS, _MOST_EXPERTS),
+    **dict.fromkeys(_STATES, _MOST_STATES),
+    "original_max_position_embeddings": BORDER,
+    "vocab_size_per_layer_input": NUM_IDS,
+}
+"""Where a setting is no width, the most that a miniature has of it."""
 
 
 def miniature(config: Any) -> Any:
@@ -66,22 +81,61 @@ def miniature(config: Any) -> Any:
     miniature can be built or run.
     """
     problem = "its config describes no causal language model"
-    for depth, narrowest, divisor in product((_num_layers(config), None), (_HEAD_DIM, 1), _divisors(config)):
+    for cut in _cuts(config):
         try:
-            return _built(_smaller(config, divisor, depth, narrowest))
+            return _built(_smaller(config, cut))
         except Exception as error:  # noqa: BLE001 - each config checks itself in its own way
             problem = str(error).partition("\n")[0]
     raise DataError(f"no miniature of {config.model_type} can be built: {problem}")
 
 
-def _divisors(config: Any) -> Iterator[int]:
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """How much smaller a miniature is."""
+
+    depth: int | None
+    """Layers; ``None`` = as many."""
+
+    fewer: int
+    """What the numbers of attention heads are divided by."""
+
+    narrowest: int
+    """The least width of a head."""
+
+    divisor: int
+    """What widths are divided by."""
+
+    wider: int = 1
+    """What a head's width is multiplied by, where it is the layer's width by the number of heads."""
+
+
+def _cuts(config: Any) -> Iterator[_Cut]:
+    """What may work, the smallest first."""
+    values = _values(config)
+    fewers = dict.fromkeys([_fewer(config), 1])
+    for depth, fewer, narrowest in product((_num_layers(values), None), fewers, (_HEAD_DIM, 1)):
+        for divisor in _divisors(config, fewer):
+            yield _Cut(depth, fewer, narrowest, divisor, 1 if "head_dim" in values else fewer)
+
+
+def _divisors(config: Any, fewer: int) -> Iterator[int]:
     """Powers of 2, the largest first, that leave each head a few dimensions."""
     hidden = getattr(config, "hidden_size", None) or 64
-    heads = getattr(config, "num_attention_heads", None) or 1
+    heads = (getattr(config, "num_attention_heads", None) or 1) // fewer
     for power in range(10, 0, -1):
         if hidden >> power >= max(32, _HEAD_DIM * heads):
             yield 1 << power
     yield 1
+
+
+def _fewer(config: Any) -> int:
+    """The largest power of 2 that divides the numbers of heads and leaves a few of them."""
+    heads = getattr(config, "num_attention_heads", None)
+    shared = getattr(config, "num_key_value_heads", None) or getattr(config, "num_kv_heads", None) or heads
+    if not isinstance(heads, int) or not isinstance(shared, int):
+        return 1
+    found = [each for each in (64, 32, 16, 8, 4, 2) if heads % each == 0 and heads // each >= _FEW_HEADS]
+    return next((each for each in found if shared == 1 or (shared % each == 0 and shared // each >= 2)), 1)
 
 
 def _built(config: Any) -> Any:
@@ -103,14 +157,36 @@ def _model(config: Any) -> Any:
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
 
 
-def _smaller(config: Any, divisor: int, depth: int | None, narrowest: int) -> Any:
-    """The config with narrower layers, and ``depth`` of them if it is given; ``narrowest`` is the least of a head."""
-    values = {name: value for name, value in config.to_dict().items() if value is not None and name[0] != "_"}
+def _values(config: Any) -> dict[str, Any]:
+    """What a config states, without what every config has and no ``__init__`` takes."""
     known = set(inspect.signature(type(config).__init__).parameters) | set(dir(config))
-    layers = next((values[name] for name in _LAYERS if isinstance(values.get(name), int)), None)
-    values = {name: _smaller_value(name, value, divisor, narrowest) for name, value in values.items() if name in known}
-    if depth is not None and layers is not None and depth < layers:
-        values = {name: _shallower(name, value, layers, depth) for name, value in values.items()}
+    found = {}
+    for name, value in config.to_dict().items():
+        part = getattr(config, name, None)
+        if value is not None and name[0] != "_" and name in known:
+            found[name] = _values_of_part(part) if isinstance(part, PretrainedConfig) else value
+    return found
+
+
+def _values_of_part(config: Any) -> dict[str, Any]:
+    """As ``_values``, of a config inside of another one."""
+    taken = {*inspect.signature(type(config).__init__).parameters, *vars(config)}
+    return {name: value for name, value in _values(config).items() if name in taken}
+
+
+def _count(values: dict[str, Any]) -> int | None:
+    """How many layers there are."""
+    kinds = (len(values[name]) for name in _KINDS_OF_LAYERS if isinstance(values.get(name), list))
+    return next((values[name] for name in _LAYERS if isinstance(values.get(name), int)), next(kinds, None))
+
+
+def _smaller(config: Any, cut: _Cut) -> Any:
+    """The config of the miniature."""
+    values = _values(config)
+    layers = _count(values)
+    values = {name: _smaller_value(name, value, cut) for name, value in values.items()}
+    if cut.depth is not None and layers is not None and cut.depth < layers:
+        values = {name: _shallower(name, value, layers, cut.depth) for name, value in values.items()}
     values |= {"vocab_size": NUM_IDS, "dtype": "float32"}
     for place, name in enumerate(("pad_token_id", "bos_token_id", "eos_token_id")):
         if name in values:
@@ -118,22 +194,21 @@ def _smaller(config: Any, divisor: int, depth: int | None, narrowest: int) -> An
     return AutoConfig.for_model(values.pop("model_type"), **values)
 
 
-def _smaller_value(name: str, value: Any, divisor: int, narrowest: int) -> Any:
+def _smaller_value(name: str, value: Any, cut: _Cut) -> Any:
     if isinstance(value, dict):
-        return {key: _smaller_value(key, each, divisor, narrowest) for key, each in value.items()}
+        return {key: _smaller_value(key, each, cut) for key, each in value.items()}
     if name in ("short_factor", "long_factor"):  # one for each pair of a head's dimensions
-        return value[: max(len(value) // divisor, 1)]
+        return value[: max(len(value) * cut.wider // cut.divisor, 1)]
     if name == "mrope_section":
-        return [each // divisor for each in value]
+        return [each // cut.divisor for each in value]
     if name in _WIDTHS and isinstance(value, list):
-        return [_smaller_value(name, each, divisor, narrowest) for each in value]
+        return [_smaller_value(name, each, cut) for each in value]
     if not isinstance(value, int) or isinstance(value, bool):
         return value
-    most = {**dict.fromkeys(_WINDOWS, WINDOW), **dict.fromkeys(_POSITIONS, CONTEXT), _BORDER_FIELD: BORDER}
-    most |= {**dict.fromkeys(_EXPERTS, _MOST_EXPERTS), **dict.fromkeys(_STATES, _MOST_STATES)}
-    most |= {"vocab_size_per_layer_input": NUM_IDS}
-    least = narrowest if "head" in name or "rope" in name else 1
-    return max(value // divisor, min(value, least)) if name in _WIDTHS else min(value, most.get(name, value))
+    if name in _HEADS:
+        return max(value // cut.fewer, 1)
+    least = cut.narrowest if "head" in name or "rope" in name else 1
+    return max(value // cut.divisor, min(value, least)) if name in _WIDTHS else min(value, _MOST.get(name, value))
 
 
 def _shallower(name: str, value: Any, layers: int, depth: int) -> Any:
@@ -141,7 +216,7 @@ def _shallower(name: str, value: Any, layers: int, depth: int) -> Any:
     if name in _LAYERS and isinstance(value, int):
         return min(value, depth)
     if name == "num_kv_shared_layers":
-        return min(value, depth // 4)
+        return min(value, depth // 2)
     if isinstance(value, list) and len(value) == layers:
         return value[:depth]
     if _are_places(value, layers):
@@ -151,16 +226,17 @@ def _shallower(name: str, value: Any, layers: int, depth: int) -> Any:
     return value
 
 
-def _num_layers(config: Any) -> int:
+def _num_layers(values: dict[str, Any]) -> int:
     """Layers enough that each kind of them is there."""
-    values = config.to_dict()
-    layers = next((values[name] for name in _LAYERS if isinstance(values.get(name), int)), _FEW_LAYERS)
+    layers = _count(values) or _FEW_LAYERS
     depth = 2
     for value in values.values():
         if isinstance(value, list) and len(value) == layers and all(isinstance(each, str) for each in value):
             depth = max(depth, *(value.index(each) + 1 for each in set(value)))
         elif _are_places(value, layers):
             depth = max(depth, min(value) + 2)
+    if values.get("num_kv_shared_layers"):  # the last ones, which have to find each kind before them
+        depth *= 2
     return min(max(depth, _FEW_LAYERS) if depth == 2 else depth, layers)
 
 
