@@ -21,5 +21,7 @@ def give_padding(training: Training, tokenizer: Any, model: Any) -> None:
 
     Some of transformers' tokenizers (Qwen 2's) bring one of their own, whatever the folder's vocabulary holds.
     """
-    if tokenizer.pad_token is None or tokenizer.pad_token_id >= model.get_input_embeddings().num_embeddings:
+    embeddings = model.get_input_embeddings()
+    known = getattr(embeddings, "base_layer", embeddings).num_embeddings  # beneath an adapter
+    if tokenizer.pad_token is None or tokenizer.pad_token_id >= known:
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(min(stop_ids(training.model, tokenizer)))
