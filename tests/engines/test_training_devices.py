@@ -25,6 +25,7 @@ from alma.errors import ConfigError, Stopped
 from alma.sections import Finetune
 from alma.store import open_store
 from tests.builders import killed_training, short_of_memory
+from tests.builders.architectures import tiny
 from tests.builders.short_of_memory import LONG
 from tests.builders.training import PAIRS, ROWS, curve, files, place, settings, train, write_model
 from tests.builders.training_process import begin, checkpoint_steps, inputs, wait_while
@@ -286,6 +287,16 @@ def test_an_adapter_is_merged_into_the_weights(start: Path, tmp_path: Path) -> N
         assert is_linear or torch.equal(weight, after[name]), name
     _, info = AutoModelForCausalLM.from_pretrained(training.out, output_loading_info=True)
     assert not any(info[what] for what in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+
+
+@needs_compiler
+def test_an_adapter_on_tied_layers_is_parted_where_the_weights_are_dealt_out(tmp_path: Path) -> None:
+    start = tiny("llama", tmp_path / "start", tie_word_embeddings=True)
+    cfg = settings(**COMMON, adapter={"rank": 2, "targets": ("lm_head", "q_proj")})
+    alone, together = (place(start, tmp_path / name, PAIRS) for name in ("alone", "together"))
+    one = Trained.of(alone, train(cfg, alone))
+    Trained.of(together, train(cfg.changed(num_devices=2, parallel="zero3"), together)).check(one)
+    assert "lm_head.weight" in one.weights
 
 
 def test_an_adapter_goes_on_to_the_same_bytes(start: Path, tmp_path: Path) -> None:

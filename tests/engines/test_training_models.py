@@ -142,7 +142,7 @@ RANDOM = {
     "gpt2": {"attn_pdrop": 0.5, "embd_pdrop": 0.5, "resid_pdrop": 0.5},
     "falcon": {"attention_dropout": 0.5, "hidden_dropout": 0.5},
     "phimoe": {"attention_dropout": 0.5, "input_jitter_noise": 0.5},
-    "dbrx": {"resid_pdrop": 0.5},
+    "mixtral": {"attention_dropout": 0.5, "router_jitter_noise": 0.5},
 }
 
 

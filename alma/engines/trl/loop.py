@@ -229,7 +229,7 @@ class Listener(TrainerCallback):  # type: ignore[misc]
         if Nodes.here().count > 1:
             check_alike(state.global_step, args.per_device_train_batch_size, args.device)
         if self._loop.is_deepspeed_enabled:
-            prove(self._loop, self._cfg, is_bfloat16(self._cfg), self._training.remote.say)
+            prove(self._loop, self._cfg, self._training.remote.say)
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """At the last step no checkpoint is needed: the model itself comes next."""
@@ -290,7 +290,7 @@ def run(
     if cfg.router_loss:
         trainer.add_router_loss(cfg.router_loss)
     if not trainer.is_deepspeed_enabled:
-        prove(trainer, cfg, is_bfloat16(cfg), training.remote.say)
+        prove(trainer, cfg, training.remote.say)
     trainer.read_reference()
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     return [logs for logs in trainer.state.log_history if "loss" in logs]

@@ -17,7 +17,7 @@ from alma.engines.model_folder import weight_shapes
 from alma.engines.protocols import Training
 from alma.engines.trl.loop import is_bfloat16
 from alma.engines.trl.model import Loaded, load
-from alma.engines.trl.start import TOLERANCE, answers, base_model, differ, short_text
+from alma.engines.trl.start import TOLERANCE, answers, base_model, differ, is_exact, short_text
 from alma.engines.ways import PROOF
 from alma.errors import AccessError, DataError, StageError
 from alma.sections import Finetune
@@ -80,9 +80,12 @@ def save(cfg: Finetune, training: Training, trainer: Any, loaded: Loaded) -> Non
     All processes call it, and the first one writes. Raises ``StageError`` where the model that is written, merged with
     its adapter, answers otherwise than the one that was trained.
     """
-    ids, is_16 = short_text(trainer.train_dataset), is_bfloat16(cfg)
-    trained = answers(trainer.model, ids, training=False, is_bfloat16=is_16)
+    ids = short_text(trainer.train_dataset)
     model = trainer.model
+    if cfg.adapter:
+        # The adapter is in the base model's layers, and around it what computes in bfloat16; DeepSpeed needs the whole.
+        asked = model if trainer.is_deepspeed_enabled else base_model(model)
+        exact, trained = is_exact(model), answers(asked, ids, training=False)
     if cfg.parallel == "zero3":
         state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if not trainer.is_world_process_zero():
@@ -93,16 +96,16 @@ def save(cfg: Finetune, training: Training, trainer: Any, loaded: Loaded) -> Non
         model.load_state_dict(state)
     if cfg.adapter:
         model = model.merge_and_unload()
-        merged = answers(model, ids, training=False, is_bfloat16=is_16)
-        if not differ(merged, trained) <= TOLERANCE[is_16]:
+        difference = differ(answers(model, ids, training=False), trained, exact)
+        if not difference <= TOLERANCE[exact]:
             raise StageError(
                 f"{loaded.config.model_type}: the model merged with its adapter answers otherwise than the one that "
-                f"was trained, by {differ(merged, trained):.2g} of the largest number: adapter.targets = "
-                f"{cfg.adapter.targets!r} cannot be merged; name other layers, or leave the adapter out"
+                f"was trained, by {difference:.2g} of its logits: adapter.targets = {cfg.adapter.targets!r} cannot be "
+                "merged; name other layers, or leave the adapter out"
             )
-    model = model.to(torch.bfloat16) if is_16 else model
+    model = model.to(torch.bfloat16) if is_bfloat16(cfg) else model
     _write(training, model, loaded)
-    _compare(training, model, ids, is_16)
+    _compare(training, model, ids)
 
 
 def _write(training: Training, model: Any, loaded: Loaded) -> None:
@@ -119,7 +122,7 @@ def _write(training: Training, model: Any, loaded: Loaded) -> None:
             written.unlink(missing_ok=True)
 
 
-def _compare(training: Training, model: Any, ids: list[int], is_16: bool) -> None:
+def _compare(training: Training, model: Any, ids: list[int]) -> None:
     """Raises ``StageError`` where what was written is read as another model than ``model``, which was written."""
     kind = model.config.model_type
     if model.num_parameters() > MAX_READ_AGAIN:
@@ -132,15 +135,17 @@ def _compare(training: Training, model: Any, ids: list[int], is_16: bool) -> Non
     try:
         again = load_model(training.out, model.dtype)[1].to(model.device)
         again.set_attn_implementation(model.config._attn_implementation)
-        read, wrote = (answers(each, ids, training=False, is_bfloat16=is_16) for each in (again, model))
+        read, wrote = (answers(each, ids, training=False) for each in (again, model))
     except torch.cuda.OutOfMemoryError:
         return  # beside the optimizer: what was written is whole all the same
     weights = again.state_dict()
     others = [name for name, weight in model.state_dict().items() if not _same(weight, weights.get(name))]
-    if others or not differ(read, wrote) <= TOLERANCE[is_16]:
+    exact = is_exact(model)
+    difference = differ(read, wrote, exact)
+    if others or not difference <= TOLERANCE[exact]:
         raise StageError(
             f"{kind}: the model that was written answers otherwise than the one that was trained, by "
-            f"{differ(read, wrote):.2g} of the largest number ({len(others)} of its weights are others); this "
+            f"{difference:.2g} of its logits ({len(others)} of its weights are others); this "
             f"version of transformers does not write {kind} back as it reads it"
         )
 
