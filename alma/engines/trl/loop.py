@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import resource
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -199,7 +200,10 @@ class Loop(Trainer):  # type: ignore[misc]
         return str(staging(Path(self.args.output_dir)))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
+        with warnings.catch_warnings():
+            # An adapter on the embeddings or the output layer: their own weights are kept with it.
+            warnings.filterwarnings("ignore", "Setting `save_embedding_layers` to `True`")
+            super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()  # each writes its shard
         if Nodes.here().count > 1:
             bring_together(staging(Path(self.args.output_dir)), self.args.device)

@@ -17,7 +17,7 @@ from alma.engines.model_folder import weight_shapes
 from alma.engines.protocols import Training
 from alma.engines.trl.loop import is_bfloat16
 from alma.engines.trl.model import Loaded, load
-from alma.engines.trl.start import TOLERANCE, answers, base_model, differ, is_exact, short_text
+from alma.engines.trl.start import TOLERANCE, answers, base_model, differ, is_dealt_out, is_exact, short_text
 from alma.engines.ways import PROOF
 from alma.errors import AccessError, DataError, StageError
 from alma.sections import Finetune
@@ -63,7 +63,7 @@ def rehearse(training: Training, loaded: Loaded) -> None:
             ) from error
     base = base_model(loaded.model)
     state = {name: weight for name, weight in base.state_dict().items() if "lora_" not in name}
-    if any(hasattr(weight, "ds_id") for weight in base.parameters()):
+    if is_dealt_out(base):
         return  # ZeRO-3's shards are all empty, and so have one place in memory
     try:
         remove_tied_weights_from_state_dict(state, base)
@@ -82,10 +82,6 @@ def save(cfg: Finetune, training: Training, trainer: Any, loaded: Loaded) -> Non
     """
     ids = short_text(trainer.train_dataset)
     model = trainer.model
-    if cfg.adapter:
-        # The adapter is in the base model's layers, and around it what computes in bfloat16; DeepSpeed needs the whole.
-        asked = model if trainer.is_deepspeed_enabled else base_model(model)
-        exact, trained = is_exact(model), answers(asked, ids, training=False)
     if cfg.parallel == "zero3":
         state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if not trainer.is_world_process_zero():
@@ -95,6 +91,8 @@ def save(cfg: Finetune, training: Training, trainer: Any, loaded: Loaded) -> Non
         model = load(cfg, training).model
         model.load_state_dict(state)
     if cfg.adapter:
+        # The adapter is in the base model's layers, and around it what computes in bfloat16.
+        exact, trained = is_exact(model), answers(base_model(model), ids, training=False)
         model = model.merge_and_unload()
         difference = differ(answers(model, ids, training=False), trained, exact)
         if not difference <= TOLERANCE[exact]:

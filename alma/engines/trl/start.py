@@ -38,12 +38,12 @@ def prove(trainer: Any, cfg: Finetune, say: Callable[[str], None]) -> None:
     answers in training are random or another model's, ``ConfigError`` where ``router_loss`` asks for a balance that the
     model has not.
     """
-    if not cfg.dropout:
-        _prove_steady(trainer, say)
     if cfg.router_loss:
         _prove_balance(trainer, cfg)
     if chooses_head(base_model(trainer.model)):
         _prove_head(trainer, cfg, say)
+    if not cfg.dropout:
+        _prove_steady(trainer, say)
 
 
 def base_model(model: Any) -> Any:
@@ -64,6 +64,19 @@ def answers(model: Any, ids: list[int], *, training: bool) -> torch.Tensor:
     Its mode and the random generators stay as they were.
     """
     return _asked(model, ids, training=training).logits[0].float().cpu()
+
+
+def _logprobs(model: Any, ids: list[int], *, training: bool) -> torch.Tensor:
+    """The log-probabilities of the tokens after the first, as SFT and DPO read them."""
+    labels = torch.tensor([ids], device=base_model(model).device)
+    outputs = _asked(model, ids, training=training, labels=labels, fused_lm_head=True)
+    logprobs: torch.Tensor = outputs.log_probs[0].float().cpu()
+    return logprobs
+
+
+def is_dealt_out(model: Any) -> bool:
+    """Whether ZeRO-3 has given each process its shard of the weights."""
+    return any(hasattr(weight, "ds_id") for weight in model.parameters())
 
 
 def is_exact(model: Any) -> bool:
@@ -88,11 +101,12 @@ def differ(found: torch.Tensor, wanted: torch.Tensor, exact: bool) -> float:
 def _prove_steady(trainer: Any, say: Callable[[str], None]) -> None:
     model, ids = trainer.model, short_text(trainer.train_dataset)
     exact = is_exact(model)
+    read = _logprobs if is_dealt_out(model) and chooses_head(base_model(model)) else answers
 
     def difference() -> float:
         with _without_dropout(model):
-            in_training = answers(model, ids, training=True)
-        return differ(in_training, answers(model, ids, training=False), exact)
+            in_training = read(model, ids, training=True)
+        return differ(in_training, read(model, ids, training=False), exact)
 
     found = difference()
     if not math.isfinite(found):
@@ -145,17 +159,16 @@ def _unfit(model: Any, ids: list[int]) -> str | None:
     base = base_model(model)
     if bounds_logits(base.config):
         return "it bounds its logits"
-    if any(hasattr(weight, "ds_id") for weight in base.parameters()):
-        return None  # ZeRO-3 gathers the output layer's weights for the fused layer in training alone
-    labels = torch.tensor([ids], device=base.device)
+    if is_dealt_out(model):
+        return None  # ZeRO-3 remembers in what order layers are used: the model cannot be asked in two ways
     try:
-        scored = _asked(model, ids, training=False, labels=labels, fused_lm_head=True)
+        scored = _logprobs(model, ids, training=False)
     except (AttributeError, KeyError, TypeError) as error:
         return f"TRL's fused output layer does not fit it ({error})"
     logits = answers(model, ids, training=False)[:-1]
     wanted = logits.log_softmax(-1).gather(-1, torch.tensor(ids)[1:, None])[:, 0]
     exact = is_exact(model)
-    difference = differ(scored.log_probs[0].float().cpu(), wanted, exact)
+    difference = differ(scored, wanted, exact)
     if difference <= TOLERANCE[exact]:
         return None
     return f"TRL's fused output layer gives other log-probabilities (by {difference:.2g} of the largest)"
