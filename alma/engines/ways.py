@@ -11,15 +11,20 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from alma.errors import DataError
 
 PROOF = "proof.json"
 
+_EXACT = ConfigDict(extra="forbid", strict=True)
+
 Cache = Literal["shared", "own", "none"]
 
 
+@with_config(_EXACT)
 @dataclass(frozen=True, slots=True)
 class Ways:
     """What is safe with a model. By default everything is."""
@@ -45,6 +50,7 @@ SAFEST = Ways(packed=False, right=False, left=False, cache="none", prefix=False)
 """One whole text at a time, as for a model that nothing is known of."""
 
 
+@with_config(_EXACT)
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that was tried."""
@@ -63,6 +69,7 @@ class Finding:
     """What is done instead; empty where it is safe."""
 
 
+@with_config(_EXACT)
 @dataclass(frozen=True, slots=True)
 class Proof:
     """What was found out about one model. ``refusal`` says why it cannot be used at all."""
@@ -85,13 +92,13 @@ class Proof:
     def read(cls, path: Path) -> Self:
         """Reads what ``write`` wrote; raises ``DataError`` for anything else."""
         try:
-            value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            ways = Ways(**value.pop("ways"))
-            return cls(ways=ways, findings=tuple(Finding(**each) for each in value.pop("findings")), **value)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise DataError(
-                f"{path} is no proof of a model ({error}); remove it, and the model is tried again"
-            ) from error
+            return TypeAdapter(cls).validate_json(path.read_bytes())
+        except OSError as error:
+            problem = str(error)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            problem = f"{'.'.join(map(str, first['loc'])) or 'all of it'}: {first['msg']}"
+        raise DataError(f"{path} is no proof of a model ({problem}); remove it, and the model is tried again")
 
 
 def proof_of(model: Path) -> Proof:
