@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from alma.engines.chance import chances
 from alma.engines.encoding import encode, encode_inner
 from alma.engines.template import PROBES, Template
 from alma.engines.tokenizer import load_tokenizer, stop_ids
@@ -75,7 +76,7 @@ def check_chat(model: Path) -> None:
     """Raises ``DataError`` with all of ``chat_faults``, a line each."""
     faults = chat_faults(model)
     if faults:
-        raise DataError(f"{model}: " + "\n".join(faults))
+        raise DataError("\n".join(f"{model}: {fault}" for fault in faults))
 
 
 def chat_faults(model: Path) -> list[str]:
@@ -96,6 +97,10 @@ def chat_faults(model: Path) -> list[str]:
         faults.append(str(error))
     if not tokenizer.chat_template:
         return [*faults, "has no chat template; set chat_template of its section, or add chat_template.jinja"]
+    faults += [
+        f"the chat template holds {word}: what it writes would differ from one time to the next; remove it"
+        for word in chances(tokenizer.chat_template)
+    ]
     try:
         template = Template.of(tokenizer)
     except DataError as error:

@@ -22,7 +22,7 @@ def load_tokenizer(model: Path) -> Any:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
         raise DataError(
             f"{model} holds no tokenizer that transformers can load without code of its own: {error}"
         ) from error

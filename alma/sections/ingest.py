@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date
-from typing import Annotated, Literal, Self
+import datetime
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from alma.sections.section import QUIET, Fraction, Positive, Section
 
-TEMPLATE_DATE = date(2024, 7, 26)
+TEMPLATE_DATE = datetime.date(2024, 7, 26)
 """What day it is in every rendering, where nothing else is said: the one that Llama 3's templates fall back to."""
 
 
@@ -60,8 +60,27 @@ class IngestModel(Ingest):
     """``classification`` for a model that gives texts labels (``evaluate``'s classifier), ``embedding`` for a
     sentence-transformers model; these need no chat template."""
 
+    date: Annotated[str, QUIET] = TEMPLATE_DATE.isoformat()
+    """The day, as 2024-07-26, that a chat template is told which writes today's: the result never depends on the clock.
+    It is written into the template, and so goes with the models that are trained from this one. [ours]"""
+
+    @field_validator("date", mode="before")
+    @classmethod
+    def _date(cls, value: Any) -> str:
+        try:
+            return datetime.date.fromisoformat(str(value)).isoformat()
+        except ValueError as error:
+            raise ValueError(f"{value!r} is no day; write it as 2024-07-26") from error
+
+    @property
+    def day(self) -> datetime.date:
+        """``date`` as a value."""
+        return datetime.date.fromisoformat(self.date)
+
     @model_validator(mode="after")
     def _template(self) -> Self:
+        if self.task != "generation" and self.day != TEMPLATE_DATE:
+            raise ValueError(f"date has no use with task = {self.task!r}; leave it out")
         if self.task != "generation" and self.chat_template is not None:
             raise ValueError(f"chat_template has no use with task = {self.task!r}; leave it out")
         return self

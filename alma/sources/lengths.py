@@ -29,6 +29,9 @@ class Lengths:
             # The file may hold what its last user set: texts cut to 512 tokens, or filled up to them.
             self._tokenizer.no_truncation()
             self._tokenizer.no_padding()
+            self._tokenizer.encode_special_tokens = True  # what a row spells is text
+            if getattr(self._tokenizer.model, "dropout", None):  # merges left out at random
+                self._tokenizer.model.dropout = None
 
     def check(self, row: dict[str, Any]) -> None:
         """Raises ``Fault`` for a row whose texts together leave no room in the context."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from alma.errors import AccessError, DataError
 from alma.sources import embedders
-from alma.sources.quantization import quantization
+from alma.sources.quantization import quantization, whole_weights
 from alma.sources.rows import shown
 from alma.sources.weights import INDEX, SINGLE, Shapes, read_json, tensor_shapes, weight_files
 from alma.store.cache import sha256_file
@@ -79,8 +79,7 @@ def check_model(folder: Path, source: str, task: str = "generation") -> Shapes:
     if method := quantization(folder, config):
         faults.append(
             f"{source}: the weights are quantized by {method}, and alma trains and reads whole ones; bring the model "
-            "that they were made from, or dequantize it with the library that made it (model.dequantize() of "
-            "transformers, for most methods) and save that"
+            f"that they were made from, or {whole_weights(method)}"
         )
         raise DataError("\n".join(faults))  # its tensors are no shapes of the model's
     shapes = tensor_shapes(folder, source)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,29 @@ _FILES = {
     "*.gguf": "GGUF",
     "quantize_config.json": "GPTQ",
     "quant_config.json": "AWQ",
+    "hf_quant_config.json": "ModelOpt",
     "quanto_qmap.json": "quanto",
+    "quantization_map.json": "quanto",
     "hqq_config.json": "HQQ",
     "qmodel.pt": "HQQ",
 }
 """Patterns of files, directly in a model's folder, that say so where config.json does not."""
+
+_DEQUANTIZE = {
+    "mxfp4": "Mxfp4Config(dequantize=True)",
+    "fp8": "FineGrainedFP8Config(dequantize=True)",
+    "compressed-tensors": "CompressedTensorsConfig(run_compressed=False)",
+}
+"""Method → the quantization_config with which transformers loads it in full."""
+
+_PACKED = (
+    ".qweight", ".qzeros", ".weight_packed", ".weight_scale", ".weight_scale_inv", ".absmax", ".quant_map", ".SCB",
+    ".codebooks", ".W_q", "_blocks", ".weight._data",
+)  # fmt: skip
+"""How the names of tensors end that quantized weights consist of."""
+
+_MAX_HEADER = 100_000_000
+"""Bytes; the format's own limit of a header."""
 
 
 def quantization(folder: Path, config: Mapping[str, Any]) -> str | None:
@@ -32,13 +51,45 @@ def quantization(folder: Path, config: Mapping[str, Any]) -> str | None:
         found = sorted(folder.glob(pattern))
         if found:
             return f"{method} ({found[0].name})"
-    return None
+    packed = next(_packed(folder), None)
+    return None if packed is None else f"a method that config.json does not name ({packed})"
+
+
+def whole_weights(method: str) -> str:
+    """How whole weights are made of those of a method, as ``quantization`` names it."""
+    config = _DEQUANTIZE.get(method.partition(" ")[0].lower())
+    if config is None:
+        return (
+            "dequantize it with the library that made it (model.dequantize() of transformers, for most methods) and "
+            "save that"
+        )
+    return f"load it with transformers and quantization_config={config}, dtype='bfloat16', and save that"
 
 
 def _stated(config: Mapping[str, Any], field: str) -> Mapping[str, Any] | None:
-    """The setting, of the model or of its language model."""
-    inner = config.get("text_config")
-    stated = config.get(field) or (inner.get(field) if isinstance(inner, Mapping) else None)
-    if stated is None or isinstance(stated, Mapping):
-        return stated
-    return {"quant_method": str(stated)}
+    """The setting, of the model or of a model within it."""
+    stated = config.get(field)
+    if stated:
+        return stated if isinstance(stated, Mapping) else {"quant_method": str(stated)}
+    inner = (_stated(each, field) for each in config.values() if isinstance(each, Mapping))
+    return next((each for each in inner if each is not None), None)
+
+
+def _packed(folder: Path) -> Iterator[str]:
+    """Tensors that no whole weights have; what is no safetensors file is told by others."""
+    for path in sorted(folder.glob("*.safetensors")):
+        for name, tensor in _header(path).items():
+            kind = str(tensor.get("dtype", ""))
+            is_integer = name.endswith(".weight") and kind in ("I8", "U8", "I16", "I32")
+            if kind.startswith(("F8", "F6", "F4")) or is_integer or name.endswith(_PACKED):
+                yield f"{name} in {path.name} is {kind}"
+
+
+def _header(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        try:
+            header = json.loads(file.read(size)) if size <= _MAX_HEADER else {}
+        except ValueError:
+            header = {}
+    return header if isinstance(header, dict) else {}

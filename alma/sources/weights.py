@@ -85,6 +85,12 @@ def explain_absent(source: str, names: Iterable[str]) -> str:
             f"{source}: the weights are a pickle ({pickle}), which can run code when it is read; convert them on a "
             "machine where that is safe: AutoModelForCausalLM.from_pretrained(folder).save_pretrained(new_folder)"
         )
+    gguf = next((name for name in there if name.lower().endswith(".gguf")), None)
+    if gguf:
+        return (
+            f"{source}: the weights are GGUF ({gguf}), most often quantized; bring the model that it was made from, or "
+            f"convert it: AutoModelForCausalLM.from_pretrained(folder, gguf_file={gguf!r}).save_pretrained(new_folder)"
+        )
     other = next((name for name in there if name.endswith(".safetensors")), None)
     hint = (
         f"{other} is there, and no index that names it" if other else f"there is: {', '.join(there[:8]) or 'nothing'}"

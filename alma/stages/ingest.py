@@ -29,6 +29,7 @@ from alma.sources.finite import check_finite
 from alma.sources.ids import Ids
 from alma.sources.lengths import Lengths
 from alma.sources.rows import Bad, Row, column_names, read_rows
+from alma.sources.template_date import fix_date
 from alma.sources.values import Fault
 from alma.sources.weights import num_parameters, read_json
 from alma.store.cache import sha256_file
@@ -84,13 +85,23 @@ def _model(cfg: IngestModel, base: Path, scratch: Path, out: Out) -> Metrics:
     if cfg.task == "generation":
         from alma.engines.chat import check_chat
 
-        added = models.add_chat_template(out.folder, cfg.source, cfg.chat_template, CHAT_TEMPLATE)
+        metrics |= _template(cfg, out)
         faults.of(check_chat, out.folder)
-        metrics |= {"chat_template_added": int(added), "num_ways_left_off": faults.of(_prove, cfg.source, out) or 0}
+        metrics |= {"num_ways_left_off": faults.of(_prove, cfg.source, out) or 0}
     faults.tell()
     with out.progress(sum(file.stat().st_size for file in weights), "bytes") as progress:
         models.copy_model(weights, folder, out.folder, progress.advance)
     return {"num_parameters": num_parameters(shapes or {}), **metrics}
+
+
+def _template(cfg: IngestModel, out: Out) -> Metrics:
+    """Gives the copy a chat template where it has none, and fixes the day that it writes."""
+    added = models.add_chat_template(out.folder, cfg.source, cfg.chat_template, CHAT_TEMPLATE)
+    metrics: Metrics = {"chat_template_added": int(added)}
+    if fix_date(out.folder, cfg.source, cfg.day, models.TEMPLATE):
+        out.note(f"{cfg.source}: the chat template writes the day; it is {cfg.date} wherever it is rendered")
+        metrics |= {"chat_template_dated": 1}
+    return metrics
 
 
 T = TypeVar("T")
@@ -108,7 +119,9 @@ class _Faults:
             return check(*given)
         except DataError as error:
             told = str(error).replace(str(self.folder), "the model")  # a check of the copy knows only where that lies
-            self.found.append(told if told.startswith(self.source) else f"{self.source}: {told}")
+            self.found += [
+                line if line.startswith(self.source) else f"{self.source}: {line}" for line in told.splitlines()
+            ]
         return None
 
     def tell(self) -> None:

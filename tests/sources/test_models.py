@@ -327,3 +327,22 @@ def test_an_s3_model_is_fetched_once_and_again_when_it_changes(
     fetched.clear()
     assert ingest.identify(there, folder) != before
     assert fetched == ["base/model-00002-of-00002.safetensors"]
+
+
+def test_the_day_is_written_into_the_template(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is sealed renders one day, by whatever library, and the artifact says so."""
+    import transformers.utils.chat_template_utils as templates
+    from transformers import AutoTokenizer
+
+    (folder / "chat_template.jinja").write_text("{{ strftime_now('%d %B %Y') }} " + OWN_TEMPLATE)
+    metrics, copy, _ = take_in(IngestModel.model_validate({"source": "base", "date": "2031-03-05"}), folder.parent)
+    assert metrics["chat_template_dated"] == 1
+    monkeypatch.setattr(templates, "datetime", None)
+    tokenizer = AutoTokenizer.from_pretrained(copy, local_files_only=True)
+    text = tokenizer.apply_chat_template([{"role": "user", "content": "q"}], tokenize=False)
+    assert text == "05 March 2031 <user>q"
+
+
+def test_the_day_is_part_of_the_key_where_it_is_not_the_default() -> None:
+    assert "date" not in IngestModel(source="x").keyed()
+    assert IngestModel.model_validate({"source": "x", "date": "2031-03-05"}).keyed()["date"] == "2031-03-05"

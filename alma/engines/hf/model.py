@@ -171,7 +171,12 @@ def load_weights(auto: Any, folder: Path, dtype: torch.dtype, *, kind: str, reme
             ignore_mismatched_sizes=True,  # named and refused below
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+    except ImportError as error:  # a library that these weights need, most often of a quantization
+        raise DataError(
+            f"{folder} cannot be loaded as a {kind}, for it needs a package that is not part of alma: {error}; bring "
+            "full weights in a layout that transformers reads by itself"
+        ) from error
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         if "annot allocate memory" in str(error) or "can't allocate memory" in str(error):
             raise  # that is no fault of the model
         raise DataError(
