@@ -142,7 +142,7 @@ def _whole(weight: Any) -> contextlib.AbstractContextManager[Any]:
     """Holds the weight whole, where ZeRO-3 has dealt it out."""
     if not hasattr(weight, "ds_id"):
         return contextlib.nullcontext()
-    from deepspeed.zero import GatheredParameters
+    from deepspeed.runtime.zero import GatheredParameters
 
     gathered: contextlib.AbstractContextManager[Any] = GatheredParameters([weight])
     return gathered
