@@ -104,7 +104,7 @@ def _inputs(image: str) -> str:
     folders = [
         "alma",
         f"images/{image}",
-        *{"base": ["examples"], "submit": ["cluster", "components", "pipelines"]}.get(image, []),
+        *(["cluster", "components", "pipelines"] if image == "submit" else ["examples"]),
     ]
     files = [ROOT / each for each in sources]
     files += [path for each in folders for path in sorted((ROOT / each).rglob("*")) if path.is_file()]

@@ -137,8 +137,11 @@ def test_base_runs_the_whole_recipe_without_torch(image: Callable[..., str]) -> 
     assert "report  /tmp/store/report/" in ran
 
 
-def test_base_holds_the_small_worlds_as_they_are_here(image: Callable[..., str]) -> None:
-    listed = podman.run(image("base"), "sh", "-c", "cd /opt/alma/examples && find . -type f -exec sha256sum {} +")
+@pytest.mark.parametrize("name", ["base", "trl"])
+def test_what_ingests_holds_the_small_worlds_as_they_are_here(image: Callable[..., str], name: str) -> None:
+    listed = podman.run(
+        image(name, cpu=IMAGES[name]), "sh", "-c", "cd /opt/alma/examples && find . -type f -exec sha256sum {} +"
+    )
     there = {path.removeprefix("./"): digest for digest, path in (line.split("  ") for line in listed.splitlines())}
     examples = podman.ROOT / "examples"
     here = [examples / "micro.toml", examples / "isara-micro.toml"]
