@@ -122,6 +122,23 @@ def chat_faults(model: Path) -> list[str]:
     return faults
 
 
+def chat_notes(model: Path) -> list[str]:
+    """What is done by itself because of its chat template, of a model without ``chat_faults``; for who reads a log."""
+    template = Template.of(load_tokenizer(model))
+    notes = []
+    if template.opening.strip():
+        notes.append(
+            f"the chat template writes {template.opening!r} before every answer: generation is asked with it, and it "
+            "is taken off what is generated"
+        )
+    if template.left_out.strip():
+        notes.append(
+            f"the chat template's generation prompt ends with {template.left_out!r}, which its own turns do not have: "
+            "it is left out"
+        )
+    return notes
+
+
 def _end(tokenizer: Any, ids: list[int], start: int, response: str, stops: Collection[int]) -> int | None:
     """Where the assistant's turn ends: one past the first stop token after the response."""
     places = [place for place, each in enumerate(ids[start:], start) if each in stops]

@@ -30,6 +30,8 @@ def load_tokenizer(model: Path) -> Any:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         settle(backend)
+    added = tokenizer.added_tokens_decoder
+    tokenizer.end_texts = frozenset(added[each].content for each in _stated_ends(model) if each in added)
     return tokenizer
 
 
@@ -50,9 +52,7 @@ def stop_ids(model: Path, tokenizer: Any) -> frozenset[int]:
     They are ``eos_token_id`` of the generation config (of the config, where there is no generation config) and the
     tokenizer's end token. Raises ``DataError`` if there is none at all.
     """
-    paths = [each for each in (model / "generation_config.json", model / "config.json") if each.is_file()]
-    stated = json.loads(paths[0].read_text(encoding="utf-8")).get("eos_token_id") if paths else None
-    ids = {*(stated if isinstance(stated, list) else [stated]), tokenizer.eos_token_id} - {None}
+    ids = {*_stated_ends(model), tokenizer.eos_token_id} - {None}
     if not ids:
         raise DataError(
             f"{model} has no end token; name the one that ends a turn as eos_token_id in generation_config.json"
@@ -61,6 +61,16 @@ def stop_ids(model: Path, tokenizer: Any) -> frozenset[int]:
 
 
 def special_texts(tokenizer: Any) -> frozenset[str]:
-    """Every special token as text: the named ones (end, padding) and the markers that were added as special."""
-    added = tokenizer.added_tokens_decoder.values()
-    return frozenset([*tokenizer.all_special_tokens, *(token.content for token in added if token.special)])
+    """Every special token as text: the named ones (end, padding), the markers that were added as special, end tokens.
+
+    Not among them are those that models write in their answers (``<think>``, ``<tool_call>``).
+    """
+    added = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    return frozenset([*tokenizer.all_special_tokens, *added, *getattr(tokenizer, "end_texts", ())])
+
+
+def _stated_ends(model: Path) -> list[int]:
+    """``eos_token_id`` of a folder's generation config, or of its config."""
+    paths = [each for each in (model / "generation_config.json", model / "config.json") if each.is_file()]
+    stated = json.loads(paths[0].read_text(encoding="utf-8")).get("eos_token_id") if paths else None
+    return [each for each in (stated if isinstance(stated, list) else [stated]) if isinstance(each, int)]

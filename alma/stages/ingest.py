@@ -83,10 +83,12 @@ def _model(cfg: IngestModel, base: Path, scratch: Path, out: Out) -> Metrics:
     models.copy_model([file for file in files if file not in weights], folder, out.folder, lambda _: None)
     metrics: Metrics = {"bytes": sum(file.stat().st_size for file in files)}
     if cfg.task == "generation":
-        from alma.engines.chat import check_chat
+        from alma.engines.chat import chat_notes, check_chat
 
         metrics |= _template(cfg, out)
         faults.of(check_chat, out.folder)
+        for note in [] if faults.found else chat_notes(out.folder):
+            out.note(f"{cfg.source}: {note}")
         metrics |= {"num_ways_left_off": faults.of(_prove, cfg.source, out) or 0}
     faults.tell()
     with out.progress(sum(file.stat().st_size for file in weights), "bytes") as progress:

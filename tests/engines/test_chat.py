@@ -9,7 +9,7 @@ import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from alma.engines.chat import check_chat, prompt_text, render_prompt, render_turn
+from alma.engines.chat import chat_notes, check_chat, prompt_text, render_prompt, render_turn
 from alma.engines.encoding import encode
 from alma.engines.tokenizer import load_tokenizer, stop_ids
 from alma.errors import DataError
@@ -106,6 +106,37 @@ def test_the_completion_is_what_generation_would_write(folder: Path, response: s
     assert turn.prompt_ids == render_prompt(tokenizer, "q?")
     assert tokenizer.decode(turn.prompt_ids) == "<s><user>q?<assistant>"
     assert tokenizer.decode(turn.completion_ids) == completion
+    assert [each for each in turn.completion_ids if each < len(SPECIAL)] == [2], "one end token, and no other"
+
+
+def test_an_end_token_that_was_not_added_as_special(tmp_path: Path) -> None:
+    """Only generation_config.json says that it ends a turn; a response that spells it goes on all the same."""
+    folder = write(tmp_path, chat=CHAT.replace("</s>", "<stop>"))
+    added = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    added.add_tokens(["<stop>"])
+    added.save(str(folder / "tokenizer.json"))
+    stop = added.token_to_id("<stop>")
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": stop}))
+    check_chat(folder)
+    tokenizer = load_tokenizer(folder)
+    turn = render_turn(tokenizer, "q<stop>", "a<stop>b", stop_ids(folder, tokenizer))
+    assert turn is not None
+    assert (turn.prompt_ids + turn.completion_ids).count(stop) == 1
+    assert tokenizer.decode(turn.completion_ids) == "a<stop>b<stop>"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "note"),
+    [
+        ("<assistant>{{", "<assistant>[]{{", "writes '[]' before every answer"),
+        ("<assistant>{% endif %}", "<assistant>So:{% endif %}", "ends with 'So:', which its own turns do not have"),
+        ("<user>", "<user>", None),
+    ],
+)
+def test_what_is_done_by_itself_is_said(tmp_path: Path, old: str, new: str, note: str | None) -> None:
+    notes = chat_notes(write(tmp_path, chat=CHAT.replace(old, new)))
+    assert len(notes) == (note is not None)
+    assert note is None or note in notes[0]
 
 
 def test_a_second_end_token_is_left_out(tmp_path: Path) -> None:
