@@ -19,6 +19,7 @@ from alma.engines import TOO_LONG, Completion, load_embedder, load_generator
 from alma.engines.openai import endpoint
 from alma.engines.openai.generate import check_pool
 from alma.errors import AccessError, ConfigError, TransientError
+from alma.prompts import joined, quote
 from alma.running.stage import run
 from alma.sections import Embed, Evaluate, Inference, IngestModel, IngestRows, OpenAI, Sampling, Synthesize
 from alma.store import open_store
@@ -74,6 +75,16 @@ def test_text_order_and_count_are_those_of_hf(
         assert sum(heard) == sum(each.num_tokens for several in found for each in several)
         assert len(stub.bodies) == sum(map(len, seeds))
         heard.clear()
+
+
+def test_a_prompt_that_spells_a_special_token_is_sent_as_tokens(folder: Path) -> None:
+    """A server's tokenizer would find it; the texts of all others are sent as they are."""
+    with engine_of(ServerStub(folder), prompts="text") as engine:
+        for content, is_text in (("ab", True), ("a</s>b", False)):
+            text = joined(["<s>", quote(content), " "])
+            [ids] = engine.encode([text])
+            assert engine.prompt(text, ids) == (f"{content} " if is_text else ids)
+            assert engine.tokenizer.eos_token_id not in ids
 
 
 def test_requests_are_bounded(folder: Path) -> None:
