@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -154,16 +155,17 @@ def _answering(tokenizer: Any, rendered: Render, asking: Template, asked: str) -
     *same, opened = before.split(ASKED)
     if len(closing) > 1 or ASKED in closing[0]:
         raise DataError(f"the chat template writes a text again behind the answer: {whole!r}; write each once")
-    is_apart = not opened.startswith(between) and not between.startswith(opened)
-    if parts != same or is_apart:
+    common = _common(between, opened)
+    opening, left_out = opened[len(common) :], between[len(common) :]
+    if parts != same or (opening and left_out.strip()):
         raise DataError(_not_the_beginning(asked, whole))
     template = replace(
         asking,
-        asking=(*parts, between if opened.startswith(between) else opened),
-        opening=opened[len(between) :],
+        asking=(*parts, common),
+        opening=opening,
         endings=_endings(closing[0], special_texts(tokenizer)),
         closing=closing[0],
-        left_out=between[len(opened) :],
+        left_out=left_out,
         answer_strip=_strip(rendered, lambda text: (ASKED, text), whole, ANSWERED),
     )
     template = replace(template, renews=_renews(rendered, template, whole))
@@ -205,7 +207,17 @@ def _strip(rendered: Render, place: Callable[[str], tuple[str, str | None]], who
 
 def _renews(rendered: Render, template: Template, whole: str) -> bool:
     """Whether an answer that begins with the opening is written as without it."""
-    return bool(template.opening.strip()) and rendered(ASKED, template.opening + ANSWERED) == whole
+    if not template.opening.strip():
+        return False
+    try:
+        return rendered(ASKED, template.opening + ANSWERED) == whole
+    except DataError:  # gpt-oss' refuses an answer that spells its channels
+        return False
+
+
+def _common(one: str, other: str) -> str:
+    """The text with which both begin."""
+    return "".join(ours for ours, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _endings(closing: str, special: Collection[str]) -> tuple[str, ...]:

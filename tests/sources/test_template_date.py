@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trl
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from alma.sections.ingest import TEMPLATE_DATE, IngestModel
 from alma.sources.template_date import asks, dated, fix_date
 
+PUBLISHED = Path(trl.__file__).parent / "chat_templates"
 DAY = datetime.date(2031, 3, 5)
 LLAMA_3_2 = (
     "{%- if not date_string is defined %}{%- if strftime_now is defined %}"
@@ -97,3 +99,21 @@ def test_no_day(written: Any) -> None:
 def test_a_day_without_a_template() -> None:
     with pytest.raises(ValueError, match="date has no use with task = 'embedding'"):
         IngestModel(source="x", task="embedding", date="2031-03-05")
+
+
+def dating(folder: Path) -> list[str]:
+    chats = {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.jinja")}
+    return sorted(name for name, chat in chats.items() if "strftime_now" in chat or "date_string" in chat)
+
+
+@pytest.mark.parametrize("name", dating(PUBLISHED))
+def test_templates_of_published_models(name: str) -> None:
+    """They write the day and are otherwise as they were; the clock is put out of reach."""
+    chat = (PUBLISHED / f"{name}.jinja").read_text(encoding="utf-8")
+    told: dict[str, Any] = {"bos_token": "<s>", "eos_token": "</s>", "add_generation_prompt": True}
+    day = datetime.datetime.combine(DAY, datetime.time())
+    theirs = rendered(chat, **told, strftime_now=day.strftime)
+    found = rendered(dated(chat, DAY), **told, strftime_now=None)
+    if "strftime_now" in chat:
+        assert found == theirs
+    assert any(day.strftime(each) in found for each in ("%d %b %Y", "%Y-%m-%d", "%B %d, %Y"))
