@@ -52,7 +52,7 @@ _WIDTHS = frozenset(
     mamba_d_head mamba_d_ssm mamba_head_dim mamba_headdim
     """.split()  # noqa: SIM905 - sixty names are read more easily as text
 )
-_WINDOWS = frozenset(["sliding_window", "attention_window_size", "window_size", "attention_chunk_size"])
+_WINDOWS = frozenset(["index_topk", "sliding_window", "attention_window_size", "window_size", "attention_chunk_size"])
 _POSITIONS = frozenset(["max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length"])
 _EXPERTS = frozenset(["num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"])
 _MOST_EXPERTS = 16
