@@ -52,7 +52,7 @@ class VllmGenerator(VllmModel):
             special = special_texts(self.tokenizer)
             found = (
                 answer_of(whole, request.texts_P[place], special)
-                for whole, (place, _) in zip(wholes, samples, strict=bool(outputs))
+                for whole, (place, _) in zip(wholes, samples, strict=True)
             )
             return [
                 [next(found) if fit else TOO_LONG for _ in seeds]
