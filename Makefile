@@ -1,6 +1,6 @@
 # Every verb of the project. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo fast test containers vllm gpu check golden format micro clean
+.PHONY: help demo fast test models containers vllm gpu check golden format micro clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -32,6 +32,9 @@ fast: $(READY) ## the loop of a developer, a minute: directions of import, and t
 test: $(READY) check ## check the code, then run the tests
 	$(BIN)/pytest -n 2 --dist loadfile -m 'not containers'
 
+models: $(READY) ## compare every engine with plain transformers on a hundred architectures (half an hour)
+	$(BIN)/pytest -n 2 --dist loadscope --every-architecture tests/engines/models tests/engines/probe
+
 containers: $(READY) ## build the images and run the micro pipeline in containers (podman; images/testing/prepare.sh)
 	$(BIN)/pytest -m containers tests/containers
 
@@ -52,7 +55,8 @@ check: $(READY) ## lint, format, types, directions of import, generated files
 	$(BIN)/lint-imports
 
 golden: $(READY) ## write the golden files anew; git diff shows what changed
-	$(BIN)/pytest --quiet --regenerate-golden tests/golden tests/manifests tests/sections tests/engines/test_trl.py
+	$(BIN)/pytest --quiet --regenerate-golden tests/golden tests/manifests tests/sections tests/engines/test_trl.py \
+		tests/engines/models/test_page.py
 
 format: $(READY) ## format the code
 	$(BIN)/ruff check --fix .

@@ -93,7 +93,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     },
     "deepseek_v2": _DENSE | _LATENT,
     "deepseek_v3": _DENSE | _LATENT,
-    "deepseek_v32": _DENSE | _LATENT | {"index_topk": 8, "index_n_heads": 2, "index_head_dim": 16},
+    "deepseek_v32": _DENSE | _LATENT | {"index_topk": 8, "index_n_heads": 32, "index_head_dim": 16},
     "diffllama": _DENSE,
     "doge": _DENSE,
     "dots1": _WIDE | _LATENT,

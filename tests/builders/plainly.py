@@ -68,8 +68,9 @@ class Plainly:
 
     def mean_hidden(self, ids: Sequence[int]) -> list[float]:
         """The mean of the last hidden state over all tokens: (D,)."""
+        body = self.model.model if self.model.base_model is self.model else self.model.base_model
         with torch.inference_mode():
-            hidden_TD = self.model.base_model(input_ids=torch.tensor([list(ids)]), use_cache=False).last_hidden_state[0]
+            hidden_TD = body(input_ids=torch.tensor([list(ids)]), use_cache=False).last_hidden_state[0]
         mean: list[float] = hidden_TD.double().mean(0).tolist()
         return mean
 

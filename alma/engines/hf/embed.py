@@ -43,7 +43,7 @@ class HfEmbedder(HfModel, OneByOne[EmbedRequest, Floats]):
         ids, mask = self.padded(ids_BT, "right")
         # Padding on the right is never seen by what lies before it, so no mask is needed.
         with self.of_lengths([len(each) for each in ids_BT]):
-            hidden_BTD = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state.double()
+            hidden_BTD = self.body(input_ids=ids, use_cache=False).last_hidden_state.double()
         mask[:, :skip] = 0
         means_BD: Floats = ((hidden_BTD * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)).cpu().numpy()
         return means_BD

@@ -16,7 +16,7 @@ from typing import Any, Self
 import torch
 from safetensors import SafetensorError
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoModelForCausalLM, DynamicCache
+from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedModel
 from transformers.utils import logging
 
 from alma.engines.encoding import encode_known
@@ -43,6 +43,15 @@ class LanguageModel:
         # Positions that the model has; models without a table of them (ALiBi) state none.
         self.context: int | None = getattr(text_config, "max_position_embeddings", None)
         self.num_ids: int = self.model.get_input_embeddings().num_embeddings
+
+    @property
+    def body(self) -> Any:
+        """The model without its output layer."""
+        body = self.model.base_model
+        if body is not self.model:
+            return body
+        # Llama 4's text model calls its base by the name that it has in the larger model.
+        return next(each for each in self.model.children() if isinstance(each, PreTrainedModel))
 
     def cache(self) -> DynamicCache:
         """An empty cache of the kind that the model's layers need."""

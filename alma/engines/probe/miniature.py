@@ -43,8 +43,8 @@ _HEADS = frozenset(["num_attention_heads", "num_key_value_heads", "num_kv_heads"
 _WIDTHS = frozenset(
     """
     hidden_size n_embd d_model dim dim_model dim_model_base n_inner embedding_size word_embed_proj_dim lru_width
-    intermediate_size intermediate_size_mlp ffn_dim decoder_ffn_dim ffn_hidden_size mlp_dim dim_ff conv_dim block_dim
-    block_ff_dim moe_intermediate_size shared_expert_intermediate_size shared_intermediate_size expert_hidden_size
+    intermediate_size intermediate_size_mlp ffn_dim decoder_ffn_dim ffn_hidden_size mlp_dim dim_ff dff conv_dim
+    block_dim block_ff_dim moe_intermediate_size shared_expert_intermediate_size shared_intermediate_size expert_hidden_size
     dense_intermediate_size moe_shared_expert_intermediate_size expert_ffn_hidden_size hidden_size_per_layer_input
     head_dim dim_head index_head_dim global_head_dim swa_head_dim swa_v_head_dim v_head_dim qk_head_dim rotary_dim
     qk_rope_head_dim qk_nope_head_dim kv_lora_rank q_lora_rank o_lora_rank adapter_rank kv_channels
@@ -112,26 +112,29 @@ class _Cut:
 def _cuts(config: Any) -> Iterator[_Cut]:
     """What may work, the smallest first."""
     values = _values(config)
-    fewers = dict.fromkeys([_fewer(config), 1])
+    fewers = dict.fromkeys([_fewer(values), 1])
     for depth, fewer, narrowest in product((_num_layers(values), None), fewers, (_HEAD_DIM, 1)):
-        for divisor in _divisors(config, fewer):
+        for divisor in _divisors(config, values, fewer):
             yield _Cut(depth, fewer, narrowest, divisor, 1 if "head_dim" in values else fewer)
 
 
-def _divisors(config: Any, fewer: int) -> Iterator[int]:
+def _divisors(config: Any, values: dict[str, Any], fewer: int) -> Iterator[int]:
     """Powers of 2, the largest first, that leave each head a few dimensions."""
-    hidden = getattr(config, "hidden_size", None) or 64
-    heads = (getattr(config, "num_attention_heads", None) or 1) // fewer
+    hidden, heads = (
+        values.get(name) or getattr(config, name, None) or least  # of another name in some
+        for name, least in (("hidden_size", 64), ("num_attention_heads", 1))
+    )
+    heads //= fewer
     for power in range(10, 0, -1):
         if hidden >> power >= max(32, _HEAD_DIM * heads):
             yield 1 << power
     yield 1
 
 
-def _fewer(config: Any) -> int:
+def _fewer(values: dict[str, Any]) -> int:
     """The largest power of 2 that divides the numbers of heads and leaves a few of them."""
-    heads = getattr(config, "num_attention_heads", None)
-    shared = getattr(config, "num_key_value_heads", None) or getattr(config, "num_kv_heads", None) or heads
+    heads = values.get("num_attention_heads")
+    shared = values.get("num_key_value_heads") or values.get("num_kv_heads") or heads
     if not isinstance(heads, int) or not isinstance(shared, int):
         return 1
     found = [each for each in (64, 32, 16, 8, 4, 2) if heads % each == 0 and heads // each >= _FEW_HEADS]
@@ -162,7 +165,7 @@ def _values(config: Any) -> dict[str, Any]:
     known = set(inspect.signature(type(config).__init__).parameters) | set(dir(config))
     found = {}
     for name, value in config.to_dict().items():
-        part = getattr(config, name, None)
+        part = vars(config).get(name)  # by getattr, some configs refuse what differs from layer to layer
         if value is not None and name[0] != "_" and name in known:
             found[name] = _values_of_part(part) if isinstance(part, PretrainedConfig) else value
     return found
