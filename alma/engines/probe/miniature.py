@@ -45,11 +45,11 @@ _WIDTHS = frozenset(
     hidden_size n_embd d_model dim dim_model dim_model_base n_inner embedding_size word_embed_proj_dim lru_width
     intermediate_size intermediate_size_mlp ffn_dim decoder_ffn_dim ffn_hidden_size mlp_dim dim_ff dff conv_dim
     block_dim block_ff_dim moe_intermediate_size shared_expert_intermediate_size shared_intermediate_size
-    expert_hidden_size dense_intermediate_size moe_shared_expert_intermediate_size expert_ffn_hidden_size hidden_size_per_layer_input
-    head_dim dim_head index_head_dim global_head_dim swa_head_dim swa_v_head_dim v_head_dim qk_head_dim rotary_dim
-    qk_rope_head_dim qk_nope_head_dim kv_lora_rank q_lora_rank o_lora_rank adapter_rank kv_channels
-    linear_head_dim linear_key_head_dim linear_value_head_dim attention_hidden_size attention_head_dim
-    mamba_d_head mamba_d_ssm mamba_head_dim mamba_headdim
+    expert_hidden_size dense_intermediate_size moe_shared_expert_intermediate_size expert_ffn_hidden_size
+    hidden_size_per_layer_input head_dim dim_head index_head_dim global_head_dim swa_head_dim swa_v_head_dim
+    v_head_dim qk_head_dim rotary_dim qk_rope_head_dim qk_nope_head_dim kv_lora_rank q_lora_rank o_lora_rank
+    adapter_rank kv_channels linear_head_dim linear_key_head_dim linear_value_head_dim attention_hidden_size
+    attention_head_dim mamba_d_head mamba_d_ssm mamba_head_dim mamba_headdim
     """.split()  # noqa: SIM905 - sixty names are read more easily as text
 )
 _WINDOWS = frozenset(["index_topk", "sliding_window", "attention_window_size", "window_size", "attention_chunk_size"])
