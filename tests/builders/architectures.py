@@ -66,6 +66,7 @@ _LONGROPE = {
     "long_factor": [4.0] * 8,
     "original_max_position_embeddings": 32,
 }
+_DYNAMIC = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0}
 _MAMBA2 = {"mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 8, "mamba_n_groups": 1, "mamba_chunk_size": 16}
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
@@ -102,6 +103,8 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "exaone4": _WIDE | {"sliding_window": 16},
     "exaone_moe": _WIDE | _EXPERTS | {"sliding_window": 16},
     "falcon": _HEADS | {"alibi": False, "new_decoder_architecture": False},
+    "falcon+alibi": _HEADS | {"alibi": True, "multi_query": False, "parallel_attn": False, "bias": True},
+    "falcon+new": _HEADS | {"alibi": False, "new_decoder_architecture": True, "num_kv_heads": 2},
     "falcon_h1": _DENSE | _MAMBA2 | {"head_dim": 16, "mamba_d_ssm": 128},
     "falcon_mamba": _STATE,
     "flex_olmo": _DENSE | {"num_experts": 4, "num_experts_per_tok": 2},
@@ -133,6 +136,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "granitemoeshared": _DENSE | _LOCAL_EXPERTS | {"shared_intermediate_size": 32},
     "helium": _WIDE,
     "hunyuan_v1_dense": _WIDE,
+    "hunyuan_v1_dense+alpha": _WIDE | {"rope_parameters": _DYNAMIC | {"alpha": 1000.0, "factor": 1.0}},
     "hunyuan_v1_moe": _WIDE | {"num_experts": 4, "moe_topk": 2},
     "hy_v3": _WIDE | _EXPERTS,
     "jais2": _DENSE,
@@ -146,6 +150,9 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     | {"block_multiple_of": 8},
     "lfm2_moe": _DENSE | _EXPERTS | {"num_hidden_layers": 3, "layer_types": ["conv", "full_attention", "conv"]},
     "llama": _DENSE,
+    "llama+dynamic": _DENSE | {"rope_parameters": _DYNAMIC},
+    "llama+yarn": _DENSE
+    | {"rope_parameters": _DYNAMIC | {"rope_type": "yarn", "original_max_position_embeddings": 32}},
     "llama4_text": _WIDE | _LOCAL_EXPERTS,
     "mamba": _STATE,
     "mamba2": _STATE | {"num_heads": 8, "head_dim": 16, "n_groups": 1, "chunk_size": 16},
@@ -169,11 +176,22 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "opt": _COMMON
     | {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "ffn_dim": 96}
     | {"word_embed_proj_dim": 64, "init_std": 0.25},
+    "opt+projected": _COMMON
+    | {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "ffn_dim": 96}
+    | {"word_embed_proj_dim": 32, "do_layer_norm_before": False, "init_std": 0.25},
     "persimmon": _DENSE,
     "phi": _DENSE,
     "phi3": _DENSE | {"num_key_value_heads": 4, "rope_parameters": _LONGROPE, "original_max_position_embeddings": 32},
+    "phi3+partial": _DENSE
+    | {"partial_rotary_factor": 0.5, "original_max_position_embeddings": 32}
+    | {"rope_parameters": _LONGROPE | {"short_factor": [1.0] * 4, "long_factor": [1.0, 2.0, 8.0, 30.0]}},
     "phimoe": _DENSE | _LOCAL_EXPERTS,
+    "phimoe+longrope": _DENSE
+    | _LOCAL_EXPERTS
+    | {"original_max_position_embeddings": 32}
+    | {"rope_parameters": _LONGROPE | {"short_mscale": 1.2, "long_mscale": 1.3}},
     "qwen2": _DENSE,
+    "qwen2+window": _DENSE | {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 1},
     "qwen2_moe": _DENSE | _EXPERTS | {"shared_expert_intermediate_size": 32},
     "qwen3": _WIDE,
     "qwen3_5_moe_text": _DENSE | _LINEAR | _EXPERTS | {"shared_expert_intermediate_size": 32},
@@ -196,7 +214,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "zamba2": _DENSE | {"num_hidden_layers": 3, "layers_block_type": ["mamba", "hybrid", "mamba"]},
     "zaya": _WIDE | _EXPERTS | {"num_experts_per_tok": 1},
 }
-"""``model_type`` → values of its config; what is not said is transformers' default."""
+"""``model_type`` → values of its config; what is not said is transformers' default. ``+``: another kind."""
 
 REFUSED: dict[str, dict[str, Any]] = {
     "bert": _HEADS | {"intermediate_size": 96},
@@ -227,14 +245,11 @@ def tiny(model_type: str, folder: Path, **changes: Any) -> Path:
     """Writes the random model of an architecture to ``folder``, with ``changes`` to its config, and returns it."""
     vocab_size = write_tokenizer(folder)
     torch.manual_seed(0)
-    config = AutoConfig.for_model(model_type, **({"vocab_size": vocab_size} | _known(model_type) | changes))
+    values = {"vocab_size": vocab_size} | (ARCHITECTURES | REFUSED)[model_type] | changes
+    config = AutoConfig.for_model(model_type.partition("+")[0], **values)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".torch.jit.script. is deprecated")  # gpt_bigcode's file, when it is imported
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     model.eval().save_pretrained(folder)
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": 2}), encoding="utf-8")
     return folder
-
-
-def _known(model_type: str) -> dict[str, Any]:
-    return (ARCHITECTURES | REFUSED)[model_type]

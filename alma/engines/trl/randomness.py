@@ -37,6 +37,11 @@ def without_randomness(model: Any) -> None:
             holder.p = 0.0
 
 
+def samples_rarely(model: Any) -> bool:
+    """Whether a router draws at random between routes that are nearly equal: a short text may hold none of these."""
+    return any(bool(getattr(model.config, name, 0)) for name in _READ_ALWAYS)
+
+
 def hold_in_evaluation(model: Any) -> None:
     """Lets what transformers' modules compute no longer depend on whether the model is in training.
 

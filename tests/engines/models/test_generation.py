@@ -15,7 +15,7 @@ TEXTS = [
     "<s><user>ab<assistant>",
     "<s><user>what is 7 + 8 and what is it for<assistant>",  # with what follows, beyond windows and borders
     "q",
-    "<s><user>say more or less<assistant>",
+    "<s><user>say more or less and nothing<assistant>",  # with what follows, across a border
     "<s><user>say no more than<assistant>",
 ]
 SEEDS = [[3, 4], [5], [6, 7], [8], [9, 10]]
