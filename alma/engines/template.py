@@ -32,6 +32,9 @@ PROBES = (
 )
 """Prompts and answers that every template has to write as they are."""
 
+_BEGINNINGS = tuple(("a", f"{chr(code)}a") for code in range(33, 127))
+"""An answer for every character of ASCII that is seen."""
+
 _SPACES = "".join(filter(str.isspace, map(chr, range(0x3001))))
 """All white space of Unicode."""
 
@@ -114,8 +117,6 @@ def render(tokenizer: Any, prompt: str, response: str | None) -> str:
 
     A template that asks for the time is told ``TEMPLATE_DATE``.
     """
-    from jinja2 import TemplateError
-
     messages = [{"role": "user", "content": prompt}]
     if response is not None:
         messages.append({"role": "assistant", "content": response})
@@ -124,7 +125,7 @@ def render(tokenizer: Any, prompt: str, response: str | None) -> str:
         text: str = tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=response is None, strftime_now=day.strftime
         )
-    except (TemplateError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except Exception as error:  # a template is a program of somebody else's, and may fail in any way
         raise DataError(f"the chat template of {tokenizer.name_or_path} cannot render a dialogue: {error}") from error
     return text
 
@@ -175,14 +176,21 @@ def _answering(tokenizer: Any, rendered: Render, asking: Template, asked: str) -
 
 
 def _meet(tokenizer: Any, template: Template) -> Template:
-    """With as much of the opening given as ends at a border of tokens, whatever the answer begins with."""
+    """With as much of the opening given as ends at a border of tokens, whatever the answer begins with.
+
+    A space may stand within a token with what follows it: then it is not given, if that holds of every probe.
+    """
     asking = template.asking
-    for num_given in range(len(template.opening), -1, -1):
-        given = replace(template, asking=(*asking[:-1], asking[-1] + template.opening[:num_given]), num_given=num_given)
-        asked = encode(tokenizer, [given.prompt(prompt) for prompt, _ in PROBES])
-        whole = encode(tokenizer, [given.turn(prompt, response) for prompt, response in PROBES])
-        if all(ids[: len(start)] == start for start, ids in zip(asked, whole, strict=True)):
-            return given
+    candidates = [
+        replace(template, asking=(*asking[:-1], asking[-1] + template.opening[:num_given]), num_given=num_given)
+        for num_given in range(len(template.opening), -1, -1)
+    ]
+    for probes in ((*PROBES, *_BEGINNINGS), PROBES):  # some beginnings merge with any prompt: such rows are set aside
+        for given in candidates:
+            asked = encode(tokenizer, [given.prompt(prompt) for prompt, _ in probes])
+            whole = encode(tokenizer, [given.turn(prompt, response) for prompt, response in probes])
+            if all(ids[: len(start)] == start for start, ids in zip(asked, whole, strict=True)):
+                return given
     prompt, response = PROBES[0]
     raise DataError(_not_the_beginning(template.prompt(prompt), template.turn(prompt, response)))
 

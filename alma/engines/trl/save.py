@@ -135,7 +135,8 @@ def _compare(training: Training, model: Any, ids: list[int]) -> None:
         again.set_attn_implementation(model.config._attn_implementation)
         read, wrote = (answers(each, ids, training=False) for each in (again, model))
     except torch.cuda.OutOfMemoryError:
-        return  # beside the optimizer: what was written is whole all the same
+        training.remote.say("what was written is not read again: there is no memory for it beside the training")
+        return
     weights = again.state_dict()
     others = [name for name, weight in model.state_dict().items() if not _same(weight, weights.get(name))]
     exact = is_exact(model)
