@@ -16,7 +16,7 @@ from alma.errors import DataError
 from tests.builders.published import PUBLISHED
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # transformers' own, about old names of settings
-MOST_PARAMETERS = 15_000_000
+MOST_PARAMETERS = 30_000_000
 
 
 def config_of(name: str, folder: Path) -> Any:
