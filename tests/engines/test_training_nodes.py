@@ -125,12 +125,9 @@ def test_two_machines_killed_and_drained_train_as_one(start: Path, tmp_path: Pat
 
 
 @needs_compiler
-@pytest.mark.parametrize("parallel", ["zero2", "zero3"])
-def test_two_machines_share_optimizer_and_weights(
-    start: Path, tmp_path: Path, on_one_machine: Trained, parallel: str
-) -> None:
+def test_two_machines_share_optimizer_and_weights(start: Path, tmp_path: Path, on_one_machine: Trained) -> None:
     """DeepSpeed across machines: stopped at one of them, on from a checkpoint that holds the shares of both."""
-    two = Machines(tmp_path, start, CFG.changed(parallel=parallel))
+    two = Machines(tmp_path, start, CFG.changed(parallel="zero3"))  # which shares what zero2 does, and the weights
     first, second = two.begin(0), two.begin(1)
     wait_while(first, two.log(0), lambda: checkpoint_steps(two.store))
     second.send_signal(signal.SIGTERM)
