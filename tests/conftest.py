@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,8 @@ import pytest
 hypothesis.settings.register_profile("alma", deadline=None)  # timings decide no test
 hypothesis.settings.load_profile("alma")
 os.environ["OMP_NUM_THREADS"] = "1"  # threads of tests that run side by side would wait for each other
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job, whose processes would ignore Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["HF_HUB_OFFLINE"] = "1"  # huggingface_hub reads it once, when it is imported
 
 

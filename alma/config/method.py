@@ -103,6 +103,8 @@ class Method(Section):
             if OBJECTIVES[objective].trains != wanted:
                 fitting = " or ".join(other for other, each in OBJECTIVES.items() if each.trains == wanted)
                 raise ValueError(f"{name}.objective = {objective!r} trains no {wanted}; it is {fitting}")
+            if fault := OBJECTIVES[objective].fault(getattr(self, name)):
+                raise ValueError(f"{name}: {fault}")
         return self
 
     @model_validator(mode="after")

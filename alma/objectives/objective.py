@@ -54,6 +54,15 @@ class Objective:
     extra_tokens: int = 0
     """Tokens of a sequence besides prompt and response, about: ``alma plan`` counts them."""
 
+    def fault(self, cfg: Finetune) -> str | None:
+        """Why settings do not go with this objective; ``None`` where they do."""
+        if cfg.dropout and self.reads_reference:
+            return (
+                f"dropout = true with objective = '{cfg.objective}' would compare a model at random with its "
+                "reference; leave dropout out (an adapter's own is adapter.dropout)"
+            )
+        return None
+
     def num_tokens(self, prompt: float, response: float, limit: float) -> float:
         """Tokens that are computed of a row, no sequence longer than ``limit``."""
         return self.num_sequences * min(prompt + response + self.extra_tokens, limit)

@@ -119,12 +119,3 @@ class Finetune(Section):
                 "set parallel = 'ddp', 'zero2' or 'zero3'"
             )
         return self
-
-    @model_validator(mode="after")
-    def _steady(self) -> Finetune:
-        if self.dropout and self.objective == "dpo":
-            raise ValueError(
-                "dropout = true with objective = 'dpo' would compare a model at random with its reference; leave "
-                "dropout out (an adapter's own is adapter.dropout)"
-            )
-        return self

@@ -104,6 +104,11 @@ def test_a_bare_word_needs_no_quotes(tmp_path: Path) -> None:
         ),
         pytest.param(["alma.initial.objective=judge"], ["initial.objective"], id="judge-objective-for-the-model"),
         pytest.param(
+            ["alma.train.objective=dpo", "alma.select.pairs=best_vs_worst", "alma.train.dropout=true"],
+            ["dropout = true with objective = 'dpo'"],
+            id="dropout-in-dpo",
+        ),
+        pytest.param(
             ["alma.judge.template='{prompt}{response}x'"], ["judge_template once"], id="two-different-templates"
         ),
         pytest.param(["alma.judge_template='{response}:'"], ["{prompt} and then {response}"], id="template-no-prompt"),

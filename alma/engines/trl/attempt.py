@@ -43,10 +43,11 @@ def attempt(
         sharding = _sharding(cfg, training, rows) if cfg.parallel == "zero3" else None
         loaded = load(cfg, training, training.remote.say)
         rehearse(training, loaded)
+        objective = load_objective(cfg.objective)
         with output_adapter_hidden(loaded.model):
-            trainer = load_objective(cfg.objective).trainer(cfg, training, loaded.model, loaded.tokenizer, rows)
+            trainer = objective.trainer(cfg, training, loaded.model, loaded.tokenizer, rows)
         del sharding
-        if cfg.objective != "judge":
+        if objective.reads_tokens:
             choose_head(base_model(trainer.model))
         logs = run(trainer, cfg, training, checkpoint, saved)
         outcome = Outcome(logs, trainer.state.max_steps)

@@ -119,4 +119,4 @@ def trainer(cfg: Finetune, training: Training, model: Any, tokenizer: Any, rows:
     return judge
 
 
-JUDGE = Objective(tokenize, trainer)
+JUDGE = Objective(tokenize, trainer, padding="left", reads_tokens=False)

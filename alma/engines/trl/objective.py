@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from datasets import Dataset
 
@@ -41,6 +41,15 @@ class Objective:
 
     with_reference: Callable[[Sequence[TokenRow], Iterable[PairLogprobs | None]], list[TokenRow]] | None = None
     """The token rows with what a reference model thinks of them, for an objective that reads it."""
+
+    padding: Literal["left", "right"] = "right"
+    """The side on which rows of several lengths are padded."""
+
+    joins_rows: bool = False
+    """Whether ``packing`` joins the rows of a forward pass."""
+
+    reads_tokens: bool = True
+    """Whether the loss is of a row's tokens, by TRL's fused output layer (``alma.engines.trl.head``)."""
 
 
 def load_objective(name: str) -> Objective:

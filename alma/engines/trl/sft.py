@@ -57,4 +57,4 @@ def trainer(cfg: Finetune, training: Training, model: Any, tokenizer: Any, rows:
     return _Sft(model=model, args=args, train_dataset=rows, processing_class=tokenizer)
 
 
-SFT = Objective(tokenize, trainer)
+SFT = Objective(tokenize, trainer, joins_rows=True)

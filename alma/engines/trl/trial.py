@@ -19,6 +19,7 @@ from alma.engines.trl.attempt import Outcome, attempt, is_out_of_memory
 from alma.engines.trl.devices import Devices
 from alma.engines.trl.launch import OutOfMemory, launch
 from alma.engines.trl.loop import curve_row, speed_row
+from alma.engines.trl.objective import load_objective
 from alma.engines.trl.rows import tokenize
 from alma.engines.ways import ways_of
 from alma.errors import ConfigError, Stopped, TransientError
@@ -82,13 +83,15 @@ def safe(cfg: Finetune, training: Training) -> Finetune:
 
     Raises ``ConfigError`` for an objective that needs it.
     """
-    ways = ways_of(training.model)
-    packing = cfg.packing and cfg.objective == "sft"
-    padded = ways.left if cfg.objective == "judge" else ways.right
-    if not padded and cfg.objective == "dpo":
+    if fault := OBJECTIVES[cfg.objective].fault(cfg):
+        raise ConfigError(fault)
+    ways, objective = ways_of(training.model), load_objective(cfg.objective)
+    packing = cfg.packing and objective.joins_rows
+    padded = ways.left if objective.padding == "left" else ways.right
+    if not padded and OBJECTIVES[cfg.objective].num_sequences > 1:
         raise ConfigError(
-            f"objective = 'dpo' reads chosen and rejected responses side by side, and the model in {training.model} "
-            "reads only one row at a time rightly; set objective = 'sft', or start from another model"
+            f"objective = '{cfg.objective}' reads chosen and rejected responses side by side, and the model in "
+            f"{training.model} reads only one row at a time rightly; set objective = 'sft', or start from another model"
         )
     update: dict[str, Any] = {}
     if packing and not ways.packed:
