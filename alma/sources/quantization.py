@@ -9,7 +9,6 @@ from typing import Any
 
 _FIELDS = ("quantization_config", "compression_config")
 _FILES = {
-    "*.gguf": "GGUF",
     "quantize_config.json": "GPTQ",
     "quant_config.json": "AWQ",
     "hf_quant_config.json": "ModelOpt",

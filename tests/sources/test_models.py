@@ -105,7 +105,6 @@ def test_takes_in_what_belongs(folder: Path) -> None:
         ({"quantization_config": {"load_in_4bit": True}}, None, "a method that it does not name ("),
         ({"quantization_config": "bitnet"}, None, "bitnet ("),
         ({}, "quantize_config.json", "GPTQ (quantize_config.json)"),
-        ({}, "model-q4_k_m.gguf", "GGUF (model-q4_k_m.gguf)"),
     ],
 )
 def test_quantized_weights_are_refused_by_name(
@@ -118,6 +117,12 @@ def test_quantized_weights_are_refused_by_name(
         take_in(IngestModel(source="base"), folder.parent)
     assert f"base: the weights are quantized by {said}" in str(caught.value)
     assert "bring the model that they were made from" in str(caught.value)
+
+
+def test_a_quantized_copy_beside_the_whole_weights_is_left_out(folder: Path) -> None:
+    (folder / "model-q4_k_m.gguf").write_text("not to be taken in")
+    _, copy, _ = take_in(IngestModel(source="base"), folder.parent)
+    assert not any(name.endswith(".gguf") for name in names(copy))
 
 
 def test_everything_that_is_wrong_with_a_model_is_told_at_once(folder: Path) -> None:
