@@ -99,6 +99,17 @@ def test_a_model_that_keeps_state_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     assert "differ by up to 0.5" in proof.refusal
 
 
+def test_what_is_no_number_is_a_problem_and_no_difference(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    nothing = torch.full((2, 2), torch.nan)
+    monkeypatch.setattr(checks, "left", lambda *_: checks.difference(nothing, nothing))
+    proof = prove_config(AutoConfig.for_model("llama"))
+    [found] = [each for each in proof.left_off if "padded on the left" in each.check]
+    assert (found.differs, found.problem) == (None, "log-probabilities that are no numbers")
+    proof.write(tmp_path / PROOF)
+    assert "Infinity" not in (tmp_path / PROOF).read_text()
+    assert Proof.read(tmp_path / PROOF) == proof
+
+
 def test_the_file_says_how_a_model_is_run(tmp_path: Path) -> None:
     folder = tiny("llama", tmp_path)
     proof = proof_of(folder)

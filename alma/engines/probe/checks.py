@@ -5,6 +5,7 @@ Each check returns the largest difference of a log-probability, in nats. Axes: N
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -59,8 +60,8 @@ def logprobs(logits: torch.Tensor) -> torch.Tensor:
 
 def difference(one: torch.Tensor, other: torch.Tensor) -> float:
     """The largest one; infinite where something is no number."""
-    found = (one - other).abs().max().item()
-    return float(found) if found == found else float("inf")  # noqa: PLR0124 - NaN
+    found = float((one - other).abs().max())
+    return found if math.isfinite(found) else math.inf
 
 
 Check = Callable[[Subject, Sequence[Ids]], float]

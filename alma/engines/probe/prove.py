@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -123,6 +124,9 @@ class _Trial:
             except Exception as error:  # noqa: BLE001 - an architecture may fail in any way where it is not made for this
                 problem = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
                 self.findings.append(Finding(said, None, problem, chosen))
+                return False
+            if differs == math.inf:
+                self.findings.append(Finding(said, None, "log-probabilities that are no numbers", chosen))
                 return False
             if not differs <= TOLERANCE:
                 # To one digit: the others depend on the machine, and the proof is part of a sealed artifact.
