@@ -89,11 +89,21 @@ class Method(Section):
         for name, defaults in cls.shared(values).items():
             given = values.get(name, None if name in cls.sources else {})
             if isinstance(given, dict):
-                values[name] = _merged(defaults, given)
-        for name in cls.training:
-            if isinstance(values.get(name), dict):
-                values[name] = _defaults_of(values[name].get("objective", "sft")) | values[name]
+                values[name] = _merged(cls._for_objective(name, defaults, given), given)
         return values
+
+    @classmethod
+    def _for_objective(cls, name: str, defaults: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """A training's ``defaults`` with its objective's own.
+
+        What the method says was said of the objective that it trains with by itself: any other one's own come first.
+        """
+        if name not in cls.training:
+            return defaults
+        usual = cls.model_fields[name].default.objective
+        named = given.get("objective", defaults.get("objective", usual))
+        own = _defaults_of(named)
+        return own | defaults if named == usual else defaults | own
 
     @model_validator(mode="after")
     def _trained(self) -> Self:

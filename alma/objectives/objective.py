@@ -44,6 +44,9 @@ class Objective:
     """Settings of ``Finetune`` where the run file and the method say nothing. None that is ``QUIET``: that one is left
     out of the JSON at the section's own default, and would be read back as this."""
 
+    own: tuple[str, ...] = ()
+    """Settings of ``Finetune`` that say how strongly it alone teaches: ``alma plan`` shows them."""
+
     reads_reference: bool = False
     """Whether it needs the log-probabilities of the rows by the model that training starts from: ``finetune``'s input
     ``reference``, or else a further forward pass of the trainer."""

@@ -21,7 +21,7 @@ from alma.errors import StageError
 from alma.objectives import OBJECTIVES
 from alma.prompts import JUDGE_TEMPLATE_TOKENS
 from alma.recipes import recipe_of
-from alma.sections import IngestModel, Section
+from alma.sections import Finetune, IngestModel, Section
 
 Work = Literal["generate", "read", "embed", "train"]
 
@@ -54,6 +54,8 @@ class Step:
     """Rows that a training reads, where that is not all of them."""
     seen_rows: int = 0
     """Of ``imitate``: the rows that all trainings of its run up to here take together."""
+    trains: Finetune | None = None
+    """Of ``finetune``: its settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +190,7 @@ def _finetune(use: Use) -> Step:
     tokens: dict[Work, int] = {"train": round(once * use.cfg.epochs)}
     if objective.reads_reference and "reference" not in use.given:
         tokens["read"] = tokens["train"]  # then the trainer asks the reference model in every step
-    return use.step(rows=sum(rows_of), tokens=tokens)
+    return use.step(rows=sum(rows_of), tokens=tokens, trains=use.cfg)
 
 
 def _pair(source: Step) -> float:

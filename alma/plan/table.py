@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from alma.objectives import OBJECTIVES
 from alma.plan.count import Step, Work
 from alma.plan.hours import FLOPS_PER_PARAMETER, Means, StageWork, work_by_stage
+from alma.sections import Finetune
 
 HOW = (
     "For FLOP: --parameters 8.03e9 (the base model's size). For hours: also --rates FILE, which benchmarks/ writes on "
@@ -28,6 +30,7 @@ def print_tables(steps: list[Step], means: Means | None) -> None:
         "Rows of sources without a limit are unknown before they are read and count as 0. The pool is counted before "
         "curation. Models are not counted as stored: each finetune leaves one, the size of the base."
     )
+    console.print(_trainings(steps))
     if means is None:
         console.print(HOW)
         return
@@ -48,6 +51,23 @@ def _steps(steps: list[Step]) -> Table:
     table.add_section()
     table.add_row("everything", *_cells(steps))
     return table
+
+
+def _trainings(steps: list[Step]) -> Table:
+    """How each model is trained, those that are trained alike in one line."""
+    table = _table("how models are trained", ("step", "objective", "learning rate", "epochs", "batch", "its own"))
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for step in steps:
+        if step.trains:
+            alike.setdefault(_training(step.trains), []).append(step.label)
+    for cells, (first, *more) in alike.items():
+        table.add_row(f"{first} and {len(more)} more" if more else first, *cells)
+    return table
+
+
+def _training(cfg: Finetune) -> tuple[str, ...]:
+    own = ", ".join(f"{name} {getattr(cfg, name):g}" for name in OBJECTIVES[cfg.objective].own)
+    return cfg.objective, f"{cfg.learning_rate:g}", f"{cfg.epochs:g}", f"{cfg.batch_rows:,}", own or "–"
 
 
 def _cells(steps: list[Step]) -> list[str]:
@@ -138,7 +158,7 @@ def _source(work: Work, engine: str, means: Means) -> str:
 def _table(title: str, names: Sequence[str]) -> Table:
     table = Table(title=title)
     for name in names:
-        left = name in ("step", "stage", "work", "engine")
+        left = name in ("step", "stage", "work", "engine", "objective")
         table.add_column(name, justify="left" if left else "right", no_wrap=True)
     return table
 

@@ -47,7 +47,7 @@ class Finetune(Section):
     """Passes over the rows. [ours]"""
 
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-5
-    """Peak of the cosine schedule. [ours; the usual 5e-7 for DPO]"""
+    """Peak of the cosine schedule. [ours; 5e-7 for DPO, unless the run file says another]"""
 
     warmup_share: Fraction = 0.03
     """Fraction of the steps spent warming up. [ours]"""

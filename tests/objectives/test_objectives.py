@@ -11,6 +11,7 @@ import pytest
 import alma
 from alma.artifact.records import SCHEMAS
 from alma.config import parse
+from alma.config.isara import Isara
 from alma.objectives import OBJECTIVES, policy_objectives
 from alma.sections import Finetune
 from alma.sections.section import QUIET
@@ -57,17 +58,29 @@ def test_an_objectives_own_defaults_are_settings_that_are_always_written(name: s
     assert "objective" not in defaults
 
 
-def test_an_objectives_own_defaults_hold_where_the_run_file_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_objectives_own_defaults_hold_where_the_run_file_says_nothing() -> None:
     pairs = {"select": {"pairs": "best_vs_worst"}}
-    assert method(**pairs).train.learning_rate == 1e-5
-    monkeypatch.setitem(OBJECTIVES, "dpo", replace(OBJECTIVES["dpo"], defaults={"learning_rate": 5e-7, "beta": 0.3}))
-    cfg = method(**pairs)
-    assert (cfg.train.objective, cfg.train.learning_rate, cfg.train.beta) == ("dpo", 5e-7, 0.3)
-    assert cfg.initial.learning_rate == cfg.judge_seed.learning_rate == 1e-5
+    assert method().train.learning_rate == 1e-5
+    for settings in (pairs, pairs | {"train": {"objective": "dpo"}}, pairs | {"engine": "echo"}):
+        cfg = method(**settings)
+        assert (cfg.train.objective, cfg.train.learning_rate, cfg.train.beta) == ("dpo", 5e-7, 0.1)
+        assert cfg.initial.learning_rate == cfg.judge_seed.learning_rate == 1e-5
     own = method(**pairs, train={"learning_rate": 1e-5})  # the section's own default, and yet the user's word
-    assert (own.train.learning_rate, own.train.beta) == (1e-5, 0.3)
-    again = parse({"alma": own.model_dump(mode="json")}, "here")
-    assert again == own
+    assert (own.train.learning_rate, own.train.beta) == (1e-5, 0.1)
+    assert parse({"alma": own.model_dump(mode="json")}, "here") == own
+
+
+def test_what_a_method_says_of_its_usual_objective_is_not_said_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OBJECTIVES, "sft", replace(OBJECTIVES["sft"], defaults={"learning_rate": 0.5, "epochs": 7}))
+    usual = Isara.shared({})["train"]
+
+    def trained(given: dict[str, Any]) -> dict[str, Any]:
+        return Isara._for_objective("train", usual, given)
+
+    assert usual["learning_rate"] == 2e-5
+    assert (trained({})["learning_rate"], trained({})["epochs"]) == (2e-5, 1)
+    assert trained({"objective": "dpo"})["learning_rate"] == 5e-7
+    assert trained({"objective": "dpo"})["batch_rows"] == usual["batch_rows"]
 
 
 def test_a_judge_is_not_packed_unless_the_run_file_says_so() -> None:

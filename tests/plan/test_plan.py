@@ -84,6 +84,17 @@ def test_the_papers_tokens() -> None:
     assert steps["round 11 · finetune"].tokens == {"train": 505_000 * 500 * 2}
 
 
+def test_how_every_model_is_trained_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    plan.print_plan(plan.plan(load(PAPER, DPO), prompt_tokens=100, response_tokens=400))
+    lines = [line.strip("│ ") for line in capsys.readouterr().out.partition("how models are trained")[2].splitlines()]
+    rows = [[cell.strip() for cell in line.split("│")] for line in lines if "·" in line]
+    assert rows == [
+        ["initial · finetune a and 1 more", "sft", "1e-05", "2", "128", "–"],
+        ["judge · finetune and 1 more", "judge", "1e-05", "2", "128", "–"],
+        ["round 02 · finetune and 9 more", "dpo", "5e-07", "2", "128", "beta 0.1"],
+    ]
+
+
 def test_a_reference_that_is_kept_is_read_once() -> None:
     source = Step("pairs", "select", rows=1000, prompt_tokens=100, response_tokens=400)
     cfg = Finetune(objective="dpo", epochs=2)
