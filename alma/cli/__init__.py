@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from alma import __version__
 from alma.cli.convert import add_convert
+from alma.cli.export import add_export
 from alma.cli.pipeline import add_finish, add_hand_on, add_preflight
 from alma.cli.probe import add_probe
 from alma.cli.reading import add_show, add_status, add_trace
@@ -28,6 +29,7 @@ COMMANDS = (
     add_show,
     add_status,
     add_trace,
+    add_export,
     add_convert,
     add_preflight,
     add_hand_on,

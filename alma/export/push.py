@@ -1,0 +1,47 @@
+"""An exported model, uploaded to the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from alma.errors import AccessError, ConfigError, StoreUnavailableError
+
+_REPOSITORY = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}", re.ASCII)
+
+
+def check_repository(option: str, repository: str) -> None:
+    """Raises ``ConfigError``, which names ``option``, unless it is ``owner/name``."""
+    if not _REPOSITORY.fullmatch(repository):
+        raise ConfigError(f"{option} {repository!r}: a repository of the Hub is owner/name")
+
+
+def push(folder: Path, repository: str, *, public: bool) -> str:
+    """Uploads ``folder`` to the model repository ``owner/name``, which is made, private, if it is not there.
+
+    ``HF_TOKEN`` and ``HF_ENDPOINT`` as everywhere in that library. Returns the commit's address. Raises ``AccessError``
+    where the Hub refuses, ``StoreUnavailableError`` where it does not answer.
+    """
+    from huggingface_hub import HfApi, errors
+    from huggingface_hub.utils import disable_progress_bars
+
+    check_repository("--push", repository)
+    disable_progress_bars()
+    api = HfApi(library_name="alma")
+    try:
+        api.create_repo(repository, private=not public, exist_ok=True)
+        commit = api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Export by alma")
+    except (errors.LocalTokenNotFoundError, errors.GatedRepoError, errors.RepositoryNotFoundError) as error:
+        raise AccessError(f"{repository}: the Hub refuses access; set HF_TOKEN to a token that may write") from error
+    except errors.OfflineModeIsEnabled as error:
+        raise ConfigError(f"{repository}: HF_HUB_OFFLINE is set, and --push needs the Hub") from error
+    except errors.HfHubHTTPError as error:
+        status = error.response.status_code
+        if status in (401, 403):
+            raise AccessError(
+                f"{repository}: the Hub refuses access ({status}); set HF_TOKEN to a token that may write there"
+            ) from error
+        raise StoreUnavailableError(f"{repository}: the Hub answered {status}: {error}") from error
+    except errors.HTTPError as error:
+        raise StoreUnavailableError(f"{repository}: the Hub does not answer: {error}") from error
+    return str(commit.commit_url)

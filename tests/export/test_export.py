@@ -1,0 +1,121 @@
+"""A model of a small run by the echo engine, taken out of its store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from alma.artifact import Artifact, Model, Ref
+from alma.errors import ConfigError, DataError, IntegrityError
+from alma.export import export
+from alma.export.card import card
+from alma.export.lineage import lineage
+from alma.export.place import place
+from alma.export.results import results
+from tests.builders.recipe import Ran, settings
+
+KEY = "0123456789abcdef0123"
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    return Ran(settings("alma.rounds=1"), tmp_path_factory.mktemp("export") / "store")
+
+
+def head_and_text(readme: Path) -> tuple[dict[str, object], str]:
+    _, head, text = readme.read_text(encoding="utf-8").split("---\n", 2)
+    return yaml.safe_load(head), text
+
+
+def test_the_files_are_the_sealed_ones_and_the_card_states_the_run(ran: Ran, tmp_path: Path) -> None:
+    model = ran.outcome.model
+    done = export(str(model), tmp_path / "mine", store_uri=ran.store.uri, license_id="mit", base="owner/base")
+    artifact = Artifact.open(ran.store, Ref.parse(str(model)))
+    assert isinstance(artifact, Model)
+    written = {path.name for path in done.folder.iterdir()}
+    assert written == {path.name for path in artifact.folder.iterdir()} - {"curve.jsonl"} | {
+        "README.md",
+        "lineage.json",
+    }
+    for name in written & {path.name for path in artifact.folder.iterdir()}:
+        assert (done.folder / name).read_bytes() == (artifact.folder / name).read_bytes()
+    head, text = head_and_text(done.folder / "README.md")
+    assert (head["license"], head["base_model"], head["model-index"][0]["name"]) == ("mit", "owner/base", "mine")
+    evaluation = ran.manifest("round 02 · evaluate")
+    assert f"| judge's score | {evaluation.metrics['judge_score']:.3f} ± " in text
+    assert f"`{evaluation.ref}`" in text
+    assert "[ALMA](https://arxiv.org/abs/2412.04305)" in text
+    assert "prompts with responses by people | 200 |" in text
+    past = json.loads((done.folder / "lineage.json").read_text(encoding="utf-8"))
+    assert past["model"] == str(model)
+    assert set(past["artifacts"][str(model)]["inputs"].values()) <= set(past["artifacts"])
+    assert [path for path in tmp_path.iterdir() if path != done.folder] == []
+
+
+def test_a_judge_is_exported_with_the_template_that_it_reads(ran: Ran, tmp_path: Path) -> None:
+    done = export(str(ran.outcome.judge), tmp_path / "judge", store_uri=ran.store.uri)
+    assert done.is_judge
+    head, text = head_and_text(done.folder / "README.md")
+    assert "pipeline_tag" not in head
+    assert json.dumps("<s><review>{prompt}<assistant>{response}<rating>") in text
+    heldout = ran.manifest("judge · validate")
+    assert f"| pairwise accuracy | {heldout.metrics['pairwise_accuracy']:.3f} | 520 |" in text
+    assert "license" not in head
+
+
+def test_names_of_a_model(ran: Ran, tmp_path: Path) -> None:
+    ref = Ref("finetune", KEY)
+    assert place(str(ref), "store") == ("store", ref)
+    assert place(f"/a/b/{ref}/files/0123456789abcdef", "store") == ("/a/b", ref)
+    assert place(f"s3://bucket/prefix/{ref}", "store") == ("s3://bucket/prefix", ref)
+    for wrong in ("", "finetune", "model", f"finetune/{KEY[:-1]}", f"{KEY}"):
+        with pytest.raises(ConfigError, match="names no model"):
+            place(wrong, "store")
+    with pytest.raises(DataError, match=f"finetune/{KEY} does not exist"):
+        export(f"finetune/{KEY}", tmp_path / "new", store_uri=ran.store.uri)
+    with pytest.raises(DataError, match="is no model; it holds result"):
+        export(str(ran.manifest("round 02 · evaluate").ref), tmp_path / "new", store_uri=ran.store.uri)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_written_over(ran: Ran, tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("mine")
+    for folder in (tmp_path, tmp_path / "there"):
+        with pytest.raises(ConfigError, match="exists already; give a new folder"):
+            export(str(ran.outcome.model), folder, store_uri=ran.store.uri)
+    assert (tmp_path / "there").read_text() == "mine"
+
+
+def test_what_was_altered_is_not_exported(ran: Ran, tmp_path: Path) -> None:
+    artifact = Artifact.open(ran.store, Ref.parse(str(ran.manifest("initial · finetune b").ref)))
+    assert isinstance(artifact, Model)
+    file = next(path for path in artifact.folder.iterdir() if path.name != "curve.jsonl")
+    before = file.read_bytes()
+    file.write_bytes(before + b" ")
+    try:
+        with pytest.raises(IntegrityError):
+            export(str(artifact.ref), tmp_path / "new", store_uri=ran.store.uri)
+    finally:
+        file.write_bytes(before)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_card_has_no_html_and_no_row_of_anybody_else(ran: Ran) -> None:
+    ref = Ref.parse(str(ran.outcome.model))
+    past, name = lineage(ran.store, ref), "a<script>|x\n---\n# owned"
+    said = card(past, results(ran.store, ref, judge=False), name=name, license_id=None, base=None)
+    _, head, text = said.split("\n---\n", 1)[0], *said.split("\n---\n", 1)
+    assert yaml.safe_load(head.removeprefix("---\n"))["model-index"][0]["name"] == name
+    assert "<script>" not in text
+    assert text.count("\n# ") == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"), [({"license_id": "mit\nx: y"}, "--license"), ({"base": "../x/y"}, "--base")]
+)
+def test_names_that_a_card_cannot_hold(ran: Ran, tmp_path: Path, wrong: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        export(str(ran.outcome.model), tmp_path / "new", store_uri=ran.store.uri, **wrong)
