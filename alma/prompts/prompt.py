@@ -13,6 +13,10 @@ Span = tuple[int, int]
 """Characters from the first up to, and without, the second."""
 
 
+_SPACES = " \t\u00a0"
+"""White space that a tokenizer may join to the word behind it."""
+
+
 class Prompt(str):
     """A text with what in it is ``quoted``, and what its template writes around the answer.
 
@@ -43,8 +47,13 @@ class Prompt(str):
         return self
 
     def without_spaces_behind(self) -> Prompt:
-        """Less the spaces at its end."""
-        text = self.rstrip(" ")
+        """Less the spaces at its end: what a model goes on with then begins with one, as it does in running text.
+
+        To most tokenizers of byte pairs a space is the beginning of the next word, so that one that stands alone, at
+        the end of a prompt, is a token that the model never saw before a word. Line breaks stay: tokenizers join them
+        to what stands before them, if to anything, and they may be what ends a text.
+        """
+        text = self.rstrip(_SPACES)
         kept = [(start, min(end, len(text))) for start, end in self.quoted if start < len(text)]
         return Prompt(text, kept, self.openings, self.endings)
 

@@ -18,7 +18,7 @@ from alma.prompts import Prompt, filled, joined
 from alma.sections import Synthesize
 from alma.seeds import sample_seed
 
-VERSION = 1
+VERSION = 2
 
 
 def run(cfg: Synthesize, *, model: Model, seeds: Rows, out: Out) -> Metrics:
@@ -87,9 +87,9 @@ def _requests(cfg: Synthesize, shots: list[dict[str, str]], out: Out, part: Part
 
 
 def few_shot(cfg: Synthesize, shots: list[str]) -> Prompt:
-    """The numbered list that the model goes on with."""
+    """The numbered list that the model goes on with, up to the next item's text and without the space before it."""
     items = [filled(_item(cfg, i + 1), "{prompt}", shot) for i, shot in enumerate(shots)]
-    return joined([cfg.header, *items, _item(cfg, len(shots) + 1).partition("{prompt}")[0]])
+    return joined([cfg.header, *items, _item(cfg, len(shots) + 1).partition("{prompt}")[0]]).without_spaces_behind()
 
 
 def _item(cfg: Synthesize, index: int) -> str:

@@ -51,5 +51,5 @@ def _shown(turns: Turns, shots: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def _open(parts: Iterable[str]) -> Prompt:
-    """Without the last marker's space: to most tokenizers it is the beginning of the next word."""
+    """Without the last marker's space, with which the next word begins."""
     return joined(parts).without_spaces_behind()

@@ -53,7 +53,7 @@ def candidates(bench: Bench, *texts: str, ended: bool = True) -> Rows:
 
 def test_the_few_shot_list_ends_where_the_next_prompt_begins() -> None:
     cfg = Synthesize(header="H\n", item="{index}. {prompt}\n")
-    assert synthesize.few_shot(cfg, ["a {prompt}", "b {index}"]) == "H\n1. a {prompt}\n2. b {index}\n3. "
+    assert synthesize.few_shot(cfg, ["a {prompt}", "b {index}"]) == "H\n1. a {prompt}\n2. b {index}\n3."
 
 
 def test_synthesis_needs_enough_seeds(bench: Bench) -> None:
