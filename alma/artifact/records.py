@@ -97,7 +97,9 @@ RESPONSE = _schema(
     ("sample_index", pa.int32()),  # 0..N-1 within the prompt
     ("sample_seed", pa.uint64()),
     ("num_tokens", pa.int32()),  # of the response, end token included; 0: the prompt left no room
-    ("ended", pa.bool_()),
+    ("ended", pa.bool_()),  # it came to the end token, or to a text of a template that ends it
+    ("marker", pa.string()),  # such a text that it still holds, in another spelling
+    nullable=("marker",),
 )
 
 JUDGEMENT = _schema(
@@ -110,6 +112,7 @@ JUDGEMENT = _schema(
     ("response", pa.string()),
     ("num_tokens", pa.int32()),
     ("ended", pa.bool_()),
+    ("marker", pa.string()),  # of a template, which the response holds; ``select`` leaves such rows out
     ("probs", pa.list_(pa.float32(), len(RATINGS))),  # p(0..10), renormalised over the scale
     ("mass", pa.float32()),  # probability of the scale before renormalising; low = unparsable
     ("mean", pa.float32()),  # the paper's real-valued score, 0..10
@@ -117,7 +120,7 @@ JUDGEMENT = _schema(
     ("integer", pa.int32()),  # the most probable rating: what a decoded judge would write
     ("parsed", pa.bool_()),  # mass reached ``Judge.min_mass``; false rows are counted and kept out
     ("human_score", pa.float64()),
-    nullable=("checkpoint_id", "num_tokens", "ended", "human_score"),
+    nullable=("checkpoint_id", "num_tokens", "ended", "marker", "human_score"),
 )
 """One forward pass of the judge over one response."""
 

@@ -136,6 +136,10 @@ class Alma(Method):
         if values.get("judge_template") is not None:
             for name in ("judge_seed", "judge_distill", "judge", "evaluate"):
                 found[name]["template"] = values["judge_template"]
+        judge = values["judge"] if isinstance(values.get("judge"), dict) else {}
+        template = judge.get("template", values.get("judge_template"))
+        if template is not None:
+            found["respond"]["judge_template"] = template
         select = values.get("select")
         pairs = select.get("pairs") if isinstance(select, dict) else None
         usual = policy_objectives("preference" if pairs else "example")[0]
@@ -177,6 +181,8 @@ class Alma(Method):
         for name in ("judge_seed", "judge_distill"):
             if getattr(self, name).template != self.judge.template:
                 raise ValueError(f"{name}.template differs from judge.template: set judge_template once instead")
+        if self.respond.judge_template != self.judge.template:
+            raise ValueError("respond.judge_template differs from judge.template: set judge_template once instead")
         check_judge_template(self.judge.template)
         return self
 

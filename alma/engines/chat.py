@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 from alma.engines.chance import chances
 from alma.engines.encoding import encode, encode_inner
 from alma.engines.template import PROBES, Template
-from alma.engines.tokenizer import load_tokenizer, stop_ids
+from alma.engines.tokenizer import load_tokenizer, special_texts, stop_ids
 from alma.errors import ConfigError, DataError
 from alma.prompts import Prompt, quote
+from alma.prompts.markers import markers, rating_literals
 
 
 class Turn(NamedTuple):
@@ -41,6 +42,16 @@ def prompt_text(tokenizer: Any, prompt: str) -> Prompt:
     tokenizer without a (working) chat template raises ``DataError``.
     """
     return Template.of(tokenizer).prompt(prompt)
+
+
+def stop_texts(tokenizer: Any, rating_template: str | None = None) -> tuple[str, ...]:
+    """The texts that end an answer: what the chat template, and the rating prompt, write around answers.
+
+    See ``alma.prompts.markers``. Special tokens are none, for they end it anyway; nor are tokens that models write in
+    their answers (``<think>``).
+    """
+    literals = [*_around(tokenizer), *(rating_literals(rating_template) if rating_template else ())]
+    return markers(literals, _tokens(tokenizer))
 
 
 def render_prompt(tokenizer: Any, prompt: str) -> list[int]:
@@ -124,7 +135,8 @@ def chat_faults(model: Path) -> list[str]:
 
 def chat_notes(model: Path) -> list[str]:
     """What is done by itself because of its chat template, of a model without ``chat_faults``; for who reads a log."""
-    template = Template.of(load_tokenizer(model))
+    tokenizer = load_tokenizer(model)
+    template = Template.of(tokenizer)
     notes = []
     if template.opening.strip():
         notes.append(
@@ -136,7 +148,26 @@ def chat_notes(model: Path) -> list[str]:
             f"the chat template's generation prompt ends with {template.left_out!r}, which its own turns do not have: "
             "it is left out"
         )
+    if ends := stop_texts(tokenizer):
+        notes.append(f"beside its end token, texts of the chat template end an answer: {_listed(ends)}")
+    elif not any(token in literal for token in special_texts(tokenizer) for literal in template.turns):
+        notes.append(
+            "beside its end token nothing ends an answer: what the chat template writes around answers is too much "
+            "like ordinary text; a marker such as '### User:' would"
+        )
     return notes
+
+
+def _listed(texts: Sequence[str]) -> str:
+    return ", ".join(map(repr, texts))
+
+
+def _around(tokenizer: Any) -> tuple[str, ...]:
+    return Template.of(tokenizer).turns if tokenizer.chat_template else ()
+
+
+def _tokens(tokenizer: Any) -> frozenset[str]:
+    return special_texts(tokenizer) | {token.content for token in tokenizer.added_tokens_decoder.values()}
 
 
 def _end(tokenizer: Any, ids: list[int], start: int, response: str, stops: Collection[int]) -> int | None:

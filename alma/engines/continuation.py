@@ -34,6 +34,11 @@ def answer_of(completion: Completion, text: str, special: Collection[str]) -> Co
     return plain(completion, special)
 
 
+def answer_text(completion: Completion, stops: Collection[str]) -> str:
+    """The text of an answer. Where texts end one, the white space before them is their template's, and taken off."""
+    return completion.text.rstrip() if stops and completion.ended else completion.text
+
+
 def plain(completion: Completion, special: Collection[str]) -> Completion:
     """The text up to the first special token or its spelling, after which nothing is an answer any more.
 

@@ -63,6 +63,13 @@ class Generator(Engine[GenerateRequest, list[list[Completion]]], Protocol):
         end token, it is taken off the continuation of that text.
         """
 
+    def stops(self, rating_template: str | None = None) -> tuple[str, ...]:
+        """The stop texts of an answer: what the chat template, and that rating prompt, write around answers.
+
+        A model without an end token's habit goes on with the next turn; one that has read ratings may write its own.
+        See ``alma.prompts.markers``.
+        """
+
 
 Scorer: TypeAlias = Engine[ScoreRequest, list[list[Rating]]]
 """Reads the rating distribution at one position (paper section 3.3.4)."""

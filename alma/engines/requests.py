@@ -46,8 +46,9 @@ class GenerateRequest:
 
     ``sampling=None`` is greedy (then each text has one seed, which is not used). A sample depends on its text, its seed
     and the model only: not on order, neighbours or sharding. A special token inside a continuation, or its spelling,
-    cuts it there, unended: model text is put into later prompts. A text that leaves no room in the context is answered
-    by ``TOO_LONG``. An empty stop text raises ``alma.errors.ConfigError``.
+    cuts it there, unended: model text is put into later prompts. A stop text ends it as an end token does:
+    the next turn has begun. A text that leaves no room in the context is answered by ``TOO_LONG``. An empty stop text
+    raises ``alma.errors.ConfigError``.
     """
 
     texts_P: Sequence[str]

@@ -8,7 +8,7 @@ that no text is taken for a part of the template, and so that training and gener
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
@@ -18,10 +18,11 @@ from alma.engines.encoding import encode
 from alma.engines.tokenizer import special_texts
 from alma.errors import DataError
 from alma.prompts import Prompt, joined, quote
+from alma.prompts.markers import last_line
 from alma.sections.ingest import TEMPLATE_DATE
 
-ASKED, ANSWERED = "Qzxprompt7", "Vkjanswer7"
-"""Contents that no template holds."""
+ASKED, ANSWERED, GOES_ON = "Qzxprompt7", "Vkjanswer7", "Wqyprompt8"
+"""Contents that no template holds: a prompt, its answer, and the prompt after that."""
 
 PROBES = (
     ("Hello.", "Yes."),
@@ -77,6 +78,10 @@ class Template:
     renews: bool = False
     """Whether the template takes ``opening`` off an answer that begins with it, and writes it again."""
 
+    turns: tuple[str, ...] = ()
+    """What it writes around contents: behind an answer, before that, and before the first prompt, of it the last line.
+    Without what it writes into answers (``opening``)."""
+
     fault: str | None = None
     """Why no answers can be put together with their prompts, where that is so."""
 
@@ -113,17 +118,22 @@ _KNOWN: WeakKeyDictionary[Any, tuple[str, Template]] = WeakKeyDictionary()
 
 
 def render(tokenizer: Any, prompt: str, response: str | None) -> str:
-    """The template's own rendering, generation prompt added where there is no response; no clock is read.
+    """The template's own rendering, generation prompt added where there is no response."""
+    answer = [] if response is None else [("assistant", response)]
+    return render_dialogue(tokenizer, [("user", prompt), *answer], ask=response is None)
 
-    A template that asks for the time is told ``TEMPLATE_DATE``.
+
+def render_dialogue(tokenizer: Any, turns: Sequence[tuple[str, str]], *, ask: bool) -> str:
+    """The template's rendering of (role, content), its generation prompt added where it is to ``ask``.
+
+    No clock is read: a template that asks for the time is told ``TEMPLATE_DATE``. One that cannot render raises
+    ``DataError``.
     """
-    messages = [{"role": "user", "content": prompt}]
-    if response is not None:
-        messages.append({"role": "assistant", "content": response})
+    messages = [{"role": role, "content": content} for role, content in turns]
     day = datetime.datetime.combine(TEMPLATE_DATE, datetime.time())
     try:
         text: str = tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=response is None, strftime_now=day.strftime
+            messages, tokenize=False, add_generation_prompt=ask, strftime_now=day.strftime
         )
     except Exception as error:  # a template is a program of somebody else's, and may fail in any way
         raise DataError(f"the chat template of {tokenizer.name_or_path} cannot render a dialogue: {error}") from error
@@ -167,6 +177,7 @@ def _answering(tokenizer: Any, rendered: Render, asking: Template, asked: str) -
         endings=_endings(closing[0], special_texts(tokenizer)),
         closing=closing[0],
         left_out=left_out,
+        turns=(_behind(tokenizer, closing[0]), common, *parts[1:], last_line(parts[0])),
         answer_strip=_strip(rendered, lambda text: (ASKED, text), whole, ANSWERED),
     )
     template = replace(template, renews=_renews(rendered, template, whole))
@@ -221,6 +232,17 @@ def _renews(rendered: Render, template: Template, whole: str) -> bool:
         return rendered(ASKED, template.opening + ANSWERED) == whole
     except DataError:  # gpt-oss' refuses an answer that spells its channels
         return False
+
+
+def _behind(tokenizer: Any, closing: str) -> str:
+    """What stands between an answer and the next prompt; the closing, where the template renders one turn only."""
+    messages = [("user", ASKED), ("assistant", ANSWERED), ("user", GOES_ON)]
+    try:
+        text = render_dialogue(tokenizer, messages, ask=False)
+    except DataError:
+        return closing
+    behind, found, _ = text.partition(ANSWERED)[2].partition(GOES_ON)
+    return behind if found else closing
 
 
 def _common(one: str, other: str) -> str:

@@ -81,6 +81,7 @@ def sampling(judgements: pa.Table, selected: pa.Table | None) -> numbers.Samplin
         num_prompts=len(judgements["prompt_id"].unique()),
         num_responses=judgements.num_rows,
         num_unparsed=judgements.num_rows - parsed.num_rows,
+        num_marked=judgements.num_rows - judgements["marker"].null_count,
         mass=Estimate.mean(_floats(judgements, "mass")),
         spread=float(_floats(parsed, "std").mean()) if parsed.num_rows else 0.0,
         histogram=tuple(histogram.tolist()),
@@ -135,11 +136,12 @@ def best_of_n(
     """Best-of-n from N judged samples of each evaluation prompt.
 
     ``references`` maps prompt ids to the right answer; ``matches(response, reference)`` compares. Estimates are
-    means over prompts of exact means over subsets; unparsed judgements and unended responses are left out, as in
-    ``select``, so a prompt that has fewer than n counts with all it has. Raises ``DataError`` where a prompt has no
-    known id.
+    means over prompts of exact means over subsets; unparsed judgements, unended responses and those that hold a marker
+    are left out, as in ``select``, so a prompt that has fewer than n counts with all it has. Raises ``DataError`` where
+    a prompt has no known id.
     """
-    parsed = samples.filter(pc.and_(samples["parsed"], samples["ended"]))
+    whole = pc.and_(samples["ended"], pc.is_null(samples["marker"]))
+    parsed = samples.filter(pc.and_(samples["parsed"], whole))
     rows_by_prompt: dict[str, list[int]] = {}
     for index, prompt in enumerate(parsed["prompt_id"].to_pylist()):
         rows_by_prompt.setdefault(prompt, []).append(index)

@@ -92,6 +92,8 @@ class Sampling(Numbers):
     num_prompts: int
     num_responses: int
     num_unparsed: int
+    num_marked: int = 0
+    """Responses that hold a marker of a template, and were left out."""
     mass: Estimate | None
     """Probability that the judge gives to the scale 0..10 at all."""
     spread: float

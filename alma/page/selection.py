@@ -29,12 +29,25 @@ def selection(points: Sequence[Point]) -> Section:
         lead.append(
             f"{point.selection.num:,} {rows} were kept up to here, {point.selection.num_new:,} of them of this round."
         )
+    lead.append(_marked(found))
     labels = [point.label for point, _ in found]
     charts = [_distinct(found, labels), _spread(found, labels), _writers(found, labels), _tokens(found, labels)]
     return Section("selection", TITLE, tuple(lead), tuple(chart for chart in charts if chart))
 
 
 Found = list[tuple[Point, Sampling]]
+
+
+def _marked(found: Found) -> str:
+    """Of responses that spell a template's marker otherwise than the template does, so that it did not end them."""
+    marked, drawn = sum(each.num_marked for _, each in found), sum(each.num_responses for _, each in found)
+    if not marked:
+        return "No response holds a marker of the chat template or of the judge's."
+    by_round = ", ".join(f"{visible(point.label)}: {each.num_marked:,}" for point, each in found if each.num_marked)
+    return (
+        f"{marked:,} of all {drawn:,} responses hold a marker of the chat template or of the judge's in another "
+        f"spelling, and were left out ({by_round}): a judge may take what stands behind it for a rating of its own."
+    )
 
 
 def _lines(

@@ -5,6 +5,7 @@ Templates are filled by splitting, never by ``str.format``: model text may conta
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from importlib import resources
 
 from alma.prompts.prompt import Prompt, filled, joined, quote
@@ -14,7 +15,9 @@ __all__ = [
     "JUDGE_TEMPLATE",
     "JUDGE_TEMPLATE_TOKENS",
     "RATINGS",
+    "TOKEN_TEMPLATES",
     "Prompt",
+    "default_chat_template",
     "filled",
     "joined",
     "judge_prefix",
@@ -37,7 +40,22 @@ RATINGS = tuple(range(11))
 """The annotation scale of the paper (section 3.3.1): 0 unusable … 10 outstanding."""
 
 CHAT_TEMPLATE = _load("chat.jinja")
-"""Given to a base model that has no chat template of its own. [ours]"""
+"""Given to a base model that has no chat template of its own: turns in plain text. [ours]"""
+
+TOKEN_TEMPLATES = {
+    ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"): _load("headers.jinja"),
+    ("<|im_start|>", "<|im_end|>"): _load("chatml.jinja"),
+}
+"""Given instead where a base model's vocabulary has these special tokens, Llama 3's or ChatML's, which no text can
+spell. An answer ends with the tokenizer's own end token, at which generation stops. [ours]"""
+
+
+def default_chat_template(special: Collection[str]) -> tuple[str, tuple[str, ...]]:
+    """The template of a base model with these special tokens that has none of its own, and those that it writes."""
+    for tokens, template in TOKEN_TEMPLATES.items():
+        if special and set(tokens) <= set(special):
+            return template, tokens
+    return CHAT_TEMPLATE, ()
 
 
 def judge_prefix(template: str, prompt: str) -> Prompt:

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from alma.prompts import JUDGE_TEMPLATE
 from alma.sections.inference import Inference, Sampling
-from alma.sections.section import Positive, Section
+from alma.sections.section import QUIET, Positive, Section
 
 
 class Respond(Inference):
@@ -24,6 +25,10 @@ class Respond(Inference):
 
     sampling: Sampling = Sampling()
     """[ours]"""
+
+    judge_template: Annotated[str, QUIET] = JUDGE_TEMPLATE
+    """Rating prompt of the judge that will read the responses: what it writes around them ends one, as what the chat
+    template writes does; set from the judge's. [ours]"""
 
     seed: int = 0
     """Seed of the sampling; set from the run's seed when the recipe runs."""

@@ -54,7 +54,8 @@ class IngestModel(Ingest):
     """Says that this source is a model."""
 
     chat_template: str | None = None
-    """Jinja chat template for a model that has none. ``None`` = keep the model's; if it has none, use ours."""
+    """Jinja chat template for a model that has none. ``None`` = keep the model's; if it has none, turns are written by
+    the special tokens for it that its vocabulary has (Llama 3's headers, ChatML's), else in plain text. [ours]"""
 
     task: Annotated[Literal["generation", "classification", "embedding"], QUIET] = "generation"
     """``classification`` for a model that gives texts labels (``evaluate``'s classifier), ``embedding`` for a

@@ -115,8 +115,8 @@ def copy_model(files: list[Path], origin: Path, folder: Path, on_bytes: Callable
         on_bytes(target.stat().st_size)
 
 
-def add_chat_template(folder: Path, source: str, wanted: str | None, ours: str) -> bool:
-    """Gives the tokenizer of ``folder`` the template ``wanted``, or ``ours`` if it has none. Returns whether it did.
+def add_chat_template(folder: Path, source: str, wanted: str | None, default: str) -> bool:
+    """Gives the tokenizer of ``folder`` the template ``wanted``, or ``default`` if it has none. Returns whether it did.
 
     The template is written to ``chat_template.jinja``, as transformers 5 does, and removed from anywhere else.
     """
@@ -128,8 +128,18 @@ def add_chat_template(folder: Path, source: str, wanted: str | None, ours: str) 
     if "chat_template" in config:
         del config["chat_template"]
         config_path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / TEMPLATE).write_text(wanted if wanted is not None else ours, encoding="utf-8")
+    (folder / TEMPLATE).write_text(default if wanted is None else wanted, encoding="utf-8")
     return True
+
+
+def special_tokens(folder: Path, source: str) -> frozenset[str]:
+    """The special tokens that a tokenizer's files state, as text."""
+    fast, config = (
+        read_json(folder / name, source) if (folder / name).is_file() else {}
+        for name in ("tokenizer.json", "tokenizer_config.json")
+    )
+    stated = [*(fast.get("added_tokens") or []), *(config.get("added_tokens_decoder") or {}).values()]
+    return frozenset(each["content"] for each in stated if each.get("special"))
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

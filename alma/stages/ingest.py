@@ -21,7 +21,7 @@ from alma.artifact import Metrics, Model
 from alma.artifact.out import Out
 from alma.artifact.records import SCHEMAS
 from alma.errors import DataError
-from alma.prompts import CHAT_TEMPLATE
+from alma.prompts import default_chat_template
 from alma.sections import IngestModel, IngestRows
 from alma.sources import models
 from alma.sources.columns import Columns, explain_missing
@@ -34,7 +34,7 @@ from alma.sources.values import Fault
 from alma.sources.weights import num_parameters, read_json
 from alma.store.cache import sha256_file
 
-VERSION = 2
+VERSION = 3
 PART_ROWS = 65536
 NUM_SHOWN = 5
 
@@ -98,8 +98,13 @@ def _model(cfg: IngestModel, base: Path, scratch: Path, out: Out) -> Metrics:
 
 def _template(cfg: IngestModel, out: Out) -> Metrics:
     """Gives the copy a chat template where it has none, and fixes the day that it writes."""
-    added = models.add_chat_template(out.folder, cfg.source, cfg.chat_template, CHAT_TEMPLATE)
+    template, tokens = default_chat_template(models.special_tokens(out.folder, cfg.source))
+    added = models.add_chat_template(out.folder, cfg.source, cfg.chat_template, template)
     metrics: Metrics = {"chat_template_added": int(added)}
+    if added and cfg.chat_template is None:
+        written = f"by the special tokens of its vocabulary, {', '.join(tokens)}" if tokens else "in plain text"
+        out.note(f"{cfg.source}: has no chat template, and is given one that writes turns {written}")
+        metrics |= {"chat_template_by_tokens": int(bool(tokens))}
     if fix_date(out.folder, cfg.source, cfg.day, models.TEMPLATE):
         out.note(f"{cfg.source}: the chat template writes the day; it is {cfg.date} wherever it is rendered")
         metrics |= {"chat_template_dated": 1}

@@ -15,7 +15,7 @@ from alma.errors import StageError
 from alma.sections import Judge
 from alma.statistics import pairwise_accuracy
 
-VERSION = 1
+VERSION = 2
 
 
 def run(cfg: Judge, *, judge: Model, responses: Rows, out: Out) -> Metrics:
@@ -61,6 +61,7 @@ def _requests(cfg: Judge, judge: Model, responses: Rows, out: Out, part: Part) -
                 "response": row["response"],
                 "num_tokens": row.get("num_tokens"),
                 "ended": row.get("ended"),
+                "marker": row.get("marker"),
                 "human_score": row.get("score"),
                 **reading(cfg, UNREADABLE if row.get("num_tokens") == 0 else next(ratings)),
             }

@@ -10,14 +10,16 @@ from typing import Any
 from alma.artifact import Metrics, Model, Rows
 from alma.artifact.out import Out, Part
 from alma.engines import Completion, GenerateRequest, Generator
+from alma.engines.continuation import answer_text
 from alma.engines.feed import PartRequests, feed
 from alma.engines.pool import generator_pool
 from alma.engines.too_long import check_too_long, too_long_counts
 from alma.errors import ConfigError
+from alma.prompts.markers import held
 from alma.sections import Respond
 from alma.seeds import sample_seed
 
-VERSION = 1
+VERSION = 2
 
 
 def run(
@@ -69,37 +71,50 @@ def _requests(cfg: Respond, prompts: Rows, models: list[Model], out: Out, part: 
     """One request per checkpoint, its place among ``models`` the turn."""
     samples = cfg.num_samples
     low, high = cfg.first_prompt + part.start // samples, cfg.first_prompt + part.stop // samples
+    stops: dict[int, tuple[str, ...]] = {}
     asked: list[dict[str, str]] = prompts.table(["id", "prompt"], low, high).to_pylist()
 
     def ask(place: int) -> Callable[[Generator], GenerateRequest]:
         mine = range(place, samples, len(models))
-        return lambda generator: GenerateRequest(
-            texts_P=[generator.chat(row["prompt"]) for row in asked],
-            seeds_PN=[[_seed(cfg, row, models[place], i) for i in mine] for row in asked],
-            sampling=cfg.sampling,
-            max_new_tokens=cfg.sampling.max_new_tokens,
-        )
+
+        def request(generator: Generator) -> GenerateRequest:
+            stops[place] = generator.stops(cfg.judge_template)
+            return GenerateRequest(
+                texts_P=[generator.chat(row["prompt"]) for row in asked],
+                seeds_PN=[[_seed(cfg, row, models[place], i) for i in mine] for row in asked],
+                sampling=cfg.sampling,
+                max_new_tokens=cfg.sampling.max_new_tokens,
+                stop=stops[place],
+            )
+
+        return request
 
     def rows(answers: list[list[list[Completion]]], _: int) -> tuple[list[dict[str, Any]], dict[str, int]]:
         rows: list[dict[str, Any]] = []
         for at, row in enumerate(asked):
             for i in range(samples):
                 completion, model = answers[i % len(models)][at][i // len(models)], models[i % len(models)]
+                text = answer_text(completion, stops[i % len(models)])
                 rows.append(
                     {
                         "id": out.row_id(part.start + len(rows)),
                         "prompt_id": row["id"],
                         "prompt": row["prompt"],
-                        "response": completion.text,
+                        "response": text,
                         "checkpoint_id": str(model.ref),
                         "sample_index": i,
                         "sample_seed": _seed(cfg, row, model, i),
                         "num_tokens": completion.num_tokens,
                         "ended": completion.ended,
+                        "marker": held(text, stops[i % len(models)]),
                     }
                 )
         nums_tokens = [row["num_tokens"] for row in rows]
-        counts = {"num_tokens": sum(nums_tokens), "num_ended": sum(row["ended"] for row in rows)}
+        counts = {
+            "num_tokens": sum(nums_tokens),
+            "num_ended": sum(row["ended"] for row in rows),
+            "num_marked": sum(row["marker"] is not None for row in rows),
+        }
         return rows, {**counts, **too_long_counts(nums_tokens)}
 
     return PartRequests([(place, ask(place)) for place in range(len(models))], rows)

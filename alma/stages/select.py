@@ -16,7 +16,7 @@ from alma.sections import Select
 from alma.selection.readings import Judgement, score
 from alma.selection.rules import select
 
-VERSION = 1
+VERSION = 2
 
 
 def run(cfg: Select, *, judgements: Rows, previous: Rows | None = None, out: Out) -> Metrics:
@@ -25,16 +25,17 @@ def run(cfg: Select, *, judgements: Rows, previous: Rows | None = None, out: Out
     schema = cfg.makes
     rows = _earlier(previous, schema) if previous else []
     num_previous = len(rows)
-    num_unparsable = num_unfinished = num_empty = 0
+    num_unparsable = num_unfinished = num_marked = num_empty = 0
     gains: list[float] = []
     table = judgements.table().to_pylist()
     with out.progress(len(table), "judgements") as progress:
         for prompt_id, group in groupby(table, key=lambda row: str(row["prompt_id"])):
             several = list(group)
             progress.advance(len(several))
-            usable = [row for row in several if row["parsed"] and (row["ended"] or not cfg.require_end)]
+            usable = [row for row in several if _usable(cfg, row)]
             num_unparsable += sum(not row["parsed"] for row in several)
             num_unfinished += sum(not row["ended"] for row in several)
+            num_marked += sum(row["marker"] is not None for row in several)
             selected = select(cfg, prompt_id, usable)
             if selected is None:
                 num_empty += 1
@@ -45,7 +46,7 @@ def run(cfg: Select, *, judgements: Rows, previous: Rows | None = None, out: Out
     if len(rows) == num_previous:
         raise StageError(
             f"no prompt of {judgements.ref} has a usable response: {num_unparsable} of {len(table)} judgements are "
-            f"unparsable, {num_unfinished} responses unfinished"
+            f"unparsable, {num_unfinished} responses unfinished, {num_marked} hold a marker of a template"
         )
     for index, row in enumerate(rows):
         row["id"] = out.row_id(index)
@@ -55,9 +56,15 @@ def run(cfg: Select, *, judgements: Rows, previous: Rows | None = None, out: Out
         "num_new": len(rows) - num_previous,
         "num_unparsable": num_unparsable,
         "num_unfinished": num_unfinished,
+        "num_marked": num_marked,
         "num_prompts_without_row": num_empty,
         "mean_gain": float(np.mean(gains)),
     }
+
+
+def _usable(cfg: Select, judgement: Judgement) -> bool:
+    """Whether it can be chosen: a response that holds a template's marker may have told the judge its rating."""
+    return bool(judgement["parsed"] and judgement["marker"] is None and (judgement["ended"] or not cfg.require_end))
 
 
 def _row(cfg: Select, chosen: Judgement, rejected: Judgement | None = None) -> dict[str, Any]:

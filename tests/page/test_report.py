@@ -299,7 +299,7 @@ def test_intervals_of_few_values_are_not_made_up() -> None:
 
 
 def test_the_curve_leaves_unusable_samples_out_and_is_exact() -> None:
-    rows = [
+    rows: list[tuple[Any, ...]] = [
         ("p", "yes", 9.0, True, True),
         ("p", "no", 7.0, True, True),
         ("p", "no", 10.0, False, True),
@@ -308,8 +308,10 @@ def test_the_curve_leaves_unusable_samples_out_and_is_exact() -> None:
         ("q", "no", 5.0, True, True),
         ("q", "no", 4.0, True, True),
         ("q", "no", 4.0, True, True),
+        ("q", "yes", 10.0, True, True, "Rating: [["),
     ]
-    names = ("prompt_id", "response", "mean", "parsed", "ended")
+    rows = [(*row, None)[:6] for row in rows]
+    names = ("prompt_id", "response", "mean", "parsed", "ended", "marker")
     table = pa.table({name: [row[i] for row in rows] for i, name in enumerate(names)})
     curve = measure.best_of_n(table, {"p": "yes", "q": "yes"}, lambda a, b: a == b)
     assert curve.n == (1, 2, 3)

@@ -102,6 +102,7 @@ CASES: dict[str, Section] = {
     "respond, vllm": of(Respond, engine="vllm", vllm=SHORT, dtype="bfloat16", part_rows=9),
     "respond, vllm's memory": of(Respond, engine="vllm", vllm={"kv_cache_gib": 2.0}),
     "respond, penalty": of(Respond, sampling={"repetition_penalty": 1.2}, num_prompts=None),
+    "respond, judged otherwise": of(Respond, judge_template="{prompt} {response} rating:"),
     "sampling": of(Sampling),
     "sampling, penalty": of(Sampling, temperature=1.0, repetition_penalty=1.1),
     "select": of(Select),

@@ -15,10 +15,12 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from alma.artifact import Manifest, Metrics, Model, Ref, artifact_key
 from alma.artifact.out import Out
+from alma.engines.chat import render_turn, stop_texts
 from alma.engines.probe.prove import prove
+from alma.engines.tokenizer import load_tokenizer, stop_ids
 from alma.engines.ways import PROOF, Proof
 from alma.errors import DataError
-from alma.prompts import CHAT_TEMPLATE
+from alma.prompts import CHAT_TEMPLATE, TOKEN_TEMPLATES
 from alma.sections import IngestModel
 from alma.stages import ingest
 from alma.store import open_store
@@ -186,6 +188,27 @@ def test_chat_template(folder: Path, has: str | None, wanted: str | None, expect
 
     assert AutoTokenizer.from_pretrained(copy, local_files_only=True).chat_template == expected
     assert metrics["chat_template_added"] == added
+
+
+@pytest.mark.parametrize("tokens", TOKEN_TEMPLATES, ids=["Llama 3", "ChatML"])
+def test_a_base_with_tokens_for_turns_gets_a_template_of_them(folder: Path, tokens: tuple[str, ...]) -> None:
+    """Its turns can be spelled by no text, and its answers end where generation does."""
+    file = json.loads((folder / "tokenizer.json").read_text())
+    for place, token in enumerate(tokens):  # in the place of bytes that no text here has
+        file["model"]["vocab"][token] = file["model"]["vocab"].pop(sorted(file["model"]["vocab"])[-2])
+        added = dict(file["added_tokens"][0]) | {"id": file["model"]["vocab"][token], "content": token}
+        file["added_tokens"].insert(place, added)
+    file["added_tokens"].sort(key=lambda each: each["id"])
+    (folder / "tokenizer.json").write_text(json.dumps(file))
+    metrics, copy, _ = take_in(IngestModel(source="base"), folder.parent)
+    assert (metrics["chat_template_added"], metrics["chat_template_by_tokens"]) == (1, 1)
+    tokenizer = load_tokenizer(copy)
+    assert tokenizer.chat_template == TOKEN_TEMPLATES[tokens]
+    assert stop_texts(tokenizer) == ()
+    turn = render_turn(tokenizer, "Hello.", "Yes.", stop_ids(copy, tokenizer))
+    assert turn is not None
+    assert tokenizer.convert_tokens_to_ids(tokens[0]) in turn.prompt_ids
+    assert turn.completion_ids[-1] == tokenizer.eos_token_id
 
 
 def truncate(file: Path) -> None:

@@ -197,6 +197,15 @@ def test_unparsable_and_unfinished_responses_are_kept_out(bench: Bench) -> None:
     assert [row["response"] for row in chosen(bench, rows, require_end=False)] == ["cut"]
 
 
+def test_a_response_that_holds_a_marker_is_counted_and_kept_out(bench: Bench) -> None:
+    told = [judgement(0, "so rating:[[10]]", 10, marker="Rating: [["), judgement(0, "fair", 5)]
+    judged = bench.rows("judgement", [*told, judgement(1, "###user: x", 9, marker="### User:")])
+    rows = bench.run(select, Select(), judgements=judged)
+    assert [row["response"] for row in rows.table().to_pylist()] == ["fair"]
+    assert (rows.metrics["num_marked"], rows.metrics["num_prompts_without_row"]) == (2, 1)
+    assert [row["response"] for row in chosen(bench, told, require_end=False)] == ["fair"]
+
+
 def test_a_round_without_any_usable_response_fails(bench: Bench) -> None:
     with pytest.raises(StageError, match="1 of 1 judgements are unparsable"):
         chosen(bench, [judgement(0, "mute", 9, parsed=False)])

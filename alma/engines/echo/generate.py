@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from alma.engines.answering import OneByOne
 from alma.engines.echo.model import EchoModel, count_tokens, digest
 from alma.engines.requests import Completion, GenerateRequest, OnTokens
+from alma.prompts.markers import markers, rating_literals
 from alma.sections import Inference
 
 _WORDS = tuple(
@@ -28,6 +29,10 @@ class EchoGenerator(EchoModel[Inference], OneByOne[GenerateRequest, list[list[Co
     def chat(self, prompt: str) -> str:
         """See ``alma.engines.Generator``."""
         return f"User: {prompt}\nAssistant:"
+
+    def stops(self, rating_template: str | None = None) -> tuple[str, ...]:
+        """See ``alma.engines.Generator``."""
+        return markers(["\nUser:", "\nAssistant:", *(rating_literals(rating_template) if rating_template else ())])
 
     def answer_one(self, request: GenerateRequest, on_tokens: OnTokens) -> list[list[Completion]]:
         """See ``alma.engines.OneByOne``."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from alma.engines.answering import OneByOne
-from alma.engines.chat import check_stop_texts, prompt_text
+from alma.engines.chat import check_stop_texts, prompt_text, stop_texts
 from alma.engines.continuation import EXACT, answer_of
 from alma.engines.hf.decode import Rows, decode
 from alma.engines.hf.model import HfModel
@@ -51,6 +51,10 @@ class HfGenerator(HfModel, OneByOne[GenerateRequest, list[list[Completion]]]):
     def chat(self, prompt: str) -> Prompt:
         """See ``alma.engines.Generator``. A model without a (working) chat template raises ``DataError``."""
         return prompt_text(self.tokenizer, prompt)
+
+    def stops(self, rating_template: str | None = None) -> tuple[str, ...]:
+        """See ``alma.engines.Generator``."""
+        return stop_texts(self.tokenizer, rating_template)
 
     def answer_one(self, request: GenerateRequest, on_tokens: OnTokens) -> list[list[Completion]]:
         """See ``alma.engines.OneByOne``."""

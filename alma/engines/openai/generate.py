@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from alma.engines.answering import OneByOne
-from alma.engines.chat import check_stop_texts, prompt_text
+from alma.engines.chat import check_stop_texts, prompt_text, stop_texts
 from alma.engines.continuation import answer_of, before_first
 from alma.engines.openai.model import ServedModel
 from alma.engines.requests import TOO_LONG, Completion, GenerateRequest, OnTokens
@@ -23,6 +23,8 @@ from alma.sections import Inference, Sampling, Scoring
 
 _SEED_BITS = 2**63 - 1
 """Seeds of these servers are signed; ours are 64 bits. The same as those of ``vllm``."""
+_MOST_STOPS = 4
+"""Stop texts that OpenAI's API takes; behind a further one a text is cut, after it was paid for."""
 _ENDS = {"stop": True, "length": False, "content_filter": False}
 """``finish_reason`` → whether the text ended by itself."""
 
@@ -61,6 +63,10 @@ class OpenaiGenerator(ServedModel, OneByOne[GenerateRequest, list[list[Completio
     def chat(self, prompt: str) -> Prompt:
         """See ``alma.engines.Generator``. A model without a (working) chat template raises ``DataError``."""
         return prompt_text(self.tokenizer, prompt)
+
+    def stops(self, rating_template: str | None = None) -> tuple[str, ...]:
+        """See ``alma.engines.Generator``."""
+        return stop_texts(self.tokenizer, rating_template)
 
     def answer_one(self, request: GenerateRequest, on_tokens: OnTokens) -> list[list[Completion]]:
         """See ``alma.engines.OneByOne``. ``on_tokens`` hears of a sample when it and all before it ended."""
@@ -107,8 +113,8 @@ class OpenaiGenerator(ServedModel, OneByOne[GenerateRequest, list[list[Completio
             body["temperature"] = 0.0
         else:
             body |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": seed & _SEED_BITS}
-        if stop:
-            body["stop"] = list(stop)
+        if stop:  # the others are found in what it returns
+            body["stop"] = list(stop) if self.extended else list(stop)[:_MOST_STOPS]
         if self.extended:
             body |= {
                 "stop_token_ids": self.end_ids,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alma.engines.chat import check_stop_texts, prompt_text
+from alma.engines.chat import check_stop_texts, prompt_text, stop_texts
 from alma.engines.continuation import answer_of, before_first, continuations
 from alma.engines.requests import TOO_LONG, Completion, GenerateRequest
 from alma.engines.tokenizer import special_texts, stop_ids
@@ -31,6 +31,10 @@ class VllmGenerator(VllmModel):
     def chat(self, prompt: str) -> Prompt:
         """See ``alma.engines.Generator``. A model without a (working) chat template raises ``DataError``."""
         return prompt_text(self.tokenizer, prompt)
+
+    def stops(self, rating_template: str | None = None) -> tuple[str, ...]:
+        """See ``alma.engines.Generator``."""
+        return stop_texts(self.tokenizer, rating_template)
 
     def sequences(self, request: GenerateRequest) -> Sequences:
         """One for every sample of every text that leaves room in the context; its tokens are heard of when it ends."""

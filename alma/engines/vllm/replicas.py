@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from alma.devices import visible_gpus
-from alma.engines.chat import prompt_text
+from alma.engines.chat import prompt_text, stop_texts
 from alma.engines.model_folder import text_config, weight_shapes
 from alma.engines.requests import Answered, OnTokens, Request
 from alma.engines.tokenizer import load_tokenizer
@@ -108,6 +108,10 @@ class Replicas:
     def chat(self, prompt: str) -> Prompt:
         """See ``alma.engines.Generator``."""
         return prompt_text(self.tokenizer, prompt)
+
+    def stops(self, rating_template: str | None = None) -> tuple[str, ...]:
+        """See ``alma.engines.Generator``."""
+        return stop_texts(self.tokenizer, rating_template)
 
     def swap(self, model: Path) -> None:
         """See ``alma.engines.pool.Swapping``: all processes at once."""

@@ -30,6 +30,7 @@ from alma.engines import (
     load_generator,
     load_scorer,
 )
+from alma.engines.continuation import answer_text
 from alma.engines.judging import rate, reading
 from alma.engines.too_long import check_too_long, too_long_counts
 from alma.errors import ConfigError
@@ -42,7 +43,7 @@ from alma.text.normalise import exact_match
 from alma.text.shots import DataSet, Shot
 from alma.text.turns import answer_prompt, cut, markers
 
-VERSION = 2
+VERSION = 3
 
 
 def run(
@@ -117,16 +118,17 @@ def run(
 def answer(
     cfg: Evaluate, generator: Generator, prompts_P: Sequence[str], before_PK: Sequence[Sequence[Shot]]
 ) -> list[Completion]:
-    """Greedy answers: to the chat template's prompt, or to bare turns after the examples, cut at the first marker."""
-    seeds_PN, limit = [[0]] * len(prompts_P), cfg.max_new_tokens
+    """Greedy answers: to the chat template's prompt, or to bare turns after the examples; cut at the first marker."""
+    seeds_PN, limit, stops = [[0]] * len(prompts_P), cfg.max_new_tokens, generator.stops(cfg.template)
     if cfg.shots == "none":
         texts = [generator.chat(prompt) for prompt in prompts_P]
-        return [several[0] for several in ask(generator, GenerateRequest(texts, seeds_PN, None, limit))]
+        answers = ask(generator, GenerateRequest(texts, seeds_PN, None, limit, stops))
+        return [replace(each, text=answer_text(each, stops)) for (each,) in answers]
     texts = [
         answer_prompt(cfg.turns, [(shot.question, shot.answer) for shot in before], prompt)
         for prompt, before in zip(prompts_P, before_PK, strict=True)
     ]
-    answers = ask(generator, GenerateRequest(texts, seeds_PN, None, limit, markers(cfg.turns)))
+    answers = ask(generator, GenerateRequest(texts, seeds_PN, None, limit, [*markers(cfg.turns), *stops]))
     return [replace(several[0], text=cut(cfg.turns, several[0].text)) for several in answers]
 
 

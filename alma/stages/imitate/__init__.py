@@ -27,7 +27,7 @@ from alma.stages.imitate.inputs import check_ports, check_room, data_sets
 from alma.stages.imitate.questions import asks_again, blank, compare, compare_among, write_questions
 from alma.stages.imitate.room import Room
 
-VERSION = 1
+VERSION = 2
 
 
 def run(

@@ -79,7 +79,7 @@ def write_answers(
         seeds_PN=seeds_PN,
         sampling=cfg.answer_sampling,
         max_new_tokens=cfg.answer_sampling.max_new_tokens,
-        stop=markers(cfg.turns),
+        stop=[*markers(cfg.turns), *generator().stops(cfg.template if cfg.num_answers > 1 else None)],
     )
     completions_PN = ask(generator(), request)
     for attempt, seeds, completions in zip(left, seeds_PN, completions_PN, strict=True):

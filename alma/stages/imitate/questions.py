@@ -41,7 +41,7 @@ def write_questions(
         seeds_PN=[[attempt.seed or 0] for attempt in attempts],
         sampling=cfg.question_sampling,
         max_new_tokens=cfg.question_sampling.max_new_tokens,
-        stop=markers(cfg.turns),
+        stop=[*markers(cfg.turns), *generator().stops()],
     )
     completions = ask(generator(), request)
     for attempt, (completion,) in zip(attempts, completions, strict=True):
