@@ -7,19 +7,41 @@ from pathlib import Path
 
 from alma.cli.options import Commands
 
+SETS = (
+    "beavertails",
+    "truthfulqa",
+    "alpacaeval",
+    "helpsteer2",
+    "daring-anteater",
+    "mt-bench",
+    "arena-hard",
+    "lima",
+    "self-instruct",
+)
+"""Those of ``alma.convert.SETS``, which loads more than a help text may."""
+
 
 def add_convert(commands: Commands[argparse.ArgumentParser]) -> None:
     """Adds the command."""
     convert = commands.add_parser(
         "convert",
-        help="turn a public set into seeds and evaluation prompts",
-        description="Writes seeds.jsonl and evaluation.jsonl of a set's file as it is published; no prompt is in both.",
+        help="turn a public set into the files of a run",
+        description="Writes what a run reads of a set's file as it is published, and no prompt in two files: "
+        "seeds.jsonl and evaluation.jsonl of beavertails, truthfulqa and alpacaeval; scores.jsonl and heldout.jsonl of "
+        "helpsteer2 (helpfulness, 0 to 10); seeds.jsonl of daring-anteater; evaluation.jsonl of the others.",
     )
-    convert.add_argument("set", choices=("beavertails", "truthfulqa", "alpacaeval"))
+    convert.add_argument("set", choices=SETS)
     convert.add_argument("file", help="the set's file, which may end in .gz or .xz")
-    convert.add_argument("--out", required=True, metavar="FOLDER", help="where the two files are written")
-    convert.add_argument("--seeds", type=int, default=64, help="questions to learn from (default: 64)")
-    convert.add_argument("--evaluation", type=int, metavar="N", help="questions to evaluate with (default: all others)")
+    convert.add_argument("--out", required=True, metavar="FOLDER", help="where the files are written")
+    convert.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="prompts to learn from (default: 64; of helpsteer2 2000, of daring-anteater 5000)",
+    )
+    convert.add_argument(
+        "--evaluation", type=int, metavar="N", help="prompts to hold out (default: all others; of helpsteer2 250)"
+    )
     convert.add_argument("--family", help="only questions of this family, such as privacy_violation")
     convert.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
     convert.set_defaults(do=convert_set)
@@ -38,5 +60,5 @@ def convert_set(given: argparse.Namespace) -> None:
         family=given.family,
         seed=given.seed,
     )
-    left = f"{done.num_left} questions in neither"
-    print(f"{len(done.seeds)} seeds, {len(done.evaluation)} evaluation prompts, {left}")  # noqa: T201
+    written = ", ".join(f"{len(rows)} rows in {name}" for name, rows in done.files.items())
+    print(f"{written}; {done.num_left} prompts in none")  # noqa: T201

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from alma.errors import DataError
 from alma.sources.columns import Columns
-from alma.sources.rows import Row
+from alma.sources.rows import Row, shown
 from alma.sources.values import Fault
 from alma.text.normalise import normalise
 
@@ -17,8 +17,8 @@ from alma.text.normalise import normalise
 class Question:
     """One question; several rows may have it.
 
-    ``responses`` are those to learn from; without any, the question is for evaluation only. It has both true and false
-    references, or neither.
+    ``responses`` are those to learn from; without any, the question is for evaluation only. Where they have ``scores``,
+    all of them are learnt from, and else one. It has both true and false references, or neither.
     """
 
     prompt: str
@@ -27,6 +27,17 @@ class Question:
     reference: str | None = None
     true_references: list[str] | None = None
     false_references: list[str] | None = None
+    scores: list[float] | None = None
+    """People's, 0..10, one for each of ``responses``."""
+
+    messages: list[dict[str, str]] | None = None
+    """The whole conversation that the prompt opens, its system turn first where there is one."""
+
+    def scored_rows(self) -> list[dict[str, Any]]:
+        """The columns of ``scores.jsonl``, a row for each response."""
+        assert self.scores is not None
+        pairs = zip(self.responses, self.scores, strict=True)
+        return [{"prompt": self.prompt, "response": response, "score": score} for response, score in pairs]
 
     def evaluation_row(self) -> dict[str, Any]:
         """The columns of ``evaluation.jsonl`` that this set has."""
@@ -42,10 +53,9 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """The rows of the two files, and the questions that are in neither."""
+    """The rows of each file, and the questions that are in none."""
 
-    seeds: Sequence[dict[str, Any]]
-    evaluation: Sequence[dict[str, Any]]
+    files: Mapping[str, Sequence[dict[str, Any]]]
     num_left: int
 
 
@@ -86,3 +96,22 @@ def check_columns(row: Row, wanted: Iterable[str], file: str, published: str) ->
             f"{file} line {row.line}: no column {missing[0]!r}; it has {', '.join(map(repr, list(row.values)[:12]))}. "
             f"Expected is {published}"
         )
+
+
+def first_turns(rows: Iterator[Row], file: str, family: str, published: str) -> list[Question]:
+    """The prompts of a set that is to be evaluated with: ``prompt``, or the first of ``turns`` or ``conversations``.
+
+    Raises ``DataError`` for a row that has none of them, or no text there.
+    """
+    found = Questions()
+    for row in rows:
+        column = next((name for name in ("prompt", "turns", "conversations") if name in row.values), "prompt")
+        check_columns(row, [column], file, published)
+        value = row.values[column]
+        first = value[0] if isinstance(value, list) and value else value
+        prompt = first.get("content") if isinstance(first, Mapping) else first
+        if not isinstance(prompt, str):
+            raise DataError(f"{file} line {row.line}: {column} is {shown(value)}, and no text. Expected is {published}")
+        if usable(prompt, "any"):
+            found.of(prompt).families = [family]
+    return found.all()

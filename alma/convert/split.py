@@ -1,4 +1,4 @@
-"""Draws seeds and evaluation prompts that do not overlap, and writes them."""
+"""Draws what is learnt from and what is held out, with no prompt in both, and writes them."""
 
 from __future__ import annotations
 
@@ -13,40 +13,63 @@ from alma.errors import AccessError, ConfigError, DataError
 from alma.text.normalise import normalise
 
 
-def split(questions: Sequence[Question], num_seeds: int, num_evaluation: int | None, seed: int, file: str) -> Converted:
+def split(
+    questions: Sequence[Question],
+    num_learn: int,
+    num_hold: int | None,
+    seed: int,
+    file: str,
+    *,
+    names: tuple[str | None, str | None],
+) -> Converted:
     """Draws both from ``questions``, whose normalised prompts differ and whose order does not depend on the file's.
 
+    ``names`` are those of the file to learn from and of the one to hold out; ``None`` for one that is not written.
     Raises ``ConfigError`` where there are too few of them.
     """
-    if num_seeds < 1 or (num_evaluation is not None and num_evaluation < 1):
-        raise ConfigError(f"seeds = {num_seeds} and evaluation = {num_evaluation} must be 1 or more")
+    learn, hold = names
+    if (learn and num_learn < 1) or (hold and num_hold is not None and num_hold < 1):
+        raise ConfigError(f"seeds = {num_learn} and evaluation = {num_hold} must be 1 or more")
     rng = random.Random(seed)
     answered = [each for each in questions if each.responses]
-    if len(answered) < num_seeds:
+    if len(answered) < num_learn:
         raise ConfigError(
-            f"{file}: {len(answered)} of {len(questions)} questions have a response to learn from, and {num_seeds} "
+            f"{file}: {len(answered)} of {len(questions)} questions have a response to learn from, and {num_learn} "
             "seeds are asked for; ask for fewer, or take another file or family"
         )
-    drawn = rng.sample(answered, num_seeds)
-    seeds = [{"prompt": each.prompt, "response": rng.choice(sorted(each.responses))} for each in drawn]
-    taken = {normalise(row["prompt"]) for row in seeds}
+    drawn = rng.sample(answered, num_learn)
+    learnt = [row for each in drawn for row in _learnt(each, rng)]
+    taken = {normalise(each.prompt) for each in drawn}
     left = [each for each in questions if normalise(each.prompt) not in taken]
-    wanted = len(left) if num_evaluation is None else num_evaluation
-    if not left or len(left) < wanted:
+    wanted = len(left) if num_hold is None else num_hold
+    if hold and (not left or len(left) < wanted):
         raise ConfigError(
-            f"{file}: {len(left)} questions are left beside {num_seeds} seeds, and {wanted or 'some'} are asked for to "
+            f"{file}: {len(left)} questions are left beside {num_learn} seeds, and {wanted or 'some'} are asked for to "
             "evaluate with; ask for fewer"
         )
-    evaluation = [each.evaluation_row() for each in rng.sample(left, wanted)]
-    overlap = taken & {normalise(row["prompt"]) for row in evaluation}
+    held = rng.sample(left, wanted)
+    overlap = taken & {normalise(each.prompt) for each in held}
     assert not overlap, f"in both files: {sorted(overlap)[:3]}"
-    return Converted(seeds, evaluation, len(left) - wanted)
+    rows = [row for each in held for row in _held(each)]
+    files = {name: found for name, found in ((learn, learnt), (hold, rows)) if name}
+    return Converted(files, len(left) - wanted)
+
+
+def _learnt(question: Question, rng: random.Random) -> list[dict[str, Any]]:
+    if question.messages is not None:
+        return [{"messages": question.messages}]
+    if question.scores is not None:
+        return question.scored_rows()
+    return [{"prompt": question.prompt, "response": rng.choice(sorted(question.responses))}]
+
+
+def _held(question: Question) -> list[dict[str, Any]]:
+    return [question.evaluation_row()] if question.scores is None else question.scored_rows()
 
 
 def write(converted: Converted, out: Path) -> None:
-    """Writes both files into folder ``out``; one that is there with another content raises ``DataError``."""
-    files = {out / "seeds.jsonl": converted.seeds, out / "evaluation.jsonl": converted.evaluation}
-    texts = {path: "".join(map(_line, rows)).encode() for path, rows in files.items()}
+    """Writes the files into folder ``out``; one that is there with another content raises ``DataError``."""
+    texts = {out / name: "".join(map(_line, rows)).encode() for name, rows in converted.files.items()}
     try:
         out.mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alma.convert import SETS, convert
+from alma.convert import convert
 from alma.errors import ConfigError, DataError
 from alma.running.stage import run
 from alma.sections import IngestRows
@@ -147,7 +147,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", FILES)
 def test_every_published_form_gives_the_same_files_that_ingest_takes(tmp_path: Path, name: str) -> None:
     written = set()
     for number, (file, content) in enumerate(FILES[name].items()):
@@ -168,30 +168,32 @@ def test_every_published_form_gives_the_same_files_that_ingest_takes(tmp_path: P
 def test_beavertails_learns_safe_answers_and_knows_harms(tmp_path: Path) -> None:
     path = put(tmp_path, "train.jsonl.gz", FILES["beavertails"]["train.jsonl.gz"])
     converted = convert("beavertails", path, tmp_path / "all", num_seeds=16)
-    assert all(row["response"].startswith("No: ") for row in converted.seeds)
-    assert len(converted.evaluation) == 4  # 20 prompts, each in two spellings; four without a safe response
-    assert {row["family"] for row in converted.evaluation} == set(HARMS[:2])
-    assert "reference" not in converted.evaluation[0]
+    assert all(row["response"].startswith("No: ") for row in converted.files["seeds.jsonl"])
+    assert (
+        len(converted.files["evaluation.jsonl"]) == 4
+    )  # 20 prompts, each in two spellings; four without a safe response
+    assert {row["family"] for row in converted.files["evaluation.jsonl"]} == set(HARMS[:2])
+    assert "reference" not in converted.files["evaluation.jsonl"][0]
     one = convert("beavertails", path, tmp_path / "one", num_seeds=4, num_evaluation=3, family=HARMS[1])
-    assert {row["family"] for row in one.evaluation} == {HARMS[1]}
-    assert (len(one.evaluation), one.num_left) == (3, 3)
+    assert {row["family"] for row in one.files["evaluation.jsonl"]} == {HARMS[1]}
+    assert (len(one.files["evaluation.jsonl"]), one.num_left) == (3, 3)
     with pytest.raises(ConfigError, match="16 of 20 questions have a response to learn from, and 17 seeds"):
         convert("beavertails", path, tmp_path / "many", num_seeds=17)
 
 
 def test_truthfulqa_has_true_and_false_references(tmp_path: Path) -> None:
     converted = convert("truthfulqa", put(tmp_path, "TruthfulQA.csv", as_csv(truthfulqa())), tmp_path, num_seeds=4)
-    row = next(row for row in converted.evaluation if row["family"] == "Myths")
+    row = next(row for row in converted.files["evaluation.jsonl"] if row["family"] == "Myths")
     assert row["true_references"] == ["Nothing, really", "Not much", "You wait"]
     assert row["false_references"][1] == "You vanish"
     assert row["reference"] == "Nothing, really"
-    assert {row["response"] for row in converted.seeds} == {"Nothing, really"}
+    assert {row["response"] for row in converted.files["seeds.jsonl"]} == {"Nothing, really"}
 
 
 def test_alpacaevals_outputs_are_no_references(tmp_path: Path) -> None:
     path = put(tmp_path, "alpaca_eval.json", FILES["alpacaeval"]["alpaca_eval.json"])
     converted = convert("alpacaeval", path, tmp_path, num_seeds=5)
-    assert all(set(row) == {"prompt", "family"} for row in converted.evaluation)
+    assert all(set(row) == {"prompt", "family"} for row in converted.files["evaluation.jsonl"])
 
 
 @settings(max_examples=40, deadline=None)
@@ -207,7 +209,7 @@ def test_files_do_not_overlap_nor_depend_on_order(order: random.Random, num_seed
             "beavertails", put(Path(folder), "b.jsonl", jsonl(rows)), Path(folder, "b"), num_seeds=num_seeds, seed=seed
         )
     assert after == before
-    prompts = [[normalise(row["prompt"]) for row in part] for part in (before.seeds, before.evaluation)]
+    prompts = [[normalise(row["prompt"]) for row in part] for part in before.files.values()]
     assert not set(prompts[0]) & set(prompts[1])
     assert len(set(prompts[0]) | set(prompts[1])) == 20 == sum(map(len, prompts))
 
@@ -216,7 +218,7 @@ def test_another_seed_draws_others_and_the_same_one_the_same(tmp_path: Path) -> 
     path = put(tmp_path, "alpaca_eval.json", FILES["alpacaeval"]["alpaca_eval.json"])
     first = convert("alpacaeval", path, tmp_path / "a", num_seeds=4)
     assert convert("alpacaeval", path, tmp_path / "a", num_seeds=4) == first
-    assert convert("alpacaeval", path, tmp_path / "b", num_seeds=4, seed=1).seeds != first.seeds
+    assert convert("alpacaeval", path, tmp_path / "b", num_seeds=4, seed=1).files != first.files
     with pytest.raises(DataError, match=r"seeds\.jsonl is there, with another content"):
         convert("alpacaeval", path, tmp_path / "a", num_seeds=4, seed=1)
 
@@ -278,4 +280,4 @@ def test_unusable_texts_are_left_out(tmp_path: Path) -> None:
     rows[1]["instruction"] = "control \x07 character"
     path = put(tmp_path, "alpaca_eval.json", json.dumps(rows).encode())
     converted = convert("alpacaeval", path, tmp_path / "out", num_seeds=2)
-    assert len(converted.seeds) + len(converted.evaluation) == 10
+    assert len(converted.files["seeds.jsonl"]) + len(converted.files["evaluation.jsonl"]) == 10

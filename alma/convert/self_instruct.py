@@ -1,0 +1,31 @@
+"""Self-Instruct's own instructions (arXiv 2212.10560): 252 tasks that people wrote for users.
+
+https://github.com/yizhongw/self-instruct, ``human_eval/user_oriented_instructions.jsonl``: ``id, motivation_app,
+instruction, instances`` (of ``input, output``). Apache-2.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from alma.convert.question import Question, Questions, check_columns, usable
+from alma.errors import DataError
+from alma.sources.rows import Row, shown
+
+COLUMNS = ("instruction", "instances")
+
+
+def questions(rows: Iterator[Row], file: str) -> list[Question]:
+    """An instruction with the input of its first instance, an empty line between; its output is one answer of many."""
+    found = Questions()
+    for row in rows:
+        check_columns(row, COLUMNS, file, "user_oriented_instructions.jsonl: instruction, instances, …")
+        instruction, instances = (row.values[name] for name in COLUMNS)
+        first = instances[0] if isinstance(instances, list) and instances else None
+        if not isinstance(first, dict) or not isinstance(first.get("input", ""), str):
+            raise DataError(f"{file} line {row.line}: instances is {shown(instances)}, and no list of input and output")
+        given = first.get("input", "").strip()
+        prompt = f"{instruction}\n\n{given}" if given else instruction
+        if usable(prompt, "any"):
+            found.of(prompt).families = ["self-instruct"]
+    return found.all()

@@ -1,0 +1,174 @@
+"""The sets that a run of ALMA starts from, as files of the shape in which they are published (their texts are ours)."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alma.cli import convert as command
+from alma.convert import SETS, convert
+from alma.errors import ConfigError, DataError
+from alma.running.stage import run
+from alma.sections import IngestRows
+from alma.store import open_store
+
+
+def helpsteer2() -> list[dict[str, Any]]:
+    """Twelve prompts with two responses each, one of them of several turns."""
+    rest = {"correctness": 3, "coherence": 4, "complexity": 1, "verbosity": 1}
+    return [
+        {
+            "prompt": f"Why {number}?"
+            + ("\n<extra_id_1>Assistant\nSo.\n<extra_id_1>User\nWhy?" if number == 0 else ""),
+            "response": f"Because {number} is {place}.",
+            "helpfulness": (number + place) % 5,
+            **rest,
+        }
+        for number in range(12)
+        for place in range(2)
+    ]
+
+
+def daring_anteater() -> list[dict[str, Any]]:
+    """Ten conversations; of two turns and of four, with a system turn and without; one begins with the assistant."""
+
+    def talk(number: int) -> list[dict[str, Any]]:
+        speakers = ("User", "Assistant") if number else ("Assistant", "User")
+        turns = speakers * (1 + number % 2)
+        return [{"from": who, "value": f"{number} {place}", "label": None} for place, who in enumerate(turns)]
+
+    return [
+        {
+            "system": f"Be {number}." if number % 3 == 0 else "",
+            "mask": "User",
+            "dataset": "synthetic_conv",
+            "conversations": talk(number),
+        }
+        for number in range(10)
+    ]
+
+
+PROMPTS: dict[str, list[list[dict[str, Any]]]] = {
+    "mt-bench": [
+        [{"question_id": 81 + i, "category": "math", "turns": [f"What is {i}?", "And more?"]} for i in range(4)],
+    ],
+    "arena-hard": [
+        [{"question_id": f"{i:x}", "cluster": "c", "turns": [{"content": f"What is {i}?"}]} for i in range(4)],
+        [{"uid": f"{i:x}", "category": "hard_prompt", "prompt": f"What is {i}?"} for i in range(4)],
+    ],
+    "lima": [[{"conversations": [f"What is {i}?"], "source": "authors"} for i in range(4)]],
+    "self-instruct": [
+        [
+            {"id": f"t{i}", "instruction": f"What is {i}?", "instances": [{"input": "", "output": "it"}]}
+            for i in range(4)
+        ],
+    ],
+}
+
+
+def put(folder: Path, rows: list[dict[str, Any]], name: str = "set.jsonl") -> Path:
+    text = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    path = folder / name
+    path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    return path
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def ingested(folder: Path, file: str, **settings: Any) -> int | None:
+    cfg = IngestRows(source=file, **settings)
+    return run("ingest", cfg, {}, open_store(str(folder / "store")), base=folder).num_rows
+
+
+def test_the_command_knows_every_set() -> None:
+    assert tuple(SETS) == command.SETS
+
+
+def test_helpsteer2_becomes_scores_split_by_prompt(tmp_path: Path) -> None:
+    path = put(tmp_path, helpsteer2(), "train.jsonl.gz")
+    converted = convert("helpsteer2", path, tmp_path, num_seeds=7, num_evaluation=3)
+    learnt, held = read(tmp_path / "scores.jsonl"), read(tmp_path / "heldout.jsonl")
+    assert (len(learnt), len(held), converted.num_left) == (14, 6, 1), "two responses to each; several turns left out"
+    assert not {row["prompt"] for row in learnt} & {row["prompt"] for row in held}
+    published = {(row["prompt"], row["response"]): row["helpfulness"] * 2.5 for row in helpsteer2()}
+    assert all(published[row["prompt"], row["response"]] == row["score"] for row in learnt + held)
+    assert {row["score"] for row in learnt + held} == {0.0, 2.5, 5.0, 7.5, 10.0}
+    for file, rows in (("scores.jsonl", learnt), ("heldout.jsonl", held)):
+        assert ingested(tmp_path, file, kind="scores") == len(rows)
+
+
+def test_daring_anteater_keeps_turns_and_systems(tmp_path: Path) -> None:
+    convert("daring-anteater", put(tmp_path, daring_anteater()), tmp_path, num_seeds=9)
+    rows = read(tmp_path / "seeds.jsonl")
+    assert sorted(len(row["messages"]) for row in rows) == sorted(
+        (1 + number % 2) * 2 + (number % 3 == 0) for number in range(1, 10)
+    )
+    roles = {tuple(turn["role"] for turn in row["messages"]) for row in rows}
+    assert ("system", "user", "assistant") in roles
+    assert ("user", "assistant", "user", "assistant") in roles
+    assert ingested(tmp_path, "seeds.jsonl", kind="pairs", system_turn="prepend") == 9
+    with pytest.raises(ConfigError, match="9 of 9 questions have a response to learn from, and 10"):
+        convert("daring-anteater", put(tmp_path, daring_anteater()), tmp_path / "many", num_seeds=10)
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_sets_of_prompts_are_one_family_each(tmp_path: Path, name: str) -> None:
+    for number, published in enumerate(PROMPTS[name]):
+        out = tmp_path / str(number)
+        convert(name, put(tmp_path, published), out)
+        rows = read(out / "evaluation.jsonl")
+        assert sorted(row["prompt"] for row in rows) == [f"What is {i}?" for i in range(4)]
+        assert {row["family"] for row in rows} == {name}
+        assert [path.name for path in out.iterdir()] == ["evaluation.jsonl"]
+        assert ingested(out, "evaluation.jsonl", kind="prompts") == 4
+
+
+def test_an_input_stands_below_its_instruction(tmp_path: Path) -> None:
+    row = {"instruction": "Sort.", "instances": [{"input": "b a\n", "output": "a b"}]}
+    converted = convert("self-instruct", put(tmp_path, [row]), tmp_path)
+    assert converted.files["evaluation.jsonl"] == [{"prompt": "Sort.\n\nb a", "family": "self-instruct"}]
+
+
+@pytest.mark.parametrize("name", ["helpsteer2", "daring-anteater"])
+def test_what_is_drawn_does_not_depend_on_the_order(tmp_path: Path, name: str) -> None:
+    rows = {"helpsteer2": helpsteer2, "daring-anteater": daring_anteater}[name]()
+    before = convert(
+        name, put(tmp_path, rows), tmp_path / "a", num_seeds=5, num_evaluation=2 if name[0] == "h" else None
+    )
+    random.Random(3).shuffle(rows)
+    after = convert(
+        name, put(tmp_path, rows), tmp_path / "b", num_seeds=5, num_evaluation=2 if name[0] == "h" else None
+    )
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "said"),
+    [
+        ("helpsteer2", {"prompt": "p", "response": "r", "helpfulness": 5}, "helpfulness is 5; HelpSteer2's is 0 to 4"),
+        ("helpsteer2", {"prompt": "p", "response": "r"}, "no column 'helpfulness'"),
+        ("daring-anteater", {"conversations": []}, "no column 'system'"),
+        ("daring-anteater", {"system": "", "conversations": "no list"}, "no row of it is usable"),
+        ("mt-bench", {"question": "x"}, "no column 'prompt'"),
+        ("arena-hard", {"turns": [{"text": "x"}]}, "and no text. Expected is Arena-Hard"),
+        ("self-instruct", {"instruction": "x", "instances": []}, "and no list of input and output"),
+    ],
+)
+def test_a_file_of_another_form_is_refused(tmp_path: Path, name: str, row: dict[str, Any], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        convert(name, put(tmp_path, [row]), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_a_set_is_not_for_is_not_asked_of_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no answers to learn from"):
+        convert("lima", put(tmp_path, PROMPTS["lima"][0]), tmp_path / "out", num_seeds=2)
+    with pytest.raises(ConfigError, match="nothing is held out"):
+        convert("daring-anteater", put(tmp_path, daring_anteater()), tmp_path / "out", num_evaluation=2)
