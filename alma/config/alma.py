@@ -27,6 +27,8 @@ from alma.sections import (
     Synthesize,
     check_judge_template,
 )
+from alma.sections.judge import check_variants
+from alma.sections.section import QUIET
 
 
 class Distill(Section):
@@ -43,6 +45,23 @@ class Distill(Section):
 
     replay: bool = True
     """Train on the human scores again beside the judge's own, so that they are not forgotten. [ours]"""
+
+    start: Annotated[Literal["judge", "base"], QUIET] = "judge"
+    """Continue the judge that human scores made [P 3.3.3], or train the base on human and own scores together, which
+    needs ``replay``. [ours]"""
+
+    num_judges: Annotated[int, Field(ge=1, le=3), QUIET] = 1
+    """Judges of the human scores, each from a seed of its own, whose readings of a response are averaged; the first is
+    the one that is continued. [ours]"""
+
+    variants: Annotated[tuple[str, ...], QUIET] = ()
+    """More rating prompts whose readings are averaged, as ``Judge.variants``, for these responses only. [ours]"""
+
+    @model_validator(mode="after")
+    def _remembers(self) -> Distill:
+        if self.start == "base" and not self.replay:
+            raise ValueError("distill.start = 'base' with replay = false would learn no human score: leave replay out")
+        return self
 
 
 class BestOfNCurve(Section):
@@ -111,6 +130,10 @@ class Alma(Method):
     distill: Distill = Distill()
     respond: Respond = Respond()
     judge: Judge = Judge()
+    base_judge_shots: Annotated[Annotated[int, Field(ge=0)] | None, QUIET] = None
+    """Also validate the untrained base as a judge, with so many human scores shown before each response: 3 in the
+    paper's table 2. ``None`` = do not."""
+
     select: Select = Select()
     reference: Reference | None = None
     """Preference pairs only, and there by itself then: it takes ``dtype`` and ``max_tokens`` from ``train``."""
@@ -184,6 +207,9 @@ class Alma(Method):
         if self.respond.judge_template != self.judge.template:
             raise ValueError("respond.judge_template differs from judge.template: set judge_template once instead")
         check_judge_template(self.judge.template)
+        check_variants(self.judge.template, self.distill.variants)
+        if self.base_judge_shots is not None and self.heldout_scores is None:
+            raise ValueError("base_judge_shots is set and there are no heldout_scores to validate a judge with")
         return self
 
 

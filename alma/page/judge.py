@@ -30,9 +30,9 @@ def judge(points: Sequence[Point]) -> Section:
         )
         charts.append(_histogram(visible(judged[-1].label), now))
     if validated:
-        final, first = validated[-1].judge, validated[-1].judge_first
+        final, first, base = validated[-1].judge, validated[-1].judge_first, validated[-1].judge_base
         assert final is not None
-        named = _named(final, first)
+        named = _named(final, first, base)
         ordered = percent_interval(final.readings[-1].accuracy)
         lead.append(
             f"Against {final.num_rows:,} held-out human scores it orders {ordered} "
@@ -101,11 +101,16 @@ def _calibration(it: JudgeValidation) -> Chart:
     )
 
 
-def _named(final: JudgeValidation, first: JudgeValidation | None) -> list[tuple[str, Reading]]:
-    if first is None:
-        return [(reading.name, reading) for reading in final.readings]
-    before = [(f"human labels only, {reading.name}", reading) for reading in first.readings]
-    return before + [(f"+ self-distillation, {reading.name}", reading) for reading in final.readings]
+def _named(
+    final: JudgeValidation, first: JudgeValidation | None, base: JudgeValidation | None
+) -> list[tuple[str, Reading]]:
+    judges = [
+        ("base, shown examples", base),
+        ("human labels only", first if first is not None else final if base is not None else None),
+        ("+ self-distillation", None if first is None else final),
+    ]
+    named = [(f"{name}, {each.name}", each) for name, judge in judges if judge is not None for each in judge.readings]
+    return named or [(reading.name, reading) for reading in final.readings]
 
 
 def _accuracy(named: list[tuple[str, Reading]]) -> Chart:

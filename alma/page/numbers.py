@@ -252,6 +252,8 @@ class Point(Numbers):
     best_of_n: BestOfN | None = None
     judge: JudgeValidation | None = None
     judge_first: JudgeValidation | None = None
+    judge_base: JudgeValidation | None = None
+    """The untrained base as a judge."""
     prompts: Prompts | None = None
     training: Training | None = None
     proof: Proof | None = None

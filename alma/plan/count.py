@@ -150,13 +150,18 @@ def _respond(use: Use) -> Step:
 
 def _judge(use: Use) -> Step:
     source = use.given["responses"]
-    prefixes = source.prompts * (source.prompt_tokens + JUDGE_TEMPLATE_TOKENS)
+    prefix = source.prompt_tokens + JUDGE_TEMPLATE_TOKENS
+    if "shots" in use.given:
+        shots = use.given["shots"]
+        prefix += use.cfg.num_shots * (shots.prompt_tokens + shots.response_tokens + JUDGE_TEMPLATE_TOKENS)
+    once = source.rows * source.response_tokens + source.prompts * prefix
+    judges = sum(port in use.given for port in ("judge", "second", "third"))
     return use.step(
         rows=source.rows,
         prompts=source.prompts,
         prompt_tokens=source.prompt_tokens,
         response_tokens=source.response_tokens,
-        tokens={"read": round(source.rows * source.response_tokens + prefixes)},
+        tokens={"read": round(judges * (1 + len(use.cfg.variants)) * once)},
         num_bytes=round(source.rows * (_row(source.response_tokens) + 11 * 4)),
     )
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from alma.config import Alma
 from alma.objectives import OBJECTIVES
 from alma.recipes import Do, Outcome, seed
+from alma.sections import Judge
 
 
 class Sources(NamedTuple):
@@ -91,9 +92,9 @@ def initial_checkpoints(cfg: Alma, do: Do, given: Sources) -> tuple[Any, Any]:
 
 
 def train_judge(cfg: Alma, do: Do, given: Sources, prompts: Any, first: Any, second: Any) -> tuple[Any, dict[str, Any]]:
-    """Section 3.3: one judge, trained once, used in every round; and its validation on held-out human scores."""
-    section = cfg.judge_seed.changed(seed=seed(cfg, "judge"))
-    judge = human_judge = do("finetune", section, label="judge · finetune", model=given.base, rows=given.score_seeds)
+    """Section 3.3: human scores first, then once its own scores of synthetic responses; and what validates it."""
+    human_judge, *others = human_judges(cfg, do, given)
+    judge = human_judge
     if cfg.distill.enabled:
         own = do(
             "respond",
@@ -108,22 +109,51 @@ def train_judge(cfg: Alma, do: Do, given: Sources, prompts: Any, first: Any, sec
             first=first,
             second=second,
         )
-        own = do("judge", cfg.judge, label="judge · judge", judge=human_judge, responses=own)
+        asked = cfg.judge.changed(variants=list(cfg.distill.variants)) if cfg.distill.variants else cfg.judge
+        readers = dict(zip(("second", "third"), others, strict=False))
+        own = do("judge", asked, label="judge · judge", judge=human_judge, **readers, responses=own)
         judge = do(
             "finetune",
             cfg.judge_distill.changed(seed=seed(cfg, "judge", 2)),
             label="judge · distill",
-            model=human_judge,
+            model=given.base if cfg.distill.start == "base" else human_judge,
             rows=own,
             replay=given.score_seeds if cfg.distill.replay else None,
         )
+    return judge, validate_judge(cfg, do, given, judge, human_judge)
+
+
+def human_judges(cfg: Alma, do: Do, given: Sources) -> list[Any]:
+    """Judges of the human scores, from several seeds where their readings are to be averaged. [ours]"""
+
+    def trained(label: str, *name: str) -> Any:
+        section = cfg.judge_seed.changed(seed=seed(cfg, "judge", *name))
+        return do("finetune", section, label=label, model=given.base, rows=given.score_seeds)
+
+    num_others = cfg.distill.num_judges - 1 if cfg.distill.enabled else 0
+    return [
+        trained("judge · finetune"),
+        *(trained(f"judge · finetune {name}", name) for name in ("b", "c")[:num_others]),
+    ]
+
+
+def validate_judge(cfg: Alma, do: Do, given: Sources, judge: Any, human_judge: Any) -> dict[str, Any]:
+    """The held-out human scores as the judge rates them, and as it did before it learnt anything of its own."""
     if not given.heldout_scores:
-        return judge, {}
-    heldout = do("judge", cfg.judge, label="judge · validate", judge=judge, responses=given.heldout_scores)
-    if judge is human_judge:
-        return judge, {"heldout": heldout}
-    before = do("judge", cfg.judge, label="judge · validate first", judge=human_judge, responses=given.heldout_scores)
-    return judge, {"heldout": heldout, "heldout_first": before}
+        return {}
+
+    def rated(label: str, by: Any, section: Judge = cfg.judge, **inputs: Any) -> Any:
+        return do("judge", section, label=label, judge=by, responses=given.heldout_scores, **inputs)
+
+    found = {"heldout": rated("judge · validate", judge)}
+    if judge is not human_judge:
+        found["heldout_first"] = rated("judge · validate first", human_judge)
+    if cfg.base_judge_shots is not None:
+        # Untrained it may put little on the scale: what it puts there is read all the same.
+        section = cfg.judge.changed(num_shots=cfg.base_judge_shots, min_mass=0.0, seed=seed(cfg, "judge", "base"))
+        shots = given.score_seeds if cfg.base_judge_shots else None
+        found["heldout_base"] = rated("judge · validate base", given.base, section, shots=shots)
+    return found
 
 
 def feedback_rounds(

@@ -96,8 +96,13 @@ class Finetune(Section):
     beta: Annotated[float, Field(gt=0)] = 0.1
     """DPO: strength of the pull towards the reference model. [ours]"""
 
-    labels: Literal["soft", "rounded"] = "soft"
-    """Judge on its own scores: the whole distribution, or its rounded mean as text. [ours]"""
+    labels: Literal["rounded", "sharpened", "soft"] = "soft"
+    """Judge on its own scores; what a judge does by itself is ``rounded``: the whole rating nearest to the mean. Or the
+    distribution ``sharpened`` by ``label_temperature``. Or ``soft``, the distribution as it is, an ablation: training
+    starts at the loss's minimum, so that a judge learns nothing of a reading of its own. [ours]"""
+
+    label_temperature: Annotated[float, Field(gt=0.0, lt=1.0), QUIET] = 0.5
+    """T of ``labels = "sharpened"``: p^(1/T), renormalised. [ours]"""
 
     template: str = JUDGE_TEMPLATE
     """Judge only: the rating prompt, as in ``Judge.template``."""
@@ -110,6 +115,10 @@ class Finetune(Section):
 
     seed: int = 0
     """Seed of the data order; set from the run's seed when the recipe runs."""
+
+    def reads(self) -> dict[str, bool]:
+        """See ``Section.reads``."""
+        return super().reads() | {"label_temperature": self.labels == "sharpened"}
 
     @model_validator(mode="after")
     def _devices(self) -> Finetune:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from alma.prompts import JUDGE_TEMPLATE
 from alma.sections.inference import Inference
-from alma.sections.section import Fraction, Positive
+from alma.sections.section import QUIET, Fraction, Positive
 
 
 def check_judge_template(template: str) -> None:
@@ -20,6 +20,20 @@ def check_judge_template(template: str) -> None:
             "template must contain {prompt} and then {response}, each once, and end with the text before the rating "
             f"(such as 'Rating: [['); it is {template!r}"
         )
+
+
+def check_variants(template: str, variants: tuple[str, ...]) -> None:
+    """Raises ``ValueError`` unless each variant is a judge template that ends as ``template`` does, and another one."""
+    end = template.partition("{response}")[2]
+    for variant in variants:
+        check_judge_template(variant)
+        if variant.partition("{response}")[2] != end:
+            raise ValueError(
+                f"variants: after {{response}} each goes on as template does, with {end!r}, so that ratings are read "
+                f"alike; this one differs: {variant!r}"
+            )
+    if len({template, *variants}) <= len(variants):
+        raise ValueError("variants: each must be another text than template and than the others")
 
 
 class Scoring(Inference):
@@ -45,3 +59,26 @@ class Judge(Scoring):
 
     max_bad_share: Fraction = 0.05
     """Fraction of unparsable judgements above which the stage fails. [ours]"""
+
+    variants: Annotated[tuple[str, ...], QUIET] = ()
+    """More rating prompts, which differ from ``template`` before and around the prompt: each response is rated once by
+    every one of them, and a judgement is the mean of these readings. [ours]"""
+
+    num_shots: Annotated[int, Field(ge=0), QUIET] = 0
+    """Rows with human scores that stand rated before each response, as examples: the untrained base as a judge. They
+    are drawn at random for each prompt and never ask that prompt itself. [P 4.3: 3 for the base]"""
+
+    shot_end: Annotated[str, QUIET] = "]]\n\n"
+    """What follows the score of a row that is shown. [ours]"""
+
+    seed: Annotated[int, QUIET] = 0
+    """Draws the rows that are shown; set from the run's seed when the recipe runs."""
+
+    def reads(self) -> dict[str, bool]:
+        """See ``Section.reads``."""
+        return super().reads() | {"shot_end": self.num_shots > 0, "seed": self.num_shots > 0}
+
+    @model_validator(mode="after")
+    def _variants(self) -> Self:
+        check_variants(self.template, self.variants)
+        return self

@@ -12,7 +12,7 @@ from alma.errors import ConfigError, DataError, StageError
 from alma.objectives import OBJECTIVES, with_reference
 from alma.sections import Finetune
 
-VERSION = 1
+VERSION = 2
 
 SPEED = "speed.jsonl"
 """How fast each step was, beside the artifact: no two runs agree on it, so it is no part of what is sealed."""

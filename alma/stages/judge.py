@@ -2,35 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from alma.artifact import Metrics, Model, Rows
 from alma.artifact.out import Out, Part
-from alma.engines import UNREADABLE, Rating, lazy, load_scorer
+from alma.engines import UNREADABLE, Rating
 from alma.engines.feed import PartRequests, feed
-from alma.engines.judging import reading, score_request
-from alma.errors import StageError
+from alma.engines.judging import ScoredRow, ShotsOf, averaged, reading, score_request
+from alma.engines.pool import scorer_pool
+from alma.errors import ConfigError, StageError
 from alma.sections import Judge
+from alma.seeds import sample_seed
 from alma.statistics import pairwise_accuracy
+from alma.text.shots import DataSet, Shot, draw
 
 VERSION = 2
 
 
-def run(cfg: Judge, *, judge: Model, responses: Rows, out: Out) -> Metrics:
-    """One judgement per response, in their order; responses with human scores also validate the judge."""
+def run(
+    cfg: Judge,
+    *,
+    judge: Model,
+    second: Model | None = None,
+    third: Model | None = None,
+    responses: Rows,
+    shots: Rows | None = None,
+    out: Out,
+) -> Metrics:
+    """One judgement per response, in their order; responses with human scores also validate the judge.
+
+    With ``second`` and ``third`` (checkpoints of the same base), and with ``variants``, a judgement is the mean of all
+    judges' readings by all rating prompts; its ``judge_id`` names the first. ``num_shots`` are drawn from ``shots``.
+    """
     responses.expect("response", "score")
     human = responses.manifest.schema_name == "score"
-    with lazy(lambda: load_scorer(cfg, judge.folder)) as scorer:
+    judges = [each for each in (judge, second, third) if each is not None]
+    shots_of = _shots_of(cfg, shots)
+    parts_per_turn = cfg.vllm.parts_per_turn if cfg.engine == "vllm" and len(judges) > 1 else 1
+    with scorer_pool(cfg, [partial(_folder, each) for each in judges]) as pool:
         feed(
             out,
             len(responses),
             cfg.part_rows,
             "responses",
             "judgement",
-            lambda part: _requests(cfg, judge, responses, out, part),
-            lambda _: scorer(),
+            lambda part: _requests(cfg, judges, responses, shots_of, out, part),
+            pool.at,
+            parts_per_turn=parts_per_turn,
         )
     unparsable = out.counts().get("num_unparsable", 0)
     if unparsable > cfg.max_bad_share * len(responses):
@@ -42,20 +65,55 @@ def run(cfg: Judge, *, judge: Model, responses: Rows, out: Out) -> Metrics:
     return validation(out) if human else {}
 
 
-def _requests(cfg: Judge, judge: Model, responses: Rows, out: Out, part: Part) -> PartRequests:
+def _folder(model: Model) -> Path:
+    return model.folder
+
+
+def _shots_of(cfg: Judge, shots: Rows | None) -> ShotsOf:
+    """Draws the rows that are shown before a prompt; raises ``ConfigError`` where there are too few, or none wanted."""
+    if (shots is None) != (cfg.num_shots == 0):
+        raise ConfigError(
+            f"judge.num_shots = {cfg.num_shots} and the input shots is {'not ' if shots is None else ''}given: give "
+            "the rows with human scores that are to be shown, and how many of them, or neither"
+        )
+    if shots is None:
+        return lambda _: ()
+    shots.expect("score")
+    if len(shots) < cfg.num_shots:
+        raise ConfigError(f"judge.num_shots = {cfg.num_shots} and {shots.ref} holds {len(shots)} rows; lower it")
+    rows = {row["id"]: row for row in shots.table(["id", "prompt", "response", "score"]).to_pylist()}
+    among = DataSet(Shot(row_id, row["prompt"], row["response"]) for row_id, row in rows.items())
+
+    def draw_for(prompt: str) -> list[ScoredRow]:
+        # By the prompt's text, so that all responses to it are rated after the same rows.
+        drawn = draw([among], cfg.num_shots, sample_seed(cfg.seed, "shots", prompt), prompt)
+        return [ScoredRow(shot.question, shot.answer, rows[shot.id]["score"]) for shot in drawn]
+
+    return draw_for
+
+
+def _requests(
+    cfg: Judge, judges: Sequence[Model], responses: Rows, shots_of: ShotsOf, out: Out, part: Part
+) -> PartRequests:
+    """A request for every reading: each judge (its place is the turn) with each rating prompt."""
     given = responses.table(None, part.start, part.stop).to_pylist()
     # What was too long to be answered has no response to rate.
     answered = [row for row in given if row.get("num_tokens") != 0]
-    request = score_request(cfg, [(row["prompt"], row["response"]) for row in answered])
+    pairs = [(row["prompt"], row["response"]) for row in answered]
+    requests = [
+        score_request(cfg, pairs, template, shots_of, cfg.shot_end) for template in (cfg.template, *cfg.variants)
+    ]
+    asked = [(place, lambda _, request=request: request) for place in range(len(judges)) for request in requests]
 
     def rows(answers: list[list[list[Rating]]], num_tokens: int) -> tuple[list[dict[str, Any]], dict[str, int]]:
-        ratings = (rating for several in answers[0] for rating in several)
+        readings = [[rating for several in answer for rating in several] for answer in answers]
+        ratings = (averaged(several) for several in zip(*readings, strict=True))
         rows = [
             {
                 "id": out.row_id(part.start + i),
                 "response_id": row["id"],
                 "prompt_id": row.get("prompt_id") or row["id"],
-                "judge_id": str(judge.ref),
+                "judge_id": str(judges[0].ref),
                 "checkpoint_id": row.get("checkpoint_id"),
                 "prompt": row["prompt"],
                 "response": row["response"],
@@ -70,7 +128,7 @@ def _requests(cfg: Judge, judge: Model, responses: Rows, out: Out, part: Part) -
         unparsable = sum(not row["parsed"] for row in rows) - (len(given) - len(answered))
         return rows, {"num_tokens": num_tokens, "num_unparsable": unparsable}
 
-    return PartRequests([(0, lambda _: request)], rows)
+    return PartRequests(asked, rows)
 
 
 def validation(out: Out) -> Metrics:

@@ -47,6 +47,7 @@ def run(
     prompts: Rows | None = None,
     heldout: Rows | None = None,
     heldout_first: Rows | None = None,
+    heldout_base: Rows | None = None,
     curve: Rows | None = None,
     references: Rows | None = None,
     training: Model | None = None,
@@ -56,18 +57,19 @@ def run(
     """Writes ``report.html``, ``report.json`` and ``curves.json``: the page, its numbers, all trainings step by step.
 
     A port that is not given leaves its section to an earlier point. ``judgements`` are of the round's responses,
-    ``selected`` the union so far; ``heldout`` and ``heldout_first`` are the final and the human-taught judge on
-    held-out human scores; ``curve`` has N samples of each evaluation prompt, whose right answers are in
-    ``references``; ``imitation`` is what a model wrote after its seeds, up to this iteration. With ``cfg.arm``
-    the arms' table lies beside the page as JSON, CSV and Markdown. Raises ``ConfigError`` where
-    ``previous`` has this label, or an evaluation of this arm's repeat.
+    ``selected`` the union so far; ``heldout``, ``heldout_first`` and ``heldout_base`` are the final judge,
+    the human-taught one and the untrained base on held-out human scores; ``curve`` has N samples of each evaluation
+    prompt, whose right answers are in ``references``; ``imitation`` is what a model wrote after its seeds, up to this
+    iteration. With ``cfg.arm`` the arms' table lies beside the page as JSON, CSV and Markdown. Raises ``ConfigError``
+    where ``previous`` has this label, or an evaluation of this arm's repeat.
     """
     earlier = _earlier(previous, cfg)
     curves = _earlier_curves(previous)
     results = evaluation.table() if evaluation else None
     judged = judgements.table(JUDGED) if judgements else None
     chosen = selected.table() if selected else None
-    given = (evaluation, judgements, selected, prompts, heldout, heldout_first, curve, training, imitation)
+    validation = (heldout, heldout_first, heldout_base)
+    given = (evaluation, judgements, selected, prompts, *validation, curve, training, imitation)
     new = _new(given, {cost.ref for point in earlier for cost in point.costs})
     curves = _named(curves + _curves(new), training, cfg.arm or cfg.label)
     point = Point(
@@ -81,6 +83,7 @@ def run(
         else None,
         judge=measure.judge_validation(heldout.table()) if heldout else None,
         judge_first=measure.judge_validation(heldout_first.table()) if heldout_first else None,
+        judge_base=measure.judge_validation(heldout_base.table()) if heldout_base else None,
         prompts=measure.prompts(prompts.table(), cfg.seed) if prompts else None,
         training=measure.training(_lines(training, "curve.jsonl")) if training else None,
         proof=_proof(training, earlier),

@@ -60,7 +60,7 @@ def run(
             "responses",
             "response",
             lambda part: _requests(cfg, prompts, models, out, part),
-            pool.generator,
+            pool.at,
             parts_per_turn=parts_per_turn,
         )
     check_too_long(out, cfg, num_prompts * samples, "lower curate.max_chars, raise vllm.max_model_len")

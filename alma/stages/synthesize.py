@@ -36,7 +36,7 @@ def run(cfg: Synthesize, *, model: Model, seeds: Rows, out: Out) -> Metrics:
             "prompts",
             "candidate",
             lambda part: _requests(cfg, shots, out, part),
-            pool.generator,
+            pool.at,
         )
     check_too_long(out, cfg, cfg.num_attempts, "show fewer or shorter seeds (max_shots), raise vllm.max_model_len")
     return {"num_attempts": cfg.num_attempts}

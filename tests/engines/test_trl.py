@@ -19,10 +19,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from alma.engines.chat import render_prompt
 from alma.engines.checkpoints import NEEDED, NOWHERE, newest_whole
 from alma.engines.encoding import encode
+from alma.engines.judging import rate, reading
+from alma.engines.loading import load_scorer
 from alma.engines.rating import RatingTokens
 from alma.engines.tokenizer import load_tokenizer
 from alma.errors import DataError, StageError, Stopped
+from alma.objectives import OBJECTIVES
 from alma.prompts import judge_prefix, judge_suffix
+from alma.sections import Judge
 from tests.builders.killed_training import begin
 from tests.builders.training import (
     CHAT,
@@ -117,6 +121,22 @@ def test_dpo_moves_the_margin_from_the_start_model(start: Path, tmp_path: Path) 
     assert rows[-1]["margin"] > 1.0
 
 
+def first_norms(judge: Path, folder: Path) -> dict[str, float]:
+    """Labels → the gradient's norm with which a judge begins to train on its own scores of ``RATED``."""
+    asked = Judge(engine="hf", template=TEMPLATE, dtype="float32")
+    with load_scorer(asked, judge) as scorer:
+        ratings = rate(asked, scorer, [(row["prompt"], row["response"]) for row in RATED])
+    norms = {}
+    for labels in ("soft", "rounded", "sharpened"):
+        cfg = settings("judge", labels=labels, epochs=1, batch_rows=4, micro_batch_rows=4)
+        own = OBJECTIVES["judge"].sources["judgement"]
+        made = [own.row(cfg, row | reading(asked, rating)) for row, rating in zip(RATED, ratings, strict=True)]
+        training = place(judge, folder / labels, [row for row in made if row is not None])
+        train(cfg, training)
+        norms[labels] = curve(training)[0]["grad_norm"]
+    return norms
+
+
 @pytest.mark.parametrize("spelling", ["start", "start_with_ten"], ids=["ten is two tokens", "ten is one token"])
 def test_the_judge_learns_the_wanted_distribution(request: Any, tmp_path: Path, spelling: str) -> None:
     start: Path = request.getfixturevalue(spelling)
@@ -135,6 +155,8 @@ def test_the_judge_learns_the_wanted_distribution(request: Any, tmp_path: Path, 
         assert mass > 0.97
     entropy = -np.mean([sum(p * np.log(p) for p in target if p) for target in TARGETS])
     assert entropy <= metrics["last_loss"] < entropy + 0.05 < 2.0 < metrics["first_loss"]
+    norms = first_norms(training.out, tmp_path)
+    assert norms["soft"] < 0.05 < 0.5 < min(norms["rounded"], norms["sharpened"]), norms
 
 
 @given(st.integers(0, 2**32 - 1), st.booleans())

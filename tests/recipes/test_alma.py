@@ -178,6 +178,31 @@ ABLATIONS: dict[str, tuple[list[str], Callable[[Graph], bool]]] = {
         ["alma.distill.enabled=false"],
         lambda g: "judge · distill" not in g and g["round 02 · judge"][2]["judge"] == "judge · finetune",
     ),
+    "a judge from the base": (
+        ["alma.distill.start=base"],
+        lambda g: set(g["judge · distill"][2].items()) >= {("model", "base model"), ("replay", "human scores")},
+    ),
+    "three judges and two rating prompts": (
+        ["alma.distill.num_judges=3", 'alma.distill.variants=["<s>{prompt}<assistant>{response}<rating>"]'],
+        lambda g: (
+            [g["judge · judge"][2].get(port) for port in ("judge", "second", "third")]
+            == ["judge · finetune", "judge · finetune b", "judge · finetune c"]
+            and len({g[f"judge · finetune{name}"][1]["seed"] for name in ("", " b", " c")}) == 3
+            and "variants" in g["judge · judge"][1]
+            and "variants" not in g["round 02 · judge"][1]
+            and g["judge · distill"][2]["model"] == "judge · finetune"
+        ),
+    ),
+    "the base as a judge": (
+        ["alma.base_judge_shots=3"],
+        lambda g: (
+            "judge · validate base" in g
+            and g["judge · validate base"][2]
+            == {"judge": "base model", "responses": "held-out scores", "shots": "human scores"}
+            and g["judge · validate base"][1]["num_shots"] == 3
+            and g["round 00 · report"][2]["heldout_base"] == "judge · validate base"
+        ),
+    ),
     "random prompts": (
         ["alma.diversify.method=random"],
         lambda g: "prompts · embed" not in g and g["prompts · diversify"][1]["method"] == "random",

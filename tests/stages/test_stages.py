@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from alma.artifact import Model, Rows, row_id
 from alma.errors import AlmaError, ConfigError, DataError, StageError
-from alma.objectives.judge import one_hot
 from alma.prompts import RATINGS
 from alma.sections import Curate, Diversify, Select, Synthesize
 from alma.stages import curate, diversify, finetune, select, synthesize
@@ -278,14 +277,6 @@ def test_pairs_and_examples_do_not_join(bench: Bench) -> None:
 
 
 # finetune
-
-
-@given(score=st.floats(0, 10))
-def test_a_human_score_becomes_a_distribution_with_its_mean(score: float) -> None:
-    probs = one_hot(score)
-    assert sum(probs) == pytest.approx(1)
-    assert sum(k * p for k, p in enumerate(probs)) == pytest.approx(score)
-    assert sum(p > 0 for p in probs) <= 2
 
 
 def test_stages_say_which_rows_they_want(bench: Bench) -> None:

@@ -48,7 +48,7 @@ def test_other_families_are_swapped_too(make: Callable[[int], Any], tmp_path: Pa
 
 def test_a_pool_is_one_engine(checkpoints: list[Path]) -> None:
     with generator_pool(VLLM, [lambda path=path: path for path in checkpoints[:2]]) as pool:
-        engines = {id(pool.generator(place).llm) for place in (0, 1, 1, 0)}  # type: ignore[attr-defined]
+        engines = {id(pool.at(place).llm) for place in (0, 1, 1, 0)}  # type: ignore[attr-defined]
     assert len(engines) == 1
 
 
@@ -133,10 +133,10 @@ def test_a_pool_is_checked_before_any_weights_load(tmp_path: Path, monkeypatch: 
         pytest.raises(DataError, match="num_hidden_layers is 4 and 3"),
         generator_pool(VLLM, [lambda path=path: path for path in folders]) as pool,
     ):
-        pool.generator(0)
+        pool.at(0)
     (folders[1] / "tokenizer.json").unlink()
     with (
         pytest.raises(DataError, match="no tokenizer"),
         generator_pool(VLLM, [lambda path=path: path for path in folders[:2]]) as pool,
     ):
-        pool.generator(0)
+        pool.at(0)
