@@ -66,7 +66,7 @@ class Judge(Scoring):
 
     num_shots: Annotated[int, Field(ge=0), QUIET] = 0
     """Rows with human scores that stand rated before each response, as examples: the untrained base as a judge. They
-    are drawn at random for each prompt and never ask that prompt itself. [P 4.3: 3 for the base]"""
+    are drawn at random for each prompt and never ask that prompt itself. [P, table 2: 3]"""
 
     shot_end: Annotated[str, QUIET] = "]]\n\n"
     """What follows the score of a row that is shown. [ours]"""

@@ -36,7 +36,7 @@ TABLES = {
 }
 """Benchmark that prints Markdown tables → its last one: the title, and how its last row begins."""
 
-OTHERS = {"ablations", "best_of_n"}
+OTHERS = {"ablations", "best_of_n", "distill"}
 NO_BENCHMARK = {"link"}
 """Started by a benchmark."""
 
@@ -70,7 +70,7 @@ def test_tables_are_printed_to_the_last(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_ablations_and_best_of_n_read_the_same_runs(load: Any, tmp_path: Path) -> None:
+def test_ablations_best_of_n_and_distill_read_the_same_runs(load: Any, tmp_path: Path) -> None:
     """The reports are found by the pattern that the script's head gives."""
     out = tmp_path / "found.json"
     printed = call("ablations", "examples/micro.toml", "--quick", "--store", str(tmp_path / "store"), "--out", str(out))
@@ -86,6 +86,22 @@ def test_ablations_and_best_of_n_read_the_same_runs(load: Any, tmp_path: Path) -
     table = call("best_of_n", *map(str, reports)).splitlines()
     assert re.fullmatch(r"1 runs, 5\d\d prompts each", table[0])  # both variants judge the same first samples
     assert [row.split(" | ")[0] for row in table[4:]] == ["| 1", "| 2"]
+    forms = call("distill", "examples/micro.toml", "--quick", "--store", str(tmp_path / "store")).splitlines()
+    rows = [row.split(" | ")[0] for row in forms if row.startswith("| ")]
+    names = ["judge", "human scores only", "human scores only, twice the epochs", "own, rounded, mean of 3 judges"]
+    assert rows == [f"| {name}" for name in names]
+
+
+def test_a_difference_over_seeds_is_paired_and_has_students_interval(load: Any) -> None:
+    distill = load("distill")
+    gains = {distill.HUMAN: 0.0, "own, rounded": 0.05}
+    found = [
+        {"form": form, "seed": seed} | dict.fromkeys(distill.METRICS, 0.7 + 0.1 * seed + gain)
+        for form, gain in gains.items()
+        for seed in (1, 2)
+    ]
+    assert distill.table(found).splitlines()[-1].endswith(" | +0.0500 ± 0.0000" * 3 + " |")
+    assert distill.difference([0.0, 1.0, 2.0]) == "+1.0000 ± 2.4841"  # t(2) = 4.3027 standard errors of 0.5774
 
 
 def test_sizes_are_those_of_the_models_they_are_named_for(load: Any) -> None:

@@ -1,6 +1,7 @@
 """What a judge's scores become to train on."""
 
 import math
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -75,3 +76,7 @@ def test_every_label_of_the_setting_makes_a_distribution_and_the_judges_own_is_r
     assert targets["sharpened"] == pytest.approx([*[0.0] * 8, 0.09 / 0.58, 0.49 / 0.58, 0.0])
     assert JUDGE.defaults["labels"] == "rounded"
     assert make(Finetune(objective="judge"), row | {"parsed": False}) is None
+
+
+def test_the_setting_names_the_targets() -> None:
+    assert set(get_args(Finetune.model_fields["labels"].annotation)) == set(LABELS)

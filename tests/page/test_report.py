@@ -210,6 +210,7 @@ class World:
                 "evaluation": self.result(skill, self.first, 0.2),
                 "heldout": self.heldout(1.0),
                 "heldout_first": self.heldout(1.6),
+                "heldout_base": self.heldout(3.0),
                 "training": self.first,
                 "curve": self.curve(skill),
                 "references": self.evaluation,
@@ -337,7 +338,11 @@ def test_points_say_what_the_tables_say(world: World, pages: list[Any]) -> None:
     assert [each.id for each in last.sampling.checkpoints] == [str(world.first.ref), str(world.second.ref)]
     assert first.judge is not None
     assert first.judge_first is not None
-    assert first.judge.readings[1].error < first.judge_first.readings[1].error
+    assert first.judge_base is not None
+    errors = [each.readings[1].error for each in (first.judge, first.judge_first, first.judge_base)]
+    assert errors == sorted(errors)
+    names = ("base, shown examples", "human labels only", "+ self-distillation")
+    assert all(f"{name}, real-valued" in html_of(pages[-1]) for name in names)
 
 
 def test_work_counts_every_ancestor_once(world: World, pages: list[Any]) -> None:

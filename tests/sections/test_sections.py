@@ -48,6 +48,7 @@ MACHINE: dict[str, Any] = {
     "liger": True,
     "checkpoint_steps": 7,
 }
+JUDGE_END = JUDGE_TEMPLATE.partition("{response}")[2]
 SHORT = {"max_model_len": 2048, "tensor_parallel": 2, "prefix_caching": False}
 
 
@@ -77,6 +78,9 @@ CASES: dict[str, Section] = {
     "finetune, mixture": of(Finetune, router_loss=0.01, dropout=True),
     "finetune, dpo": of(Finetune, objective="dpo", beta=0.2, seed=3),
     "finetune, judge": of(Finetune, objective="judge", packing=False, labels="rounded"),
+    "finetune, judge, sharpened": of(Finetune, objective="judge", labels="sharpened"),
+    "finetune, judge, sharpened, changed": of(Finetune, objective="judge", labels="sharpened", label_temperature=0.25),
+    "finetune, temperature not read": of(Finetune, objective="judge", label_temperature=0.25),
     "finetune, machine": of(Finetune, **MACHINE),
     "imitate": of(Imitate),
     "imitate, judged": of(Imitate, num_answers=4, min_mass=0.1, max_tokens=99),
@@ -92,6 +96,11 @@ CASES: dict[str, Section] = {
     "judge": of(Judge),
     "judge, openai": of(Judge, engine="openai", openai=ASKED, vllm=SHORT),
     "judge, openai not asked": of(Judge, openai=OPENAI, vllm=SHORT),
+    "judge, shots": of(Judge, num_shots=3),
+    "judge, shots, changed": of(
+        Judge, num_shots=3, shot_end="]", seed=4, variants=("{prompt} | {response}" + JUDGE_END,)
+    ),
+    "judge, no shots": of(Judge, shot_end="]", seed=4),
     "judge, echo": of(Judge, engine="echo", max_bad_share=0.5, template="{prompt} {response} rating:"),
     "reference": of(Reference),
     "reference, changed": of(Reference, engine="echo", max_tokens=9),
