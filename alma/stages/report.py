@@ -25,7 +25,7 @@ from alma.page.training import TrainingCurve, training_curve
 from alma.sections import Report
 from alma.text.normalise import exact_match
 
-VERSION = 5
+VERSION = 6
 
 PAGE = "report.html"
 NUMBERS = "report.json"
