@@ -1,4 +1,4 @@
-"""Each form of the judge's self-distillation against a judge of human scores only, over several seeds.
+"""Each form of the judge's self-distillation, and the untrained base, against a judge of human scores only.
 
     python benchmarks/distill.py examples/micro.toml --seeds 1 2 3 4 5 --set alma.synthesize.num_attempts=3500
 
@@ -25,7 +25,11 @@ from timing import add_quick, parse
 
 HUMAN = "human scores only"
 LONGER = "human scores only, twice the epochs"
+BASE = {"the base, no shots": 0, "the base, 3 shots": 3}
+"""The base itself as the judge, nothing trained."""
+
 FORMS: dict[str, list[str]] = {
+    **{form: ["alma.distill.enabled=false", f"alma.base_judge_shots={shots}"] for form, shots in BASE.items()},
     HUMAN: ["alma.distill.enabled=false"],
     LONGER: ["alma.distill.enabled=false"],
     "own, soft": ["alma.judge_distill.labels=soft"],
@@ -77,7 +81,7 @@ def measure(job: tuple[int, list[str], str, str, list[str]]) -> list[dict[str, A
             return label if label.startswith("round ") else local(stage, section, label=label, **inputs)
 
         alma(cfg, do)
-        metrics = dict(local.done["judge · validate"].metrics)
+        metrics = dict(local.done["judge · validate base" if form in BASE else "judge · validate"].metrics)
         found.append({"form": form, "seed": seed, **metrics})
         line = " ".join(f"{name} {metrics.get(key, float('nan')):.4f}" for key, name in METRICS.items())
         print(f"seed {seed} · {form}: {line} ({time.monotonic() - start:.0f} s)", file=sys.stderr, flush=True)
@@ -116,8 +120,8 @@ def main() -> None:
     parser.add_argument("--set", dest="extra", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--out", type=Path, help="write the figures of each seed and form here as JSON")
     add_quick(parser)
-    options = parse(parser, seeds=[1], forms=[HUMAN, LONGER, "own, rounded, mean of 3 judges"])
-    forms = [HUMAN, *(form for form in options.forms if form != HUMAN)]
+    options = parse(parser, seeds=[1], forms=["the base, 3 shots", HUMAN, LONGER, "own, rounded, mean of 3 judges"])
+    forms = list(dict.fromkeys([*options.forms, HUMAN]))
     extra = [*(QUICK if options.quick else []), *options.extra]
     jobs = [(seed, forms, options.run_file, options.store, extra) for seed in options.seeds]
     results: list[dict[str, Any]] = []

@@ -88,7 +88,8 @@ def test_ablations_best_of_n_and_distill_read_the_same_runs(load: Any, tmp_path:
     assert [row.split(" | ")[0] for row in table[4:]] == ["| 1", "| 2"]
     forms = call("distill", "examples/micro.toml", "--quick", "--store", str(tmp_path / "store")).splitlines()
     rows = [row.split(" | ")[0] for row in forms if row.startswith("| ")]
-    names = ["judge", "human scores only", "human scores only, twice the epochs", "own, rounded, mean of 3 judges"]
+    human = "human scores only"
+    names = ["judge", "the base, 3 shots", human, f"{human}, twice the epochs", "own, rounded, mean of 3 judges"]
     assert rows == [f"| {name}" for name in names]
 
 
