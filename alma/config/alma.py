@@ -105,6 +105,10 @@ class Alma(Method):
     data: Literal["union", "latest"] = "union"
     """Train on all rounds' rows [P 3.4], or on the latest round's only (arXiv 2408.07072)."""
 
+    base_shots: Annotated[int, Field(ge=0)] = 3
+    """Random SFT seeds before every evaluation prompt, as earlier turns, where the base model is asked a second time:
+    what the gain is measured against. 0 = without examples only. [P 4: "3-shot"; how they are written is ours]"""
+
     base: IngestModel
     """The base model, M0."""
 

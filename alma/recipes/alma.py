@@ -176,7 +176,14 @@ def feedback_rounds(
         section = cfg.report.changed(label=point, round=number, seed=seed(cfg, "report", number))
         return do("report", section, label=f"{point} · report", **inputs)
 
-    page = report("round 00", 0, evaluation=evaluate(given.base, "round 00"), prompts=prompts, **validation)
+    page = report(
+        "round 00",
+        0,
+        evaluation=evaluate(given.base, "round 00"),
+        few_shot=few_shot_base(cfg, do, given, judge),
+        prompts=prompts,
+        **validation,
+    )
     page = report(
         "round 01",
         1,
@@ -224,6 +231,28 @@ def feedback_rounds(
             training=latest,
         )
     return Outcome(latest, judge, page)
+
+
+def few_shot_base(cfg: Alma, do: Do, given: Sources, judge: Any) -> Any:
+    """Section 4: the base model behind a few SFT seeds. Asked without, it does not know what form an answer has."""
+    if not cfg.base_shots:
+        return None
+    section = cfg.evaluate.changed(
+        shots="random",
+        form="chat",
+        num_shots=cfg.base_shots,
+        seed=seed(cfg, "evaluate", "few-shot"),
+        allow_overlap=True,  # an example that asks the prompt itself is left out
+    )
+    return do(
+        "evaluate",
+        section,
+        label="round 00 · evaluate few-shot",
+        model=given.base,
+        judge=judge,
+        prompts=given.evaluation_prompts,
+        shots=given.sft_seeds,
+    )
 
 
 def best_of_n(cfg: Alma, do: Do, given: Sources, judge: Any, first: Any, second: Any) -> dict[str, Any]:
