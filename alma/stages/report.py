@@ -61,9 +61,9 @@ def run(
     checkpoint, asked behind examples. ``judgements`` are of the round's responses, ``selected`` the union so far;
     ``heldout``, ``heldout_first`` and ``heldout_base`` are the final judge, the human-taught one and the untrained base
     on held-out human scores; ``curve`` has N samples of each evaluation prompt, whose right answers are in
-    ``references``; ``imitation`` is what a model wrote after its seeds, up to this iteration. With ``cfg.arm`` the arms'
-    table lies beside the page as JSON, CSV and Markdown. Raises ``ConfigError`` where ``previous`` has this label, or an
-    evaluation of this arm's repeat.
+    ``references``; ``imitation`` is what a model wrote after its seeds, up to this iteration. With ``cfg.arm`` the
+    arms' table lies beside the page as JSON, CSV and Markdown. Raises ``ConfigError`` where ``previous`` has this
+    label, or an evaluation of this arm's repeat.
     """
     earlier = _earlier(previous, cfg)
     curves = _earlier_curves(previous)
