@@ -212,6 +212,11 @@ class Alma(Method):
             raise ValueError("respond.judge_template differs from judge.template: set judge_template once instead")
         check_judge_template(self.judge.template)
         check_variants(self.judge.template, self.distill.variants)
+        if self.judge.num_shots:
+            raise ValueError(
+                f"judge.num_shots = {self.judge.num_shots}: a judge that was trained is shown no examples; set "
+                "base_judge_shots to show them to the base"
+            )
         if self.base_judge_shots is not None and self.heldout_scores is None:
             raise ValueError("base_judge_shots is set and there are no heldout_scores to validate a judge with")
         return self

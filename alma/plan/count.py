@@ -154,14 +154,18 @@ def _judge(use: Use) -> Step:
     if "shots" in use.given:
         shots = use.given["shots"]
         prefix += use.cfg.num_shots * (shots.prompt_tokens + shots.response_tokens + JUDGE_TEMPLATE_TOKENS)
-    once = source.rows * source.response_tokens + source.prompts * prefix
-    judges = sum(port in use.given for port in ("judge", "second", "third"))
+    rationale = use.cfg.rationale.sampling.max_new_tokens if use.cfg.rationale else 0
+    once = source.rows * (source.response_tokens + rationale) + source.prompts * prefix
+    readings = sum(port in use.given for port in ("judge", "second", "third")) * (1 + len(use.cfg.variants))
+    tokens: dict[Work, int] = {"read": round(readings * once)}
+    if rationale:
+        tokens["generate"] = readings * source.rows * rationale
     return use.step(
         rows=source.rows,
         prompts=source.prompts,
         prompt_tokens=source.prompt_tokens,
         response_tokens=source.response_tokens,
-        tokens={"read": round(judges * (1 + len(use.cfg.variants)) * once)},
+        tokens=tokens,
         num_bytes=round(source.rows * (_row(source.response_tokens) + 11 * 4)),
     )
 

@@ -109,7 +109,9 @@ def train_judge(cfg: Alma, do: Do, given: Sources, prompts: Any, first: Any, sec
             first=first,
             second=second,
         )
-        asked = cfg.judge.changed(variants=list(cfg.distill.variants)) if cfg.distill.variants else cfg.judge
+        asked = rating(cfg)
+        if cfg.distill.variants:
+            asked = asked.changed(variants=list(cfg.distill.variants))
         readers = dict(zip(("second", "third"), others, strict=False))
         own = do("judge", asked, label="judge · judge", judge=human_judge, **readers, responses=own)
         judge = do(
@@ -137,17 +139,22 @@ def human_judges(cfg: Alma, do: Do, given: Sources) -> list[Any]:
     ]
 
 
+def rating(cfg: Alma) -> Judge:
+    """How every response is rated; the seed follows from the run's where a judge writes before it rates."""
+    return cfg.judge.changed(seed=seed(cfg, "rating")) if cfg.judge.draws else cfg.judge
+
+
 def validate_judge(cfg: Alma, do: Do, given: Sources, judge: Any, human_judge: Any) -> dict[str, Any]:
     """The held-out human scores as the judge rates them, and as it did before it learnt anything of its own."""
     if not given.heldout_scores:
         return {}
 
-    def rated(label: str, by: Any, section: Judge = cfg.judge, **inputs: Any) -> Any:
+    def rated(label: str, by: Any, section: Judge, **inputs: Any) -> Any:
         return do("judge", section, label=label, judge=by, responses=given.heldout_scores, **inputs)
 
-    found = {"heldout": rated("judge · validate", judge)}
+    found = {"heldout": rated("judge · validate", judge, rating(cfg))}
     if judge is not human_judge:
-        found["heldout_first"] = rated("judge · validate first", human_judge)
+        found["heldout_first"] = rated("judge · validate first", human_judge, rating(cfg))
     if cfg.base_judge_shots is not None:
         # Untrained it may put little on the scale: what it puts there is read all the same.
         section = cfg.judge.changed(num_shots=cfg.base_judge_shots, min_mass=0.0, seed=seed(cfg, "judge", "base"))
@@ -203,7 +210,7 @@ def feedback_rounds(
             prompts=prompts,
             **pool_of(cfg, r, first, second, latest),
         )
-        judgements = do("judge", cfg.judge, label=f"{point} · judge", judge=judge, responses=responses)
+        judgements = do("judge", rating(cfg), label=f"{point} · judge", judge=judge, responses=responses)
         data = do(
             "select",
             cfg.select.changed(round=r, seed=seed(cfg, "select", r)),
@@ -264,7 +271,7 @@ def best_of_n(cfg: Alma, do: Do, given: Sources, judge: Any, first: Any, second:
     )
     label = "round 01 · best-of-n respond"
     answers = do("respond", section, label=label, prompts=given.evaluation_prompts, first=first, second=second)
-    curve = do("judge", cfg.judge, label="round 01 · best-of-n judge", judge=judge, responses=answers)
+    curve = do("judge", rating(cfg), label="round 01 · best-of-n judge", judge=judge, responses=answers)
     return {"curve": curve, "references": given.evaluation_prompts}
 
 

@@ -193,6 +193,10 @@ ABLATIONS: dict[str, tuple[list[str], Callable[[Graph], bool]]] = {
             and g["judge · distill"][2]["model"] == "judge · finetune"
         ),
     ),
+    "reasons before a rating": (
+        ["alma.judge.rationale={}"],
+        lambda g: {each[1].get("seed") for each in g.values() if each[0] == "judge"} not in ({None}, {0}),
+    ),
     "the base as a judge": (
         ["alma.base_judge_shots=3"],
         lambda g: (
