@@ -2,7 +2,9 @@
 
 The length-controlled win rate is that of AlpacaEval 2 (arXiv 2404.04475): a logistic regression explains a preference
 by who answers, by the difference of lengths and, where it is known, by how hard a prompt is; the win rate is what it
-says of answers of equal length. Axes: P prompts. Preferences are 0 (the comparator's answer), 1 (the model's) or between.
+says of answers of equal length.
+
+Axes: P prompts. Preferences are 0 (the comparator's answer), 1 (the model's) or between.
 """
 
 from __future__ import annotations
