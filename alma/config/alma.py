@@ -96,14 +96,16 @@ class Alma(Method):
     judge_template: str | None = None
     """Rating prompt of every stage that does not name its own. ``None`` = the paper's, in our words."""
 
-    pool: Literal["initial_and_latest", "latest", "initial"] = "initial_and_latest"
-    """Checkpoints that answer from the second feedback round on. [P 3.2; the others are its ablations]"""
+    pool: Literal["initial_and_latest", "latest", "initial", "one_initial"] = "initial_and_latest"
+    """Checkpoints that share a round's N samples from the second feedback round (round 3) on: both initial ones and the
+    latest [P 3.2], or the paper's ablations: the latest, both initial ones, one of them. The first feedback round asks
+    both initial ones in any case, so that runs which differ in this alone share it."""
 
     start: Literal["base", "latest"] = "base"
     """Every round trains from the base model [P 3.4], or continues from the latest one."""
 
     data: Literal["union", "latest"] = "union"
-    """Train on all rounds' rows [P 3.4], or on the latest round's only (arXiv 2408.07072)."""
+    """Train on all rounds' rows [P 3.4], or on the latest round's only (arXiv 2408.08072)."""
 
     base_shots: Annotated[int, Field(ge=0)] = 3
     """Random SFT seeds before every evaluation prompt, as earlier turns, where the base model is asked a second time:

@@ -73,7 +73,7 @@ class Generator(Engine[GenerateRequest, list[list[Completion]]], Protocol):
 
 
 Scorer: TypeAlias = Engine[ScoreRequest, list[list[Rating]]]
-"""Reads the rating distribution at one position (paper section 3.3.4)."""
+"""Reads the rating distribution at one position (paper section 3.3.2)."""
 
 Embedder: TypeAlias = Engine[EmbedRequest, Floats]
 """Turns texts into vectors."""

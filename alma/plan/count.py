@@ -116,13 +116,15 @@ def _curate(use: Use) -> Step:
 
 
 def _diversify(use: Use) -> Step:
-    return _same(use, use.given["prompts"])
+    reserved = use.given["reserved"].rows if "reserved" in use.given else 0
+    return _same(use, use.given["prompts"], use.cfg.limit or use.given["prompts"].rows - reserved)
 
 
-def _same(use: Use, source: Step) -> Step:
-    """As many prompts as before: how many are dropped is not known in advance."""
-    num_bytes = round(source.rows * _row(source.prompt_tokens))
-    return use.step(rows=source.rows, prompts=source.rows, prompt_tokens=source.prompt_tokens, num_bytes=num_bytes)
+def _same(use: Use, source: Step, rows: int | None = None) -> Step:
+    """As many prompts as before, or ``rows`` of them: how many are dropped is not known in advance."""
+    rows = source.rows if rows is None else rows
+    num_bytes = round(rows * _row(source.prompt_tokens))
+    return use.step(rows=rows, prompts=rows, prompt_tokens=source.prompt_tokens, num_bytes=num_bytes)
 
 
 def _embed(use: Use) -> Step:

@@ -42,14 +42,17 @@ def alma(cfg: Alma, do: Do) -> Outcome:
         heldout_scores=cfg.heldout_scores and do("ingest", cfg.heldout_scores, label="held-out scores", model=base),
         evaluation_prompts=do("ingest", cfg.evaluation_prompts, label="evaluation prompts", model=base),
     )
-    prompts = write_prompts(cfg, do, given)
+    reserve, prompts = write_prompts(cfg, do, given)
     first, second = initial_checkpoints(cfg, do, given)
-    judge, validation = train_judge(cfg, do, given, prompts, first, second)
+    judge, validation = train_judge(cfg, do, given, reserve, first, second)
     return feedback_rounds(cfg, do, given, prompts, first, second, judge, validation)
 
 
-def write_prompts(cfg: Alma, do: Do, given: Sources) -> Any:
-    """Section 3.1: the base model writes a pool of prompts once; a round takes one from each of K clusters."""
+def write_prompts(cfg: Alma, do: Do, given: Sources) -> tuple[Any, Any]:
+    """Section 3.1: the base model writes a pool of prompts once; a round takes one from each of K clusters.
+
+    The judge's are drawn first, at random and by themselves: nothing that is said of the rounds changes the judge.
+    """
     candidates = do(
         "synthesize",
         cfg.synthesize.changed(seed=seed(cfg, "synthesize")),
@@ -64,21 +67,30 @@ def write_prompts(cfg: Alma, do: Do, given: Sources) -> Any:
         candidates=candidates,
         evaluation=given.evaluation_prompts,
     )
+    reserve = do(
+        "diversify",
+        cfg.diversify.changed(
+            method="random",
+            limit=cfg.distill.num_prompts,
+            per_round=cfg.respond.num_prompts,
+            seed=seed(cfg, "reserve"),
+        ),
+        label="prompts · reserve",
+        prompts=pool,
+    )
     vectors = None
     if cfg.diversify.method == "kmeans":
         section = cfg.embed.changed(seed=seed(cfg, "embed"))
         vectors = do("embed", section, label="prompts · embed", model=given.base, prompts=pool)
-    return do(
+    drawn = do(
         "diversify",
-        cfg.diversify.changed(
-            seed=seed(cfg, "diversify"),
-            reserve=cfg.distill.num_prompts,
-            per_round=cfg.respond.num_prompts,
-        ),
+        cfg.diversify.changed(seed=seed(cfg, "diversify"), per_round=cfg.respond.num_prompts),
         label="prompts · diversify",
         prompts=pool,
         embeddings=vectors,
+        reserved=reserve,
     )
+    return reserve, drawn
 
 
 def initial_checkpoints(cfg: Alma, do: Do, given: Sources) -> tuple[Any, Any]:
@@ -205,7 +217,7 @@ def feedback_rounds(
         k = cfg.respond.num_prompts or 0
         responses = do(
             "respond",
-            cfg.respond.changed(first_prompt=cfg.distill.num_prompts + (r - 2) * k, seed=seed(cfg, "respond", r)),
+            cfg.respond.changed(first_prompt=(r - 2) * k, seed=seed(cfg, "respond")),
             label=f"{point} · respond",
             prompts=prompts,
             **pool_of(cfg, r, first, second, latest),
@@ -213,7 +225,7 @@ def feedback_rounds(
         judgements = do("judge", rating(cfg), label=f"{point} · judge", judge=judge, responses=responses)
         data = do(
             "select",
-            cfg.select.changed(round=r, seed=seed(cfg, "select", r)),
+            cfg.select.changed(round=r, seed=seed(cfg, "select")),
             label=f"{point} · select",
             judgements=judgements,
             previous=earlier_of(cfg, r, data),
@@ -277,11 +289,13 @@ def best_of_n(cfg: Alma, do: Do, given: Sources, judge: Any, first: Any, second:
 
 def pool_of(cfg: Alma, r: int, first: Any, second: Any, latest: Any) -> dict[str, Any]:
     """The checkpoints that answer in round ``r`` (section 3.2): N samples in equal parts, whatever the pool."""
-    if cfg.pool == "latest":
-        return {"latest": latest}
-    if cfg.pool == "initial" or r == 2:
+    if r == 2 or cfg.pool == "initial":
         return {"first": first, "second": second}
-    return {"first": first, "second": second, "latest": latest}
+    return {
+        "latest": {"latest": latest},
+        "one_initial": {"first": first},
+        "initial_and_latest": {"first": first, "second": second, "latest": latest},
+    }[cfg.pool]
 
 
 def start_of(cfg: Alma, base: Any, first: Any, latest: Any) -> Any:

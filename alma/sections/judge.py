@@ -37,7 +37,7 @@ def check_variants(template: str, variants: tuple[str, ...]) -> None:
 
 
 class Scoring(Inference):
-    """What every stage that asks a judge has in common (paper section 3.3.4)."""
+    """What every stage that asks a judge has in common (paper section 3.3.2)."""
 
     template: str = JUDGE_TEMPLATE
     """Rating prompt with ``{prompt}`` and ``{response}``; ends where the rating's first digit begins. [P 3.3.1]"""
@@ -65,7 +65,7 @@ class Rationale(Section):
 
 
 class Judge(Scoring):
-    """Reads p(0..10) of every response at one position (paper section 3.3.4)."""
+    """Reads p(0..10) of every response at one position (paper section 3.3.2)."""
 
     max_bad_share: Fraction = 0.05
     """Fraction of unparsable judgements above which the stage fails. [ours]"""

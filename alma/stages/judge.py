@@ -1,4 +1,4 @@
-"""p(0..10) of every response, read at one position of one forward pass (paper section 3.3.4)."""
+"""p(0..10) of every response, read at one position of one forward pass (paper section 3.3.2)."""
 
 from __future__ import annotations
 

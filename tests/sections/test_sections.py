@@ -116,7 +116,7 @@ CASES: dict[str, Section] = {
     "sampling": of(Sampling),
     "sampling, penalty": of(Sampling, temperature=1.0, repetition_penalty=1.1),
     "select": of(Select),
-    "select, pairs": of(Select, pairs="ordered_pair", score="risk_averse", risk=0.5, length_tolerance=0.5, round=2),
+    "select, pairs": of(Select, pairs="best_vs_worst", score="risk_averse", risk=0.5, length_tolerance=0.5, round=2),
     "synthesize": of(Synthesize),
     "synthesize, changed": of(Synthesize, sampling={"repetition_penalty": 1.2}, stop=("\n",), max_too_long_share=1.0),
 }

@@ -43,7 +43,7 @@ from alma.text.normalise import exact_match
 from alma.text.shots import DataSet, Shot
 from alma.text.turns import answer_prompt, cut, markers
 
-VERSION = 3
+VERSION = 4
 
 
 def run(
