@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from alma import __version__
-from alma.cli.compare import add_compare
 from alma.cli.convert import add_convert
 from alma.cli.export import add_export
 from alma.cli.pipeline import add_finish, add_hand_on, add_preflight
@@ -30,7 +29,6 @@ COMMANDS = (
     add_show,
     add_status,
     add_trace,
-    add_compare,
     add_export,
     add_convert,
     add_preflight,

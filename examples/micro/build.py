@@ -16,69 +16,96 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 import webtext
-import world
 
-SEED = 2412
-STEPS = 4400
-NUM_SFT, NUM_SCORED, NUM_HELD_OUT, NUM_EVAL = 200, 200, 260, 598
-"""Rows of SFT seeds and of evaluation prompts; prompts of the two score files, two rows each."""
+NUM_SFT, NUM_SCORED = 200, 200
+"""Rows of SFT seeds; prompts of the scores that the judge learns from, two rows each."""
 HELD_BACK = ("eval_prompts.jsonl", "heldout_scores.jsonl")
 """Files whose prompts the web text never shows."""
-WITHIN = frozenset({"copy", "first", "last", "drop", "max"})
-"""Families whose answer is by nature a piece of the question."""
 Row = dict[str, str | int]
 
 
-def draw(rng: Random, count: int, taken: set[str], *, uniform: bool) -> list[str]:
+@dataclass(frozen=True)
+class Plan:
+    """What is built of a web: `MICRO` below, and examples/hard."""
+
+    folder: Path
+    """Where the files go, unless said otherwise."""
+    web: webtext.Web
+    seed: int
+    steps: int
+    """Of pretraining."""
+    num_held_out: int
+    """Prompts of the held-out scores, two rows each; families alike."""
+    num_eval: int
+    """Evaluation prompts; families alike."""
+    within: frozenset[str]
+    """Families whose answer is by nature a piece of the question."""
+    start: Path | None = None
+    """The model that pretraining starts from; `None` = from nothing."""
+
+
+MICRO = Plan(
+    folder=Path(__file__).parent,
+    web=webtext.WEB,
+    seed=2412,
+    steps=4400,
+    num_held_out=260,
+    num_eval=598,
+    within=frozenset({"copy", "first", "last", "drop", "max"}),
+)
+
+
+def draw(rng: Random, web: webtext.Web, count: int, taken: set[str], *, uniform: bool) -> list[str]:
     """New distinct prompts, added to `taken`; families equally often, or as often as on the web."""
     prompts: list[str] = []
     while len(prompts) < count:
-        family = world.FAMILIES[len(prompts) % len(world.FAMILIES)]
-        text = world.ask(rng, family) if uniform else webtext.prompt(rng)
+        family = web.world.FAMILIES[len(prompts) % len(web.world.FAMILIES)]
+        text = web.world.ask(rng, family) if uniform else web.prompt(rng)
         if text not in taken:
             taken.add(text)
             prompts.append(text)
     return prompts
 
 
-def scored(rng: Random, prompts: list[str], prefix: str) -> list[Row]:
+def scored(rng: Random, web: webtext.Web, prompts: list[str], prefix: str) -> list[Row]:
     """Two different answers of web authors to each prompt, each with one human score."""
     rows: list[Row] = []
     for number, prompt in enumerate(prompts):
         answers: list[str] = []
         while len(answers) < 2:
-            response = webtext.answer(rng, prompt)
+            response = web.answer(rng, prompt)
             if response not in answers:
                 answers.append(response)
         for letter, response in zip("ab", answers, strict=True):
-            name, score = f"{prefix}-{number:04d}{letter}", webtext.score(rng, prompt, response)
+            name, score = f"{prefix}-{number:04d}{letter}", web.score(rng, prompt, response)
             rows.append({"id": name, "prompt": prompt, "response": response, "score": score})
     return rows
 
 
-def data(seed: int) -> dict[str, list[Row]]:
+def data(plan: Plan, seed: int) -> dict[str, list[Row]]:
     """Rows of every data file, by file name."""
-    rng, taken = Random(seed), set[str]()
-    evaluation = draw(rng, NUM_EVAL, taken, uniform=True)
-    held_out = draw(rng, NUM_HELD_OUT, taken, uniform=True)
-    seeds = draw(rng, NUM_SFT, taken, uniform=False)
-    scores = draw(rng, NUM_SCORED, taken, uniform=False)
+    rng, taken, web, truth = Random(seed), set[str](), plan.web, plan.web.world.truth
+    evaluation = draw(rng, web, plan.num_eval, taken, uniform=True)
+    held_out = draw(rng, web, plan.num_held_out, taken, uniform=True)
+    seeds = draw(rng, web, NUM_SFT, taken, uniform=False)
+    scores = draw(rng, web, NUM_SCORED, taken, uniform=False)
     sft: list[Row] = [
-        {"id": f"sft-{i:04d}", "prompt": each, "response": world.truth(each) or ""} for i, each in enumerate(seeds)
+        {"id": f"sft-{i:04d}", "prompt": each, "response": truth(each) or ""} for i, each in enumerate(seeds)
     ]
     return {
         "sft_seeds.jsonl": sft,
-        "scores.jsonl": scored(rng, scores, "score"),
-        "heldout_scores.jsonl": scored(rng, held_out, "heldout"),
+        "scores.jsonl": scored(rng, web, scores, "score"),
+        "heldout_scores.jsonl": scored(rng, web, held_out, "heldout"),
         "eval_prompts.jsonl": [
             {
                 "id": f"eval-{i:04d}",
                 "prompt": each,
-                "reference": world.truth(each) or "",
+                "reference": truth(each) or "",
                 "family": each.split()[0],
             }
             for i, each in enumerate(evaluation)
@@ -86,7 +113,7 @@ def data(seed: int) -> dict[str, list[Row]]:
     }
 
 
-def check(files: dict[str, list[Row]]) -> None:
+def check(plan: Plan, files: dict[str, list[Row]]) -> None:
     """No prompt in two files, every prompt a question, no answer in its question.
 
     Two exceptions to the last: families whose answer is a piece of the question by nature, and
@@ -100,10 +127,10 @@ def check(files: dict[str, list[Row]]) -> None:
                 raise ValueError(f"{prompt!r} is in {seen[prompt]} and in {name}")
             seen[prompt] = name
             family, _, arguments = prompt.partition(" ")
-            right = world.truth(prompt)
+            right = plan.web.world.truth(prompt)
             if not right:
                 raise ValueError(f"{prompt!r} in {name} is no question")
-            if family not in WITHIN and right in arguments:
+            if family not in plan.within and right in arguments:
                 if right not in arguments.split():
                     raise ValueError(f"{prompt!r} in {name} holds its answer {right!r}")
                 chances += 1
@@ -152,18 +179,18 @@ def write_manifest(out: Path, seed: int, facts: dict[str, object]) -> None:
         print(f"{value}  {name}")
 
 
-def main() -> None:
+def main(plan: Plan = MICRO) -> None:
     """Writes the data files, then, unless asked not to, the base model and the manifest."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    parser.add_argument("--out", type=Path, default=plan.folder)
     parser.add_argument("--data-only", action="store_true", help="leave the base model alone")
-    parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--steps", type=int, default=STEPS, help="of pretraining")
+    parser.add_argument("--seed", type=int, default=plan.seed)
+    parser.add_argument("--steps", type=int, default=plan.steps, help="of pretraining")
     arguments = parser.parse_args()
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
-    files = data(arguments.seed)
-    check(files)
+    files = data(plan, arguments.seed)
+    check(plan, files)
     for name, rows in files.items():
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (out / name).write_text(text, encoding="utf-8")
@@ -173,9 +200,9 @@ def main() -> None:
         return
     import lm  # late, so that --help and --data-only need no torch
 
-    started, steps = time.monotonic(), arguments.steps
+    started, steps, banned = time.monotonic(), arguments.steps, held_back(files)
     tokens = lm.tokenizer()
-    model = lm.pretrain(tokens, held_back(files), seed=arguments.seed, steps=steps, report=bar(steps))
+    model = lm.pretrain(tokens, plan.web, banned, seed=arguments.seed, steps=steps, report=bar(steps), start=plan.start)
     lm.save(model, tokens, out / "base")
     facts = lm.facts(model, steps)
     facts["seconds"] = round(time.monotonic() - started)

@@ -66,7 +66,9 @@ Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 """Token ids, document numbers (0 is padding), positions, weights as targets; each rows x tokens."""
 
 
-def rows(rng: Random, tokens: PreTrainedTokenizerFast, banned: frozenset[str], late_from: int) -> Iterator[Batch]:
+def rows(
+    rng: Random, tokens: PreTrainedTokenizerFast, web: webtext.Web, banned: frozenset[str], late_from: int
+) -> Iterator[Batch]:
     """Batches of packed documents, which stay whole and see only themselves, from position 0.
 
     From the batch `late_from` on they are pages of the late web.
@@ -83,7 +85,7 @@ def rows(rng: Random, tokens: PreTrainedTokenizerFast, banned: frozenset[str], l
             at = number = 0
             while True:
                 if len(waiting) < 64:
-                    texts = [webtext.document(rng, banned, late=late) for _ in range(512)]
+                    texts = [web.document(rng, banned, late=late) for _ in range(512)]
                     encoded = tokens(texts, add_special_tokens=False)["input_ids"]
                     waiting = [each for each in encoded if len(each) <= length] + waiting
                 fits = (i for i in range(-1, -65, -1) if at + len(waiting[i]) <= length)
@@ -137,19 +139,23 @@ def optimizer_of(model: LlamaForCausalLM) -> torch.optim.Optimizer:
 
 def pretrain(
     tokens: PreTrainedTokenizerFast,
+    web: webtext.Web,
     banned: frozenset[str],
     *,
     seed: int,
     steps: int,
     report: Callable[[int, float, float], None],
+    start: Path | None = None,
 ) -> LlamaForCausalLM:
-    """Trains from scratch; `report(step, loss, tokens_per_second)` after every step."""
+    """Trains from scratch, or from the model in `start`; `report(step, loss, tokens_per_second)` after every step."""
     torch.manual_seed(seed)
     model = LlamaForCausalLM(shape(len(tokens)))
+    if start is not None:
+        model.load_state_dict(LlamaForCausalLM.from_pretrained(start, dtype=torch.float32).state_dict())
     optimizer = optimizer_of(model)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, steps))
     compiled = torch.compile(loss_of)
-    batches = rows(Random(seed), tokens, banned, late_from=round((1 - DECAY) * steps))
+    batches = rows(Random(seed), tokens, web, banned, late_from=round((1 - DECAY) * steps))
     started = time.monotonic()
     for step in range(steps):
         with torch.autocast("cpu", torch.bfloat16):

@@ -36,7 +36,7 @@ TABLES = {
 }
 """Benchmark that prints Markdown tables → its last one: the title, and how its last row begins."""
 
-OTHERS = {"ablations", "best_of_n", "distill"}
+OTHERS = {"ablations", "best_of_n", "paper", "distill"}
 NO_BENCHMARK = {"link"}
 """Started by a benchmark."""
 

@@ -89,28 +89,28 @@ def shipped(name):
 
 
 def test_the_shipped_data_are_what_the_seed_gives():
-    files = build.data(build.SEED)
+    files = build.data(build.MICRO, build.MICRO.seed)
     assert {name: shipped(name) for name in files} == files
 
 
 def test_files_are_disjoint_and_no_answer_is_in_its_question():
-    build.check(build.data(build.SEED))
+    build.check(build.MICRO, build.data(build.MICRO, build.MICRO.seed))
 
 
 def test_check_refuses_a_prompt_in_two_files():
     row = {"id": "1", "prompt": "reverse badc"}
     with pytest.raises(ValueError, match="is in a and in b"):
-        build.check({"a": [row], "b": [row]})
+        build.check(build.MICRO, {"a": [row], "b": [row]})
 
 
 def test_check_refuses_words_that_are_their_own_answer():
     with pytest.raises(ValueError, match="1 prompts in a are their own answer"):
-        build.check({"a": [{"id": "1", "prompt": "reverse abcba"}, {"id": "2", "prompt": "reverse badc"}]})
+        build.check(build.MICRO, {"a": [{"id": "1", "prompt": "reverse abcba"}, {"id": "2", "prompt": "reverse badc"}]})
 
 
 def test_web_text_never_shows_what_is_held_back():
-    rng, banned = Random(3), frozenset(webtext.prompt(Random(3)) for _ in range(1))
-    assert not any(next(iter(banned)) == webtext.prompt(rng, banned) for _ in range(2000))
+    rng, banned = Random(3), frozenset(webtext.WEB.prompt(Random(3)) for _ in range(1))
+    assert not any(next(iter(banned)) == webtext.WEB.prompt(rng, banned) for _ in range(2000))
 
 
 def test_rows():

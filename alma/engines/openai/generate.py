@@ -60,9 +60,9 @@ class OpenaiGenerator(ServedModel, OneByOne[GenerateRequest, list[list[Completio
             self.__exit__(type(error), error, None)
             raise
 
-    def chat(self, prompt: str, earlier: Sequence[tuple[str, str]] = ()) -> Prompt:
+    def chat(self, prompt: str) -> Prompt:
         """See ``alma.engines.Generator``. A model without a (working) chat template raises ``DataError``."""
-        return prompt_text(self.tokenizer, prompt, earlier)
+        return prompt_text(self.tokenizer, prompt)
 
     def stops(self, rating_template: str | None = None) -> tuple[str, ...]:
         """See ``alma.engines.Generator``."""
