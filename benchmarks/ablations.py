@@ -31,6 +31,7 @@ VARIANTS: dict[str, list[str]] = {
     "random prompts": ["alma.diversify.method=random"],
     "latest checkpoint only": ["alma.pool=latest"],
     "initial checkpoints only": ["alma.pool=initial"],
+    "one initial checkpoint only": ["alma.pool=one_initial"],
     "continue from the latest": ["alma.start=latest"],
     "latest data only": ["alma.data=latest"],
     "risk-averse score": ["alma.select.score=risk_averse"],

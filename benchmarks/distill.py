@@ -75,10 +75,11 @@ def measure(job: tuple[int, list[str], str, str, list[str]]) -> list[dict[str, A
         start = time.monotonic()
         cfg = load(path, [f"alma.seed={seed}", *extra, *overrides_of(form, epochs)])
         local = Local(open_store(store_uri), path.resolve().parent, lambda *_: None, isolate=False)
+        unneeded = ("round ",) if cfg.distill.enabled else ("round ", "prompts ", "initial ")  # type: ignore[attr-defined]
 
-        def do(stage: str, section: Any, *, label: str, local: Any = local, **inputs: Any) -> Any:
-            # The rounds are left out. A recipe looks at no result, so a name will do for theirs.
-            return label if label.startswith("round ") else local(stage, section, label=label, **inputs)
+        def do(stage: str, section: Any, *, label: str, do: Any = local, skip: Any = unneeded, **inputs: Any) -> Any:
+            # A recipe looks at no result, so a name will do for what no judge is made of.
+            return label if label.startswith(skip) else do(stage, section, label=label, **inputs)
 
         alma(cfg, do)
         metrics = dict(local.done["judge · validate base" if form in BASE else "judge · validate"].metrics)

@@ -75,10 +75,14 @@ class Out:
 
     def parts(self, num_rows: int, part_rows: int) -> tuple[list[Part], int]:
         """The parts (of this shard) that are not published yet, and the number of rows of those that are."""
+        layout = [
+            Part(index, start, min(start + part_rows, num_rows))
+            for index, start in enumerate(range(0, num_rows, part_rows))
+        ]
+        self._parts.lay_out(layout)
         published = self._parts.stated()
         pending, done = [], 0
-        for index, start in enumerate(range(0, num_rows, part_rows)):
-            part = Part(index, start, min(start + part_rows, num_rows))
+        for part in layout:
             if self.shard and not self.shard.holds(part.number):
                 continue
             if part.name in published:
@@ -208,6 +212,11 @@ class Out:
             return sealed
         stated = self._parts.settled()
         if kind == "rows":
+            if missing := self._parts.missing():
+                raise TransientError(
+                    f"{self.ref}: {', '.join(missing[:3])} of {len(stated)} parts were replaced meanwhile by an "
+                    "attempt with another part_rows; run again, with one part_rows for all attempts"
+                )
             files = [File(name=each.file, size=each.size, sha256=each.sha256, rows=each.rows) for each in stated]
             num_rows: int | None = sum(f.rows or 0 for f in files)
             schemas = {each.schema_name for each in stated}

@@ -7,11 +7,14 @@ Several attempts at the same work may write at once: one whose machine was taken
 twice. On a GPU they may compute different bytes. So a file's name holds the hash of its content, no file is ever
 overwritten with other content, and a statement names its file: whichever statement is written last matches its file.
 Files of the slower attempt, which no statement or manifest names, stay in the store and are never read.
+
+How many rows a part has is no part of the artifact's key. An attempt that cuts the rows otherwise than an earlier one
+did goes on from those of its parts that cover the rows which its own would, and computes the others again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,10 +42,11 @@ class Part(NamedTuple):
 
 
 class Statement(BaseModel):
-    """States that a part is published: its file's name, hash, bytes and rows, its counts, and its seconds."""
+    """States that a part is published: its first row, its file's name, hash, bytes and rows, counts, and seconds."""
 
     model_config = ConfigDict(frozen=True)
 
+    start: int
     file: str
     sha256: str
     size: int
@@ -58,7 +62,13 @@ class Parts:
     def __init__(self, store: Store, ref: Ref) -> None:
         self._store = store
         self._ref = ref
+        self._layout: dict[str, Part] | None = None
         self._settled: list[Statement] | None = None
+
+    def lay_out(self, parts: Sequence[Part]) -> None:
+        """Says of which parts the artifact is made: statements of others do not count from here on."""
+        self._layout = {part.name: part for part in parts}
+        self._settled = None
 
     def publish(
         self, part: Part, path: Path, schema: str, rows: int, counts: Mapping[str, int], seconds: float
@@ -66,6 +76,7 @@ class Parts:
         """Publishes the Parquet file at ``path`` as ``part``, whole or not at all."""
         digest = sha256_file(path)
         statement = Statement(
+            start=part.start,
             file=f"{part.name}-{digest[:HASH_CHARS]}.parquet",
             sha256=digest,
             size=path.stat().st_size,
@@ -79,7 +90,7 @@ class Parts:
         self._settled = None
 
     def stated(self) -> dict[str, Statement]:
-        """Part → its current statement, in the order of the parts. Unreadable statements are left out."""
+        """Part → its current statement, in the order of the parts; those unreadable or of other rows are left out."""
         found = {}
         for name in self._store.list(f"{self._ref}/parts"):
             if name.endswith(".json"):
@@ -87,8 +98,16 @@ class Parts:
                     statement = Statement.model_validate_json(self._store.read(name))
                 except ValidationError:  # written by another version: the part is computed again
                     continue
-                found[name.removeprefix(f"{self._ref}/").removesuffix(".json")] = statement
+                part = name.removeprefix(f"{self._ref}/").removesuffix(".json")
+                if self._fits(part, statement):
+                    found[part] = statement
         return dict(sorted(found.items()))
+
+    def _fits(self, name: str, statement: Statement) -> bool:
+        if self._layout is None:
+            return True
+        part = self._layout.get(name)
+        return part is not None and (statement.start, statement.start + statement.rows) == (part.start, part.stop)
 
     def settled(self) -> list[Statement]:
         """The statements in order, read once after the last publication by this object.
@@ -98,3 +117,8 @@ class Parts:
         if self._settled is None:
             self._settled = list(self.stated().values())
         return self._settled
+
+    def missing(self) -> list[str]:
+        """Parts of the layout that ``settled`` lacks: another attempt replaced them by parts of other rows."""
+        named = {f"parts/{Path(each.file).name.partition('-')[0]}" for each in self.settled()}
+        return [name for name in self._layout or () if name not in named]

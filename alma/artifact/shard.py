@@ -13,6 +13,7 @@ class Shard:
     """Every ``count``-th part of an artifact, from part ``index`` on: what one of several pods computes.
 
     The layout of the parts does not depend on it, so a run with another number of shards resumes from these parts.
+    All shards that run at once have one ``part_rows``.
     """
 
     index: int

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from alma import __version__
+from alma.cli.compare import add_compare
 from alma.cli.convert import add_convert
 from alma.cli.export import add_export
 from alma.cli.pipeline import add_finish, add_hand_on, add_preflight
@@ -29,6 +30,7 @@ COMMANDS = (
     add_show,
     add_status,
     add_trace,
+    add_compare,
     add_export,
     add_convert,
     add_preflight,

@@ -96,14 +96,20 @@ class Alma(Method):
     judge_template: str | None = None
     """Rating prompt of every stage that does not name its own. ``None`` = the paper's, in our words."""
 
-    pool: Literal["initial_and_latest", "latest", "initial"] = "initial_and_latest"
-    """Checkpoints that answer from the second feedback round on. [P 3.2; the others are its ablations]"""
+    pool: Literal["initial_and_latest", "latest", "initial", "one_initial"] = "initial_and_latest"
+    """Checkpoints that share a round's N samples from the second feedback round (round 3) on: both initial ones and the
+    latest [P 3.2], or the paper's ablations: the latest, both initial ones, one of them. The first feedback round asks
+    both initial ones in any case, so that runs which differ in this alone share it."""
 
     start: Literal["base", "latest"] = "base"
     """Every round trains from the base model [P 3.4], or continues from the latest one."""
 
     data: Literal["union", "latest"] = "union"
-    """Train on all rounds' rows [P 3.4], or on the latest round's only (arXiv 2408.07072)."""
+    """Train on all rounds' rows [P 3.4], or on the latest round's only (arXiv 2408.08072)."""
+
+    base_shots: Annotated[int, Field(ge=0)] = 3
+    """Random SFT seeds before every evaluation prompt, as earlier turns, where the base model is asked a second time:
+    what the gain is measured against. 0 = without examples only. [P 4: "3-shot"; how they are written is ours]"""
 
     base: IngestModel
     """The base model, M0."""
@@ -208,6 +214,11 @@ class Alma(Method):
             raise ValueError("respond.judge_template differs from judge.template: set judge_template once instead")
         check_judge_template(self.judge.template)
         check_variants(self.judge.template, self.distill.variants)
+        if self.judge.num_shots:
+            raise ValueError(
+                f"judge.num_shots = {self.judge.num_shots}: a judge that was trained is shown no examples; set "
+                "base_judge_shots to show them to the base"
+            )
         if self.base_judge_shots is not None and self.heldout_scores is None:
             raise ValueError("base_judge_shots is set and there are no heldout_scores to validate a judge with")
         return self

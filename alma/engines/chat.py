@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from alma.engines.chance import chances
 from alma.engines.encoding import encode, encode_inner
-from alma.engines.template import PROBES, Template
+from alma.engines.template import PROBES, Template, dialogue
 from alma.engines.tokenizer import load_tokenizer, special_texts, stop_ids
 from alma.errors import ConfigError, DataError
 from alma.prompts import Prompt, quote
@@ -35,13 +35,13 @@ def check_stop_texts(stop: Sequence[str]) -> None:
         raise ConfigError("stop holds an empty text, which would end every continuation at once; remove it")
 
 
-def prompt_text(tokenizer: Any, prompt: str) -> Prompt:
-    """The text that asks for the answer to ``prompt``.
+def prompt_text(tokenizer: Any, prompt: str, earlier: Sequence[tuple[str, str]] = ()) -> Prompt:
+    """The text that asks for the answer to ``prompt``, behind ``earlier`` prompts with their answers.
 
     It is the chat template's, generation prompt added, and with it what the template writes before every answer. A
     tokenizer without a (working) chat template raises ``DataError``.
     """
-    return Template.of(tokenizer).prompt(prompt)
+    return dialogue(tokenizer, earlier, prompt)
 
 
 def stop_texts(tokenizer: Any, rating_template: str | None = None) -> tuple[str, ...]:

@@ -14,8 +14,8 @@ import numpy as np
 from alma.engines.answering import ask
 from alma.engines.protocols import Scorer
 from alma.engines.requests import UNREADABLE, Rating, ScoreRequest
-from alma.prompts import joined, judge_prefix, judge_suffix
-from alma.sections import Scoring
+from alma.prompts import Prompt, joined, judge_prefix, judge_suffix, quote
+from alma.sections import Judge, Scoring
 from alma.selection.readings import columns
 
 
@@ -31,33 +31,55 @@ ShotsOf = Callable[[str], Iterable[ScoredRow]]
 """The rows that are shown before the responses to a prompt."""
 
 
-def score_request(
-    cfg: Scoring,
-    pairs: Sequence[tuple[str, str]],
-    template: str | None = None,
-    shots: ShotsOf = lambda _: (),
-    shot_end: str = "",
-) -> ScoreRequest:
-    """What rates (prompt, response) pairs; neighbours with one prompt share its computation.
+def score_request(cfg: Scoring, pairs: Sequence[tuple[str, str]]) -> ScoreRequest:
+    """What rates (prompt, response) pairs; neighbours with one prompt share its computation."""
+    return _request(
+        pairs,
+        lambda prompt: judge_prefix(cfg.template, prompt),
+        lambda response: judge_suffix(cfg.template, response),
+        cfg.max_tokens,
+    )
 
-    ``template`` instead of the section's; ``shots`` stand before a prompt in the same template, each with its score,
-    rounded to a whole rating, and ``shot_end``.
+
+def judge_requests(
+    cfg: Judge, pairs: Sequence[tuple[str, str]], shots: ShotsOf = lambda _: ()
+) -> tuple[ScoreRequest, ...]:
+    """As ``score_request``, one for every rating prompt of the section.
+
+    ``shots`` stand before a prompt, each with its score as a whole rating. With ``rationale`` the suffixes end where
+    the judge begins to write (``alma.engines.rationale``).
     """
-    template = template or cfg.template
+
+    def request(template: str) -> ScoreRequest:
+        def prefix(prompt: str) -> Prompt:
+            shown = (_shown(template, shot, cfg.shot_end) for shot in shots(prompt))
+            return joined([*shown, judge_prefix(template, prompt)])
+
+        def suffix(response: str) -> Prompt:
+            return joined([quote(response), cfg.rationale.ask]) if cfg.rationale else judge_suffix(template, response)
+
+        return _request(pairs, prefix, suffix, cfg.max_tokens)
+
+    return tuple(request(template) for template in (cfg.template, *cfg.variants))
+
+
+def _request(
+    pairs: Sequence[tuple[str, str]],
+    prefix: Callable[[str], Prompt],
+    suffix: Callable[[str], Prompt],
+    max_tokens: int,
+) -> ScoreRequest:
     groups = [
         (prompt, [response for _, response in group]) for prompt, group in groupby(pairs, key=lambda pair: pair[0])
     ]
     return ScoreRequest(
-        prefixes_P=[
-            joined([*(_shown(template, shot, shot_end) for shot in shots(prompt)), judge_prefix(template, prompt)])
-            for prompt, _ in groups
-        ],
-        suffixes_PN=[[judge_suffix(template, response) for response in several] for _, several in groups],
-        max_tokens=cfg.max_tokens,
+        prefixes_P=[prefix(prompt) for prompt, _ in groups],
+        suffixes_PN=[[suffix(response) for response in several] for _, several in groups],
+        max_tokens=max_tokens,
     )
 
 
-def _shown(template: str, shot: ScoredRow, end: str) -> str:
+def _shown(template: str, shot: ScoredRow, end: str) -> Prompt:
     rating = str(int(shot.score + 0.5))
     return joined([judge_prefix(template, shot.prompt), judge_suffix(template, shot.response), rating, end])
 

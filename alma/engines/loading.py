@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from alma.engines.protocols import Classifier, Embedder, Generator, Loaded, ReferenceModel, Scorer, Trainer
 from alma.errors import ConfigError
-from alma.sections import Inference, Reference, Scoring
+from alma.sections import Inference, Judge, Reference, Scoring
 
 _GENERATORS = {
     "vllm": "alma.engines.vllm.replicas:generator",
@@ -50,7 +50,16 @@ def load_generator(cfg: Inference, model: Path) -> Generator:
 
 
 def load_scorer(cfg: Scoring, model: Path) -> Scorer:
-    """Loads the judge in folder ``model``."""
+    """Loads the judge in folder ``model``; one that writes reasons first where ``cfg`` says so."""
+    if isinstance(cfg, Judge) and cfg.rationale is not None:
+        from alma.engines.rationale import ReasoningScorer
+
+        return ReasoningScorer(cfg, model)
+    return load_rating(cfg, model)
+
+
+def load_rating(cfg: Scoring, model: Path) -> Scorer:
+    """Loads the judge in folder ``model``, to rate at once."""
     scorer: Scorer = _engine(_SCORERS, cfg.engine, "score")(cfg, model)
     return scorer
 

@@ -56,9 +56,10 @@ class Engine(Loaded, Protocol[RequestT_contra, AnswerT_co]):
 class Generator(Engine[GenerateRequest, list[list[Completion]]], Protocol):
     """Samples continuations."""
 
-    def chat(self, prompt: str) -> str:
+    def chat(self, prompt: str, earlier: Sequence[tuple[str, str]] = ()) -> str:
         """The text that asks this model for the answer to ``prompt``: its chat template, generation prompt added.
 
+        ``earlier`` are the turns of the conversation before it, (prompt, answer).
         With it comes what the template writes before every answer; where the model writes it, or what stands before its
         end token, it is taken off the continuation of that text.
         """
@@ -72,7 +73,7 @@ class Generator(Engine[GenerateRequest, list[list[Completion]]], Protocol):
 
 
 Scorer: TypeAlias = Engine[ScoreRequest, list[list[Rating]]]
-"""Reads the rating distribution at one position (paper section 3.3.4)."""
+"""Reads the rating distribution at one position (paper section 3.3.2)."""
 
 Embedder: TypeAlias = Engine[EmbedRequest, Floats]
 """Turns texts into vectors."""

@@ -1,6 +1,6 @@
 """Where the rating is read: which tokens spell 0..10 after the judge template, and how their probabilities add up.
 
-Paper section 3.3.4 reads p(0..10) at one position. Where the tokenizer spells "10" with the two tokens "1" and "0",
+Paper section 3.3.2 reads p(0..10) at one position. Where the tokenizer spells "10" with the two tokens "1" and "0",
 one position is not enough: p(10) = p("1")·p("0" | "1") and p(1) = p("1")·(1 - p("0" | "1")).
 
 Axes: R the eleven ratings; ``...`` any leading axes. No torch here: the trainer and the scorer share this arithmetic.

@@ -140,6 +140,42 @@ def render_dialogue(tokenizer: Any, turns: Sequence[tuple[str, str]], *, ask: bo
     return text
 
 
+def dialogue(tokenizer: Any, earlier: Sequence[tuple[str, str]], prompt: str) -> Prompt:
+    """The text that asks for the answer to ``prompt`` behind ``earlier`` prompts with their answers.
+
+    Raises ``DataError`` for a template that does not write earlier turns as they are, in their order, each once.
+    """
+    template = Template.of(tokenizer)
+    if not earlier:
+        return template.prompt(prompt)
+    names = [(f"{ASKED}n{place}n", f"{ANSWERED}n{place}n") for place in range(len(earlier))]
+    probes = [*(each for pair in names for each in pair), GOES_ON]
+    turns = [turn for asked, answered in names for turn in (("user", asked), ("assistant", answered))]
+    text = render_dialogue(tokenizer, [*turns, ("user", GOES_ON)], ask=True)
+    literals, rest = [], text
+    for probe in probes:
+        literal, found, rest = rest.partition(probe)
+        if not found:
+            raise DataError(_no_dialogue(tokenizer, text))
+        literals.append(literal)
+    behind = template.asking[-1]
+    if len(template.asking) > 2 or not rest.startswith(behind[: len(behind) - template.num_given]):
+        raise DataError(_no_dialogue(tokenizer, text))
+    strips = [template.prompt_strip, template.answer_strip]
+    contents = [*(each for pair in earlier for each in pair), prompt]
+    quoted = [quote(strips[place % 2](content)) for place, content in enumerate(contents)]
+    whole = joined([*(part for pair in zip(literals, quoted, strict=True) for part in pair), behind])
+    alone = template.prompt(prompt)
+    return Prompt(whole, whole.quoted, alone.openings, alone.endings)
+
+
+def _no_dialogue(tokenizer: Any, text: str) -> str:
+    return (
+        f"the chat template of {tokenizer.name_or_path} does not write earlier turns as they are: {text!r}; show no "
+        "examples as turns of a conversation (in ALMA: base_shots = 0)"
+    )
+
+
 def _read(tokenizer: Any) -> Template:
     def rendered(prompt: str, response: str | None) -> str:
         return render(tokenizer, prompt, response)

@@ -32,6 +32,7 @@ from markupsafe import Markup
 
 from alma import __version__
 from alma.page import best_of_n, comparison, cost, headline, imitation, judge, prompts, quality, selection, training
+from alma.page.headline import Headline
 from alma.page.numbers import Point, Report
 from alma.page.samples import script_json
 from alma.page.section import Section
@@ -58,19 +59,36 @@ SECTIONS: Mapping[PageSection, Draw] = {
 
 def render(report: Report, samples: Mapping[str, Any], curves: Sequence[TrainingCurve] = ()) -> str:
     """The page. ``samples`` is what ``browser.js`` reads. Pure: equal arguments give equal bytes."""
+    return document(
+        report.title,
+        report.points[-1].label,
+        headline.headline(report),
+        sections(report, curves),
+        samples=script_json(dict(samples)),
+        numbers="report.json",
+    )
+
+
+def document(
+    title: str, label: str, head: Headline, parts: Sequence[Section], *, numbers: str, samples: Markup | None = None
+) -> str:
+    """The HTML file of ``parts``. Without ``samples`` it has no browser for them, and no script at all.
+
+    ``numbers`` is the file beside the page that holds its numbers.
+    """
     files = resources.files(__name__)
     script = (files / "browser.js").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_finalize
     )
     template = environment.from_string((files / "page.html").read_text(encoding="utf-8"))
-    points = report.points
     return template.render(
-        title=report.title,
-        label=points[-1].label,
-        headline=headline.headline(report),
-        sections=sections(report, curves),
-        samples=script_json(dict(samples)),
+        title=title,
+        label=label,
+        headline=head,
+        sections=parts,
+        samples=samples,
+        numbers=numbers,
         style=Markup((files / "style.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

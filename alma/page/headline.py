@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from alma.page.arms import Arm, arms
 from alma.page.comparison import SHOWN, present, written
 from alma.page.numbers import Estimate, Point, Quality, Report
+from alma.page.quality import few_shot_label
 from alma.page.text import percent, percent_interval, rounded, signed, visible
 
 
@@ -36,30 +37,47 @@ def headline(report: Report) -> Headline:
 
 
 def _changed(about: str, report: Report) -> Headline:
-    """The last evaluated point against the first trained one (against the first of all where none was trained)."""
+    """The last evaluated point against the base model behind examples, as the paper states its gain.
+
+    Without such an evaluation against the first trained point (against the first of all where none was trained).
+    """
     points = report.points
     found = [point for point in points if point.quality is not None]
     if not found:
         return Headline((f"{about}: up to {visible(points[-1].label)} nothing was evaluated.",), (), ())
     start = next((point for point in found if point.training is not None), found[0])
     end = found[-1]
-    before, after = start.quality, end.quality
-    assert before is not None
+    trained, after = start.quality, end.quality
+    assert trained is not None
     assert after is not None
+    base = found[0]
+    few_shot = base.few_shot
+    before, name = (trained, start.label) if few_shot is None else (few_shot, few_shot_label(base.label, few_shot))
     sentences = [f"{about}: {_extent(points, after)}."]
-    if start is not end:
+    if base is not end and few_shot is not None:
+        names = f"From the base model behind {few_shot.num_shots} examples ({visible(name)}) to {visible(end.label)}"
+        sentences += [*_changes(names, before, after), *_stands(start, trained)]
+    elif start is not end:
         names = f"From {visible(start.label)} to {visible(end.label)}"
         sentences += _changes(names, before, after)
     elif after.exact_match:
         sentences.append(
             f"{visible(end.label)} answers {percent_interval(after.exact_match)} of the prompts correctly."
         )
-    base = found[0]
-    if base is not start and base.quality is not None and base.quality.exact_match and before.exact_match:
+    if base is not start and base.quality is not None and base.quality.exact_match and trained.exact_match:
+        asked = "" if few_shot is None else ", asked without examples,"
         sentences.append(
-            f"The untrained model, {visible(base.label)}, stands at {percent(base.quality.exact_match.value)}."
+            f"The untrained model, {visible(base.label)}{asked or ','} stands at "
+            f"{percent(base.quality.exact_match.value)}."
         )
-    return Headline(tuple(sentences), _tiles(points, before, after, start.label), _warnings(report, before, after))
+    return Headline(tuple(sentences), _tiles(points, before, after, name), _warnings(report, trained, after))
+
+
+def _stands(start: Point, trained: Quality) -> list[str]:
+    """Where the first training left it."""
+    if start.training is None or trained.exact_match is None:
+        return []
+    return [f"The first training, {visible(start.label)}, stands at {percent(trained.exact_match.value)}."]
 
 
 def _compared(about: str, points: Sequence[Point]) -> Headline:

@@ -50,6 +50,7 @@ def quality(results: pa.Table) -> numbers.Quality:
     tokens = _floats(results, "num_tokens")
     return numbers.Quality(
         checkpoint_id=checkpoints[0],
+        num_shots=max(map(len, results["shot_ids"].to_pylist())) if "shot_ids" in results.column_names else 0,
         num_prompts=len(ids),
         num_unparsed=parsed.count(False),
         exact_match=_fraction(correct),

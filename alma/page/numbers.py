@@ -61,6 +61,8 @@ class Quality(Numbers):
     """A checkpoint on the evaluation prompts."""
 
     checkpoint_id: str
+    num_shots: int = 0
+    """Examples before every prompt."""
     num_prompts: int
     num_unparsed: int
     exact_match: Estimate | None
@@ -247,6 +249,8 @@ class Point(Numbers):
     label: str
     round: int
     quality: Quality | None = None
+    few_shot: Quality | None = None
+    """The same checkpoint, asked behind examples."""
     sampling: Sampling | None = None
     selection: Selection | None = None
     best_of_n: BestOfN | None = None
@@ -268,9 +272,9 @@ class Point(Numbers):
 
     @model_serializer(mode="wrap")
     def _as_set(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves out what belongs to a comparison where nothing is compared, and a proof that says nothing new."""
+        """Leaves out what most points have not: what is compared, another evaluation, a proof that says news."""
         values: dict[str, Any] = write(self)
-        empty = {"proof": None, "arm": "", "repeat": None, "measures": (), "imitation": None}
+        empty = {"few_shot": None, "proof": None, "arm": "", "repeat": None, "measures": (), "imitation": None}
         return {
             name: value for name, value in values.items() if name not in empty or getattr(self, name) != empty[name]
         }

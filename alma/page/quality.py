@@ -14,8 +14,19 @@ MISSING = "No evaluation was given to this report."
 
 
 def qualities(points: Sequence[Point]) -> list[tuple[str, Quality]]:
-    """The points with an evaluation, by label."""
-    return [(point.label, point.quality) for point in points if point.quality is not None]
+    """The points with an evaluation, by label; one that was asked behind examples too stands there twice."""
+    found = []
+    for point in points:
+        shown = [(point.label, point.quality)]
+        if point.few_shot is not None:
+            shown.append((few_shot_label(point.label, point.few_shot), point.few_shot))
+        found += [(label, each) for label, each in shown if each is not None]
+    return found
+
+
+def few_shot_label(label: str, few_shot: Quality) -> str:
+    """How a point is called where it was asked behind examples."""
+    return f"{label}, {few_shot.num_shots}-shot"
 
 
 def quality(points: Sequence[Point]) -> Section:

@@ -116,13 +116,15 @@ def _curate(use: Use) -> Step:
 
 
 def _diversify(use: Use) -> Step:
-    return _same(use, use.given["prompts"])
+    reserved = use.given["reserved"].rows if "reserved" in use.given else 0
+    return _same(use, use.given["prompts"], use.cfg.limit or use.given["prompts"].rows - reserved)
 
 
-def _same(use: Use, source: Step) -> Step:
-    """As many prompts as before: how many are dropped is not known in advance."""
-    num_bytes = round(source.rows * _row(source.prompt_tokens))
-    return use.step(rows=source.rows, prompts=source.rows, prompt_tokens=source.prompt_tokens, num_bytes=num_bytes)
+def _same(use: Use, source: Step, rows: int | None = None) -> Step:
+    """As many prompts as before, or ``rows`` of them: how many are dropped is not known in advance."""
+    rows = source.rows if rows is None else rows
+    num_bytes = round(rows * _row(source.prompt_tokens))
+    return use.step(rows=rows, prompts=rows, prompt_tokens=source.prompt_tokens, num_bytes=num_bytes)
 
 
 def _embed(use: Use) -> Step:
@@ -154,14 +156,18 @@ def _judge(use: Use) -> Step:
     if "shots" in use.given:
         shots = use.given["shots"]
         prefix += use.cfg.num_shots * (shots.prompt_tokens + shots.response_tokens + JUDGE_TEMPLATE_TOKENS)
-    once = source.rows * source.response_tokens + source.prompts * prefix
-    judges = sum(port in use.given for port in ("judge", "second", "third"))
+    rationale = use.cfg.rationale.sampling.max_new_tokens if use.cfg.rationale else 0
+    once = source.rows * (source.response_tokens + rationale) + source.prompts * prefix
+    readings = sum(port in use.given for port in ("judge", "second", "third")) * (1 + len(use.cfg.variants))
+    tokens: dict[Work, int] = {"read": round(readings * once)}
+    if rationale:
+        tokens["generate"] = readings * source.rows * rationale
     return use.step(
         rows=source.rows,
         prompts=source.prompts,
         prompt_tokens=source.prompt_tokens,
         response_tokens=source.response_tokens,
-        tokens={"read": round(judges * (1 + len(use.cfg.variants)) * once)},
+        tokens=tokens,
         num_bytes=round(source.rows * (_row(source.response_tokens) + 11 * 4)),
     )
 

@@ -31,7 +31,7 @@ def _load(name: str) -> str:
 
 
 JUDGE_TEMPLATE = _load("judge.txt")
-"""The rating prompt of paper section 3.3.1, in our words; ends where the rating's first digit begins."""
+"""The rating prompt of the paper (appendix A.2), in our words; ends where the rating's first digit begins."""
 
 JUDGE_TEMPLATE_TOKENS = 100
 """Tokens of it, about: what ``alma plan`` counts."""

@@ -42,14 +42,17 @@ def alma(cfg: Alma, do: Do) -> Outcome:
         heldout_scores=cfg.heldout_scores and do("ingest", cfg.heldout_scores, label="held-out scores", model=base),
         evaluation_prompts=do("ingest", cfg.evaluation_prompts, label="evaluation prompts", model=base),
     )
-    prompts = write_prompts(cfg, do, given)
+    reserve, prompts = write_prompts(cfg, do, given)
     first, second = initial_checkpoints(cfg, do, given)
-    judge, validation = train_judge(cfg, do, given, prompts, first, second)
+    judge, validation = train_judge(cfg, do, given, reserve, first, second)
     return feedback_rounds(cfg, do, given, prompts, first, second, judge, validation)
 
 
-def write_prompts(cfg: Alma, do: Do, given: Sources) -> Any:
-    """Section 3.1: the base model writes a pool of prompts once; a round takes one from each of K clusters."""
+def write_prompts(cfg: Alma, do: Do, given: Sources) -> tuple[Any, Any]:
+    """Section 3.1: the base model writes a pool of prompts once; a round takes one from each of K clusters.
+
+    The judge's are drawn first, at random and by themselves: nothing that is said of the rounds changes the judge.
+    """
     candidates = do(
         "synthesize",
         cfg.synthesize.changed(seed=seed(cfg, "synthesize")),
@@ -64,21 +67,30 @@ def write_prompts(cfg: Alma, do: Do, given: Sources) -> Any:
         candidates=candidates,
         evaluation=given.evaluation_prompts,
     )
+    reserve = do(
+        "diversify",
+        cfg.diversify.changed(
+            method="random",
+            limit=cfg.distill.num_prompts,
+            per_round=cfg.respond.num_prompts,
+            seed=seed(cfg, "reserve"),
+        ),
+        label="prompts · reserve",
+        prompts=pool,
+    )
     vectors = None
     if cfg.diversify.method == "kmeans":
         section = cfg.embed.changed(seed=seed(cfg, "embed"))
         vectors = do("embed", section, label="prompts · embed", model=given.base, prompts=pool)
-    return do(
+    drawn = do(
         "diversify",
-        cfg.diversify.changed(
-            seed=seed(cfg, "diversify"),
-            reserve=cfg.distill.num_prompts,
-            per_round=cfg.respond.num_prompts,
-        ),
+        cfg.diversify.changed(seed=seed(cfg, "diversify"), per_round=cfg.respond.num_prompts),
         label="prompts · diversify",
         prompts=pool,
         embeddings=vectors,
+        reserved=reserve,
     )
+    return reserve, drawn
 
 
 def initial_checkpoints(cfg: Alma, do: Do, given: Sources) -> tuple[Any, Any]:
@@ -109,7 +121,9 @@ def train_judge(cfg: Alma, do: Do, given: Sources, prompts: Any, first: Any, sec
             first=first,
             second=second,
         )
-        asked = cfg.judge.changed(variants=list(cfg.distill.variants)) if cfg.distill.variants else cfg.judge
+        asked = rating(cfg)
+        if cfg.distill.variants:
+            asked = asked.changed(variants=list(cfg.distill.variants))
         readers = dict(zip(("second", "third"), others, strict=False))
         own = do("judge", asked, label="judge · judge", judge=human_judge, **readers, responses=own)
         judge = do(
@@ -137,17 +151,22 @@ def human_judges(cfg: Alma, do: Do, given: Sources) -> list[Any]:
     ]
 
 
+def rating(cfg: Alma) -> Judge:
+    """How every response is rated; the seed follows from the run's where a judge writes before it rates."""
+    return cfg.judge.changed(seed=seed(cfg, "rating")) if cfg.judge.draws else cfg.judge
+
+
 def validate_judge(cfg: Alma, do: Do, given: Sources, judge: Any, human_judge: Any) -> dict[str, Any]:
     """The held-out human scores as the judge rates them, and as it did before it learnt anything of its own."""
     if not given.heldout_scores:
         return {}
 
-    def rated(label: str, by: Any, section: Judge = cfg.judge, **inputs: Any) -> Any:
+    def rated(label: str, by: Any, section: Judge, **inputs: Any) -> Any:
         return do("judge", section, label=label, judge=by, responses=given.heldout_scores, **inputs)
 
-    found = {"heldout": rated("judge · validate", judge)}
+    found = {"heldout": rated("judge · validate", judge, rating(cfg))}
     if judge is not human_judge:
-        found["heldout_first"] = rated("judge · validate first", human_judge)
+        found["heldout_first"] = rated("judge · validate first", human_judge, rating(cfg))
     if cfg.base_judge_shots is not None:
         # Untrained it may put little on the scale: what it puts there is read all the same.
         section = cfg.judge.changed(num_shots=cfg.base_judge_shots, min_mass=0.0, seed=seed(cfg, "judge", "base"))
@@ -176,7 +195,14 @@ def feedback_rounds(
         section = cfg.report.changed(label=point, round=number, seed=seed(cfg, "report", number))
         return do("report", section, label=f"{point} · report", **inputs)
 
-    page = report("round 00", 0, evaluation=evaluate(given.base, "round 00"), prompts=prompts, **validation)
+    page = report(
+        "round 00",
+        0,
+        evaluation=evaluate(given.base, "round 00"),
+        few_shot=few_shot_base(cfg, do, given, judge),
+        prompts=prompts,
+        **validation,
+    )
     page = report(
         "round 01",
         1,
@@ -191,15 +217,15 @@ def feedback_rounds(
         k = cfg.respond.num_prompts or 0
         responses = do(
             "respond",
-            cfg.respond.changed(first_prompt=cfg.distill.num_prompts + (r - 2) * k, seed=seed(cfg, "respond", r)),
+            cfg.respond.changed(first_prompt=(r - 2) * k, seed=seed(cfg, "respond")),
             label=f"{point} · respond",
             prompts=prompts,
             **pool_of(cfg, r, first, second, latest),
         )
-        judgements = do("judge", cfg.judge, label=f"{point} · judge", judge=judge, responses=responses)
+        judgements = do("judge", rating(cfg), label=f"{point} · judge", judge=judge, responses=responses)
         data = do(
             "select",
-            cfg.select.changed(round=r, seed=seed(cfg, "select", r)),
+            cfg.select.changed(round=r, seed=seed(cfg, "select")),
             label=f"{point} · select",
             judgements=judgements,
             previous=earlier_of(cfg, r, data),
@@ -226,6 +252,28 @@ def feedback_rounds(
     return Outcome(latest, judge, page)
 
 
+def few_shot_base(cfg: Alma, do: Do, given: Sources, judge: Any) -> Any:
+    """Section 4: the base model behind a few SFT seeds. Asked without, it does not know what form an answer has."""
+    if not cfg.base_shots:
+        return None
+    section = cfg.evaluate.changed(
+        shots="random",
+        form="chat",
+        num_shots=cfg.base_shots,
+        seed=seed(cfg, "evaluate", "few-shot"),
+        allow_overlap=True,  # an example that asks the prompt itself is left out
+    )
+    return do(
+        "evaluate",
+        section,
+        label="round 00 · evaluate few-shot",
+        model=given.base,
+        judge=judge,
+        prompts=given.evaluation_prompts,
+        shots=given.sft_seeds,
+    )
+
+
 def best_of_n(cfg: Alma, do: Do, given: Sources, judge: Any, first: Any, second: Any) -> dict[str, Any]:
     """The curve of section 5: how much the judge's pick gains with n, on the evaluation prompts."""
     if not cfg.curve.enabled:
@@ -235,17 +283,19 @@ def best_of_n(cfg: Alma, do: Do, given: Sources, judge: Any, first: Any, second:
     )
     label = "round 01 · best-of-n respond"
     answers = do("respond", section, label=label, prompts=given.evaluation_prompts, first=first, second=second)
-    curve = do("judge", cfg.judge, label="round 01 · best-of-n judge", judge=judge, responses=answers)
+    curve = do("judge", rating(cfg), label="round 01 · best-of-n judge", judge=judge, responses=answers)
     return {"curve": curve, "references": given.evaluation_prompts}
 
 
 def pool_of(cfg: Alma, r: int, first: Any, second: Any, latest: Any) -> dict[str, Any]:
     """The checkpoints that answer in round ``r`` (section 3.2): N samples in equal parts, whatever the pool."""
-    if cfg.pool == "latest":
-        return {"latest": latest}
-    if cfg.pool == "initial" or r == 2:
+    if r == 2 or cfg.pool == "initial":
         return {"first": first, "second": second}
-    return {"first": first, "second": second, "latest": latest}
+    return {
+        "latest": {"latest": latest},
+        "one_initial": {"first": first},
+        "initial_and_latest": {"first": first, "second": second, "latest": latest},
+    }[cfg.pool]
 
 
 def start_of(cfg: Alma, base: Any, first: Any, latest: Any) -> Any:

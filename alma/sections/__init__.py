@@ -15,7 +15,7 @@ from alma.sections.finetune import Finetune, Lora
 from alma.sections.imitate import Imitate, Turns
 from alma.sections.inference import Dtype, Engine, Inference, Nucleus, OpenAI, Sampling, Temperature, Vllm
 from alma.sections.ingest import Ingest, IngestModel, IngestRows
-from alma.sections.judge import Judge, Scoring, check_judge_template
+from alma.sections.judge import Judge, Rationale, Scoring, check_judge_template
 from alma.sections.prompts import Curate, Diversify, Embed, Synthesize
 from alma.sections.reference import Reference
 from alma.sections.report import Report
@@ -41,6 +41,7 @@ __all__ = [
     "Nucleus",
     "OpenAI",
     "Positive",
+    "Rationale",
     "Reference",
     "Report",
     "Respond",

@@ -50,13 +50,17 @@ class Evaluate(Scoring):
 
     shots: Annotated[Literal["none", "nearest", "random"], QUIET] = "none"
     """Examples before every prompt, from the port ``shots``: the prompt's nearest ones by the model's own embeddings,
-    or random ones. With examples the prompt is written in bare turns, without the chat template."""
+    or random ones."""
+
+    form: Annotated[Literal["turns", "chat"], QUIET] = "turns"
+    """How examples and the prompt behind them are written: ``turns`` bare, without the chat template [C], or ``chat``
+    as a conversation in it. [ours]"""
 
     num_shots: Annotated[Positive, QUIET] = 8
     """Examples before every prompt. [C, as in ``imitate``]"""
 
     turns: Annotated[Turns, QUIET] = Turns()
-    """How examples are written."""
+    """The turns of ``form = "turns"``."""
 
     embedding_tokens: Annotated[Positive, QUIET] = 512
     """Only the first this many tokens of a prompt are embedded, to find the nearest ones. [ours]"""
@@ -76,7 +80,7 @@ class Evaluate(Scoring):
         with_shots = self.shots != "none"
         return super().reads() | {
             "num_shots": with_shots,
-            "turns": with_shots,
+            "turns": with_shots and self.form == "turns",
             "seed": self.shots == "random",
             "embedding_tokens": self.shots == "nearest",
         }

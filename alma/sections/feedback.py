@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from alma.prompts import JUDGE_TEMPLATE
 from alma.sections.inference import Inference, Sampling
-from alma.sections.section import QUIET, Positive, Section
+from alma.sections.section import HOW, QUIET, Positive, Section
 
 
 class Respond(Inference):
@@ -38,13 +38,14 @@ class Select(Section):
     """Turns judgements into training rows (paper section 3.2)."""
 
     score: Literal["real", "integer", "risk_averse"] = "real"
-    """How a judgement is read: Σ k·p(k) [P 3.3.4]; argmax p(k); mean - ``risk`` · std (arXiv 2503.03064)."""
+    """How a judgement is read: Σ k·p(k) [P 3.3.2]; argmax p(k); mean - ``risk`` · std (arXiv 2503.03064)."""
 
     risk: Annotated[float, Field(ge=0)] = 1.0
     """λ of the risk-averse score. [ours]"""
 
     length_tolerance: Annotated[float, Field(ge=0)] | None = None
-    """Among responses within this many points of the best, take the shortest (arXiv 2407.19594). ``None`` = off [P]."""
+    """Among responses within this many points of the best, take the shortest (arXiv 2407.19594): as the one that is
+    trained on, or as the chosen side of a pair with the best. ``None`` = off [P]."""
 
     require_end: bool = True
     """Leave out responses that the token limit cut off: trained on, they would teach to stop in mid-sentence. [ours]"""
@@ -55,11 +56,21 @@ class Select(Section):
     round: Positive = 1
     """The round these rows belong to; set by the recipe."""
 
-    part_rows: Positive = 65536
+    part_rows: Annotated[Positive, HOW] = 65536
     """Rows per part."""
 
     seed: int = 0
     """Breaks ties and draws the random side of pairs; set from the run's seed when the recipe runs."""
+
+    @model_validator(mode="after")
+    def _tolerance(self) -> Select:
+        if self.pairs == "ordered_pair" and self.length_tolerance is not None:
+            raise ValueError(
+                f"length_tolerance = {self.length_tolerance:g} looks for the shortest near the best response, and "
+                "pairs = 'ordered_pair' takes two random ones in their order; leave length_tolerance out, or set "
+                "pairs = 'best_vs_random' or 'best_vs_worst'"
+            )
+        return self
 
     @property
     def makes(self) -> Literal["example", "preference"]:

@@ -139,12 +139,12 @@ class Inference(Section):
     dtype: Dtype = "auto"
     """Arithmetic. ``auto`` = bfloat16 on a GPU, float32 on a CPU."""
 
-    batch_rows: Positive = 256
+    batch_rows: Annotated[Positive, HOW] = 256
     """Sequences that are decoded or scored at once; with ``vllm`` at most, as its memory allows."""
 
-    part_rows: Positive = 4096
+    part_rows: Annotated[Positive, HOW] = 4096
     """Rows per published part. A killed process loses those that are not whole: one, with ``vllm`` a few (see
-    ``vllm.parts_per_turn``). Fixed by the section, never by the workers."""
+    ``vllm.parts_per_turn``). Set by the section, never by the workers: all shards of a stage cut its rows alike."""
 
     max_too_long_share: Annotated[Fraction, QUIET, HOW] = 0.05
     """Fraction of prompts that leave no room in the model's context above which the stage fails; below it they are set
@@ -157,11 +157,10 @@ class Inference(Section):
         return self
 
     def reads(self) -> dict[str, bool]:
-        """See ``Section.reads``: of an endpoint's model the arithmetic and the batches are its own."""
+        """See ``Section.reads``: of an endpoint's model the arithmetic is its own."""
         served = self.engine == "openai"
         return super().reads() | {
             "vllm": self.engine == "vllm" and self.vllm.max_model_len is not None,  # the rest of it is how
             "openai": served,
             "dtype": not served,
-            "batch_rows": not served,
         }

@@ -7,8 +7,8 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from alma.prompts import JUDGE_TEMPLATE
-from alma.sections.inference import Inference
-from alma.sections.section import QUIET, Fraction, Positive
+from alma.sections.inference import Inference, Sampling
+from alma.sections.section import QUIET, Fraction, Positive, Section
 
 
 def check_judge_template(template: str) -> None:
@@ -37,7 +37,7 @@ def check_variants(template: str, variants: tuple[str, ...]) -> None:
 
 
 class Scoring(Inference):
-    """What every stage that asks a judge has in common (paper section 3.3.4)."""
+    """What every stage that asks a judge has in common (paper section 3.3.2)."""
 
     template: str = JUDGE_TEMPLATE
     """Rating prompt with ``{prompt}`` and ``{response}``; ends where the rating's first digit begins. [P 3.3.1]"""
@@ -54,8 +54,18 @@ class Scoring(Inference):
         return self
 
 
+class Rationale(Section):
+    """What a judge writes about a response before it rates it (paper section 3.3.4, where it brought nothing)."""
+
+    ask: Annotated[str, Field(min_length=1)] = "\n\n[Reasons]\n"
+    """Stands between the response and what the judge writes; the end of ``template`` follows that. [ours]"""
+
+    sampling: Sampling = Sampling(max_new_tokens=256)
+    """How it is drawn. [ours]"""
+
+
 class Judge(Scoring):
-    """Reads p(0..10) of every response at one position (paper section 3.3.4)."""
+    """Reads p(0..10) of every response at one position (paper section 3.3.2)."""
 
     max_bad_share: Fraction = 0.05
     """Fraction of unparsable judgements above which the stage fails. [ours]"""
@@ -68,17 +78,39 @@ class Judge(Scoring):
     """Rows with human scores that stand rated before each response, as examples: the untrained base as a judge. They
     are drawn at random for each prompt and never ask that prompt itself. [P, table 2: 3]"""
 
+    rationale: Annotated[Rationale | None, QUIET] = None
+    """Let the judge write reasons and read its rating behind them; ``None`` = it rates at once [P 3.3.4]. It was not
+    trained to, and they are not kept. The model is in memory twice: to write and to rate."""
+
     shot_end: Annotated[str, QUIET] = "]]\n\n"
     """What follows the score of a row that is shown. [ours]"""
 
     seed: Annotated[int, QUIET] = 0
-    """Draws the rows that are shown; set from the run's seed when the recipe runs."""
+    """Draws the rows that are shown, and rationales; set from the run's seed when the recipe runs."""
 
     def reads(self) -> dict[str, bool]:
         """See ``Section.reads``."""
-        return super().reads() | {"shot_end": self.num_shots > 0, "seed": self.num_shots > 0}
+        return super().reads() | {"shot_end": self.num_shots > 0, "seed": self.draws}
+
+    @property
+    def draws(self) -> bool:
+        """Whether anything is drawn at random."""
+        return self.num_shots > 0 or self.rationale is not None
 
     @model_validator(mode="after")
     def _variants(self) -> Self:
         check_variants(self.template, self.variants)
+        return self
+
+    @model_validator(mode="after")
+    def _writes(self) -> Self:
+        if self.rationale is not None and self.engine == "openai":
+            raise ValueError(
+                "rationale with engine = 'openai': an endpoint either answers or rates; take 'hf' or 'vllm'"
+            )
+        if self.rationale is not None and self.engine == "vllm" and self.vllm.gpu_memory_share > 0.5:
+            raise ValueError(
+                f"rationale starts two vLLM engines, and vllm.gpu_memory_share = {self.vllm.gpu_memory_share} is more "
+                "than half for each: set it to 0.45"
+            )
         return self

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from alma.sections.inference import Inference, Sampling
-from alma.sections.section import Fraction, Positive, Section
+from alma.sections.section import HOW, QUIET, Fraction, Positive, Section
 
 
 class Synthesize(Inference):
@@ -70,7 +70,7 @@ class Curate(Section):
     require_end: bool = True
     """Drop prompts that were cut off by the token limit. [ours]"""
 
-    part_rows: Positive = 65536
+    part_rows: Annotated[Positive, HOW] = 65536
     """Rows per part."""
 
     seed: int = 0
@@ -99,14 +99,18 @@ class Diversify(Section):
     num_clusters: Positive = 1_000_000
     """Clusters. Pool : clusters : K = 2000 : 20 : 1. [P 3.1]"""
 
-    reserve: Annotated[int, Field(ge=0)] = 0
-    """Prompts at the head of the order kept for the judge's self-distillation; set by the recipe."""
+    limit: Annotated[Positive | None, QUIET] = None
+    """Lay out only the first this many; set by the recipe for the prompts that it keeps for the judge."""
 
     per_round: Positive = 50_000
     """K, prompts per round; set by the recipe."""
 
-    part_rows: Positive = 4096
+    part_rows: Annotated[Positive, HOW] = 4096
     """Rows per part; a round fetches only the parts it draws from."""
 
     seed: int = 0
     """Seed of k-means and of the order."""
+
+    def reads(self) -> dict[str, bool]:
+        """See ``Section.reads``: a random order knows neither clusters nor rounds."""
+        return super().reads() | dict.fromkeys(("num_clusters", "per_round"), self.method == "kmeans")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from alma.sections.inference import Dtype
-from alma.sections.section import Positive, Section
+from alma.sections.section import HOW, Positive, Section
 
 
 class Reference(Section):
@@ -23,8 +23,8 @@ class Reference(Section):
     max_tokens: Positive = 4096
     """Longest prompt with response, as in training; longer ones are left out. [ours]"""
 
-    batch_tokens: Positive = 8192
+    batch_tokens: Annotated[Positive, HOW] = 8192
     """Tokens of one forward pass, padding included; a longer pair has one of its own."""
 
-    part_rows: Positive = 4096
-    """Rows per published part: what a killed process loses at most. Fixed by the section, never by the workers."""
+    part_rows: Annotated[Positive, HOW] = 4096
+    """Rows per published part: what a killed process loses at most."""

@@ -41,7 +41,7 @@ QUIET: Final = Mark.QUIET
 the setting keep their keys, and the JSON is not long with what most runs have no use for."""
 
 HOW: Final = Mark.HOW
-"""The setting is never part of a key: it says how a result is computed (devices, memory, retries) or when to give up,
+"""The setting is never part of a key: it says how a result is computed (devices, memory, parts) or when to give up,
 and changes the result in nothing but the order in which numbers are added up."""
 
 _KEY: Final = {"key": True}

@@ -25,7 +25,7 @@ _SCALE_R = np.array(RATINGS)
 
 
 def mean(probs_R: Floats) -> float:
-    """Σ k·p(k) (paper section 3.3.4)."""
+    """Σ k·p(k) (paper section 3.3.2)."""
     return float(probs_R @ _SCALE_R)
 
 

@@ -21,30 +21,38 @@ Rule = Callable[[Select, Sequence[Judgement], np.random.Generator], Selected | N
 def best(cfg: Select, order: Sequence[Judgement], rng: np.random.Generator) -> Selected | None:
     """The best one; with a length tolerance, the shortest of those near it (arXiv 2407.19594)."""
     del rng
-    if not order:
-        return None
-    if cfg.length_tolerance is None:
-        return (order[0],)
-    near = [row for row in order if score(cfg, row) >= score(cfg, order[0]) - cfg.length_tolerance]
-    return (min(near, key=lambda row: int(row["num_tokens"])),)  # the first, so the best, of equally short ones
+    return (order[_chosen(cfg, order)],) if order else None
 
 
 def best_vs_random(cfg: Select, order: Sequence[Judgement], rng: np.random.Generator) -> Selected | None:
-    """The best one against a random one of those that are worse."""
-    worse = _worse(cfg, order)
+    """The best one, as ``best`` finds it, against a random one of those that are worse."""
+    worse = _worse(cfg, order := _from_chosen(cfg, order))
     return (order[0], worse[int(rng.integers(len(worse)))]) if worse else None
 
 
 def best_vs_worst(cfg: Select, order: Sequence[Judgement], rng: np.random.Generator) -> Selected | None:
-    """The best one against the worst."""
+    """The best one, as ``best`` finds it, against the worst."""
     del rng
-    worse = _worse(cfg, order)
+    worse = _worse(cfg, order := _from_chosen(cfg, order))
     return (order[0], worse[-1]) if worse else None
 
 
 def ordered_pair(cfg: Select, order: Sequence[Judgement], rng: np.random.Generator) -> Selected | None:
     """Two random ones, in their order."""
     return best_vs_worst(cfg, [order[i] for i in sorted(rng.permutation(len(order))[:2])], rng)
+
+
+def _chosen(cfg: Select, order: Sequence[Judgement]) -> int:
+    """The place of the response to learn from: the first; with a length tolerance the shortest near it."""
+    if cfg.length_tolerance is None:
+        return 0
+    near = [row for row in order if score(cfg, row) >= score(cfg, order[0]) - cfg.length_tolerance]
+    return min(range(len(near)), key=lambda i: int(near[i]["num_tokens"]))  # the best of equally short ones
+
+
+def _from_chosen(cfg: Select, order: Sequence[Judgement]) -> Sequence[Judgement]:
+    """``order``, from the response to learn from on: what is before it scores no less, and is no rejected side."""
+    return order[_chosen(cfg, order) :] if order else order
 
 
 def _worse(cfg: Select, order: Sequence[Judgement]) -> list[Judgement]:
@@ -63,15 +71,18 @@ RULES: dict[str | None, Rule] = {
 """``Select.pairs`` → the rule."""
 
 
-def select(cfg: Select, prompt_id: str, rows: Sequence[Judgement]) -> Selected | None:
-    """What is selected of the usable judgements of one prompt; what is random follows from ``cfg.seed``."""
-    rng = np.random.default_rng(sample_seed(cfg.seed, "pair", prompt_id))
-    return RULES[cfg.pairs](cfg, ranked(cfg, prompt_id, rows), rng)
+def select(cfg: Select, prompt: str, rows: Sequence[Judgement]) -> Selected | None:
+    """What is selected of the usable judgements of one prompt.
+
+    What is random follows from the prompt's text and ``cfg.seed``.
+    """
+    rng = np.random.default_rng(sample_seed(cfg.seed, "pair", prompt))
+    return RULES[cfg.pairs](cfg, ranked(cfg, prompt, rows), rng)
 
 
-def ranked(cfg: Select, prompt_id: str, rows: Sequence[Judgement]) -> list[Judgement]:
+def ranked(cfg: Select, prompt: str, rows: Sequence[Judgement]) -> list[Judgement]:
     """Best first; equal scores in an order drawn from the seed, not in that of the checkpoints."""
-    rng = np.random.default_rng(sample_seed(cfg.seed, "ties", prompt_id))
+    rng = np.random.default_rng(sample_seed(cfg.seed, "ties", prompt))
     ties = rng.permutation(len(rows))
     order = sorted(range(len(rows)), key=lambda i: (-score(cfg, rows[i]), ties[i]))
     return [rows[i] for i in order]

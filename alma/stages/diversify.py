@@ -1,7 +1,8 @@
 """The pool in the order in which rounds draw from it: one unused prompt from each of K clusters (paper section 3.1).
 
 A round is a contiguous slice of this artifact, so it fetches only the parts that it draws from, and raising the number
-of rounds changes nothing that was drawn before.
+of rounds changes nothing that was drawn before. What is kept for the judge is an artifact of its own, a random draw,
+which is left out of the rounds': the judge is the same however they draw.
 """
 
 from __future__ import annotations
@@ -19,52 +20,75 @@ from alma.artifact.records import DRAW
 from alma.engines import Floats
 from alma.errors import ConfigError, StageError
 from alma.sections import Diversify
+from alma.seeds import sample_seed
 
-VERSION = 1
+VERSION = 2
 
 Ints = npt.NDArray[np.int64]
 
 
-def run(cfg: Diversify, *, prompts: Rows, embeddings: Rows | None = None, out: Out) -> Metrics:
-    """Every prompt of the pool, once, in draw order."""
+def run(
+    cfg: Diversify, *, prompts: Rows, embeddings: Rows | None = None, reserved: Rows | None = None, out: Out
+) -> Metrics:
+    """Every prompt of the pool that is not ``reserved``, once, in draw order; with ``cfg.limit`` the first of them."""
     rows = prompts.table(["id", "prompt"])
+    _check_size(cfg, rows.num_rows, reserved)
+    places_P = _left(rows, reserved)
+    rows = rows.take(pa.array(places_P))
     count = rows.num_rows
-    if count < cfg.reserve + cfg.per_round:
-        raise StageError(
-            f"the pool has {count} prompts after curation; {cfg.reserve} for the judge and {cfg.per_round} for a round "
-            "are needed. Raise synthesize.num_attempts, or lower respond.num_prompts or distill.num_prompts"
-        )
     rng = np.random.default_rng(cfg.seed)
     map_P2: Floats | None = None
     if cfg.method == "random":
         clusters_P = np.zeros(count, dtype=np.int64)
-        order, num_repeats = rng.permutation(count), 0
+        order, num_repeats = random_order(rows["prompt"].to_pylist(), cfg.seed), 0
     else:
         if embeddings is None:
             raise ConfigError("diversify.method = 'kmeans' needs the input embeddings")
-        vectors_PD = _vectors(embeddings)
+        vectors_PD = _vectors(embeddings)[places_P]
         with out.progress(3, "steps") as progress:
             clusters_P = cluster(vectors_PD, cfg.num_clusters, cfg.seed)
             progress.advance()
             map_P2 = _principal_plane(vectors_PD)
             progress.advance()
-            order, num_repeats = draw_order(clusters_P, [cfg.reserve] if cfg.reserve else [], cfg.per_round, rng)
+            order, num_repeats = draw_order(clusters_P, cfg.per_round, rng)
             progress.advance()
+    order = order[: cfg.limit]
     columns = {
-        "id": [out.row_id(i) for i in range(count)],
+        "id": [out.row_id(i) for i in range(len(order))],
         "prompt_id": rows["id"].take(pa.array(order)),
         "prompt": rows["prompt"].take(pa.array(order)),
         "cluster": pa.array(clusters_P[order].astype(np.int32)),
-        "x": pa.nulls(count, pa.float32()) if map_P2 is None else pa.array(map_P2[order, 0].astype(np.float32)),
-        "y": pa.nulls(count, pa.float32()) if map_P2 is None else pa.array(map_P2[order, 1].astype(np.float32)),
+        "x": pa.nulls(len(order), pa.float32()) if map_P2 is None else pa.array(map_P2[order, 0].astype(np.float32)),
+        "y": pa.nulls(len(order), pa.float32()) if map_P2 is None else pa.array(map_P2[order, 1].astype(np.float32)),
     }
     out.write(pa.table(columns, schema=DRAW), "draw", cfg.part_rows)
     return {
-        "num_prompts": count,
+        "num_prompts": len(order),
         "num_clusters": len(np.unique(clusters_P)),
         "largest_cluster": int(np.bincount(clusters_P).max()),
         "num_repeated_clusters": num_repeats,
     }
+
+
+def _check_size(cfg: Diversify, count: int, reserved: Rows | None) -> None:
+    reserve = cfg.limit or (len(reserved) if reserved else 0)
+    if count < reserve + cfg.per_round:
+        raise StageError(
+            f"the pool has {count} prompts after curation; {reserve} for the judge and {cfg.per_round} for a round "
+            "are needed. Raise synthesize.num_attempts, or lower respond.num_prompts or distill.num_prompts"
+        )
+
+
+def _left(rows: pa.Table, reserved: Rows | None) -> Ints:
+    """Places of the prompts that are not reserved."""
+    taken = set(reserved.table(["prompt_id"])["prompt_id"].to_pylist()) if reserved else set()
+    return np.array([place for place, name in enumerate(rows["id"].to_pylist()) if name not in taken], dtype=np.int64)
+
+
+def random_order(prompts_P: Sequence[str], seed: int) -> Ints:
+    """Places by a hash of each prompt's text: what is drawn hardly changes where the pool hardly does."""
+    order: Ints = np.argsort(np.array([sample_seed(seed, text) for text in prompts_P], dtype=np.uint64), kind="stable")
+    return order
 
 
 def cluster(vectors_PD: Floats, num_clusters: int, seed: int) -> Ints:
@@ -83,10 +107,8 @@ def cluster(vectors_PD: Floats, num_clusters: int, seed: int) -> Ints:
     return labels
 
 
-def draw_order(
-    clusters_P: Ints, first_rounds: Sequence[int], per_round: int, rng: np.random.Generator
-) -> tuple[Ints, int]:
-    """A permutation of the prompts whose slices of ``first_rounds`` and then ``per_round`` hold each cluster once.
+def draw_order(clusters_P: Ints, per_round: int, rng: np.random.Generator) -> tuple[Ints, int]:
+    """A permutation of the prompts whose slices of ``per_round`` hold each cluster once.
 
     Clusters take turns in random order, without replacement until all had theirs. Where fewer clusters with unused
     prompts are left than a slice needs, a cluster serves twice in it; the number of such repeats is returned beside
@@ -98,9 +120,8 @@ def draw_order(
     turns: deque[int] = deque()
     order: list[int] = []
     repeats = 0
-    sizes = deque(first_rounds)
     while len(order) < len(clusters_P):
-        size = min(sizes.popleft() if sizes else per_round, len(clusters_P) - len(order))
+        size = min(per_round, len(clusters_P) - len(order))
         drawn: set[int] = set()
         for _ in range(size):
             turn = _next_turn(turns, members, drawn, rng)

@@ -1,4 +1,4 @@
-"""p(0..10) of every response, read at one position of one forward pass (paper section 3.3.4)."""
+"""p(0..10) of every response, read at one position of one forward pass (paper section 3.3.2)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from alma.artifact import Metrics, Model, Rows
 from alma.artifact.out import Out, Part
 from alma.engines import UNREADABLE, Rating
 from alma.engines.feed import PartRequests, feed
-from alma.engines.judging import ScoredRow, ShotsOf, averaged, reading, score_request
+from alma.engines.judging import ScoredRow, ShotsOf, averaged, judge_requests, reading
 from alma.engines.pool import scorer_pool
 from alma.errors import ConfigError, StageError
 from alma.sections import Judge
@@ -100,9 +100,7 @@ def _requests(
     # What was too long to be answered has no response to rate.
     answered = [row for row in given if row.get("num_tokens") != 0]
     pairs = [(row["prompt"], row["response"]) for row in answered]
-    requests = [
-        score_request(cfg, pairs, template, shots_of, cfg.shot_end) for template in (cfg.template, *cfg.variants)
-    ]
+    requests = judge_requests(cfg, pairs, shots_of)
     asked = [(place, lambda _, request=request: request) for place in range(len(judges)) for request in requests]
 
     def rows(answers: list[list[list[Rating]]], num_tokens: int) -> tuple[list[dict[str, Any]], dict[str, int]]:

@@ -42,6 +42,7 @@ def run(
     *,
     previous: Page | None = None,
     evaluation: Rows | None = None,
+    few_shot: Rows | None = None,
     judgements: Rows | None = None,
     selected: Rows | None = None,
     prompts: Rows | None = None,
@@ -56,12 +57,13 @@ def run(
 ) -> Metrics:
     """Writes ``report.html``, ``report.json`` and ``curves.json``: the page, its numbers, all trainings step by step.
 
-    A port that is not given leaves its section to an earlier point. ``judgements`` are of the round's responses,
-    ``selected`` the union so far; ``heldout``, ``heldout_first`` and ``heldout_base`` are the final judge,
-    the human-taught one and the untrained base on held-out human scores; ``curve`` has N samples of each evaluation
-    prompt, whose right answers are in ``references``; ``imitation`` is what a model wrote after its seeds, up to this
-    iteration. With ``cfg.arm`` the arms' table lies beside the page as JSON, CSV and Markdown. Raises ``ConfigError``
-    where ``previous`` has this label, or an evaluation of this arm's repeat.
+    A port that is not given leaves its section to an earlier point. ``few_shot`` is a second evaluation of the same
+    checkpoint, asked behind examples. ``judgements`` are of the round's responses, ``selected`` the union so far;
+    ``heldout``, ``heldout_first`` and ``heldout_base`` are the final judge, the human-taught one and the untrained base
+    on held-out human scores; ``curve`` has N samples of each evaluation prompt, whose right answers are in
+    ``references``; ``imitation`` is what a model wrote after its seeds, up to this iteration. With ``cfg.arm`` the
+    arms' table lies beside the page as JSON, CSV and Markdown. Raises ``ConfigError`` where ``previous`` has this
+    label, or an evaluation of this arm's repeat.
     """
     earlier = _earlier(previous, cfg)
     curves = _earlier_curves(previous)
@@ -69,13 +71,14 @@ def run(
     judged = judgements.table(JUDGED) if judgements else None
     chosen = selected.table() if selected else None
     validation = (heldout, heldout_first, heldout_base)
-    given = (evaluation, judgements, selected, prompts, *validation, curve, training, imitation)
+    given = (evaluation, few_shot, judgements, selected, prompts, *validation, curve, training, imitation)
     new = _new(given, {cost.ref for point in earlier for cost in point.costs})
     curves = _named(curves + _curves(new), training, cfg.arm or cfg.label)
     point = Point(
         label=cfg.label,
         round=cfg.round,
         quality=measure.quality(results) if results is not None else None,
+        few_shot=measure.quality(few_shot.table()) if few_shot else None,
         sampling=measure.sampling(judged, chosen) if judged is not None else None,
         selection=measure.selection(chosen) if chosen is not None else None,
         best_of_n=measure.best_of_n(curve.table(JUDGED), _references(references), partial(exact_match, ended=True))

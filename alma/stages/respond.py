@@ -19,7 +19,7 @@ from alma.prompts.markers import held
 from alma.sections import Respond
 from alma.seeds import sample_seed
 
-VERSION = 2
+VERSION = 3
 
 
 def run(
@@ -31,9 +31,14 @@ def run(
     latest: Model | None = None,
     out: Out,
 ) -> Metrics:
-    """Rows in the order (prompt, sample): the N samples of a prompt lie together, sample i from checkpoint i mod M."""
+    """Rows in the order (prompt, sample): the N samples of a prompt lie together, sample i from checkpoint i mod M.
+
+    A checkpoint's j-th sample of a prompt has one seed in every pool, round and artifact: see ``_seed``.
+    """
     prompts.expect("draw", "prompt", "evaluation_prompt", "referenced_prompt")
-    models = [model for model in (first, second, latest) if model is not None]
+    given = {"first": first, "second": second, "latest": latest}
+    pool = {role: model for role, model in given.items() if model is not None}
+    models = list(pool.values())
     if not models:
         raise ConfigError("respond needs at least one of the inputs first, second and latest")
     if cfg.num_samples < len(models):
@@ -52,24 +57,25 @@ def run(
     part_rows = max(1, cfg.part_rows // samples) * samples
     # hf has all checkpoints in memory, and nothing to gain from staying with one.
     parts_per_turn = cfg.vllm.parts_per_turn if cfg.engine == "vllm" and len(models) > 1 else 1
-    with generator_pool(cfg, [partial(_folder, model) for model in models]) as pool:
+    with generator_pool(cfg, [partial(_folder, model) for model in models]) as generators:
         feed(
             out,
             num_prompts * samples,
             part_rows,
             "responses",
             "response",
-            lambda part: _requests(cfg, prompts, models, out, part),
-            pool.at,
+            lambda part: _requests(cfg, prompts, pool, out, part),
+            generators.at,
             parts_per_turn=parts_per_turn,
         )
     check_too_long(out, cfg, num_prompts * samples, "lower curate.max_chars, raise vllm.max_model_len")
     return {"num_prompts": num_prompts, "num_samples": samples, "num_checkpoints": len(models)}
 
 
-def _requests(cfg: Respond, prompts: Rows, models: list[Model], out: Out, part: Part) -> PartRequests:
-    """One request per checkpoint, its place among ``models`` the turn."""
+def _requests(cfg: Respond, prompts: Rows, pool: dict[str, Model], out: Out, part: Part) -> PartRequests:
+    """One request per checkpoint, its place in ``pool``, by role, the turn."""
     samples = cfg.num_samples
+    roles, models = list(pool), list(pool.values())
     low, high = cfg.first_prompt + part.start // samples, cfg.first_prompt + part.stop // samples
     stops: dict[int, tuple[str, ...]] = {}
     asked: list[dict[str, str]] = prompts.table(["id", "prompt"], low, high).to_pylist()
@@ -81,7 +87,7 @@ def _requests(cfg: Respond, prompts: Rows, models: list[Model], out: Out, part: 
             stops[place] = generator.stops(cfg.judge_template)
             return GenerateRequest(
                 texts_P=[generator.chat(row["prompt"]) for row in asked],
-                seeds_PN=[[_seed(cfg, row, models[place], i) for i in mine] for row in asked],
+                seeds_PN=[[_seed(cfg, row["prompt"], roles[place], j) for j in range(len(mine))] for row in asked],
                 sampling=cfg.sampling,
                 max_new_tokens=cfg.sampling.max_new_tokens,
                 stop=stops[place],
@@ -93,20 +99,21 @@ def _requests(cfg: Respond, prompts: Rows, models: list[Model], out: Out, part: 
         rows: list[dict[str, Any]] = []
         for at, row in enumerate(asked):
             for i in range(samples):
-                completion, model = answers[i % len(models)][at][i // len(models)], models[i % len(models)]
-                text = answer_text(completion, stops[i % len(models)])
+                j, place = divmod(i, len(models))
+                completion = answers[place][at][j]
+                text = answer_text(completion, stops[place])
                 rows.append(
                     {
                         "id": out.row_id(part.start + len(rows)),
                         "prompt_id": row["id"],
                         "prompt": row["prompt"],
                         "response": text,
-                        "checkpoint_id": str(model.ref),
+                        "checkpoint_id": str(models[place].ref),
                         "sample_index": i,
-                        "sample_seed": _seed(cfg, row, model, i),
+                        "sample_seed": _seed(cfg, row["prompt"], roles[place], j),
                         "num_tokens": completion.num_tokens,
                         "ended": completion.ended,
-                        "marker": held(text, stops[i % len(models)]),
+                        "marker": held(text, stops[place]),
                     }
                 )
         nums_tokens = [row["num_tokens"] for row in rows]
@@ -124,5 +131,10 @@ def _folder(model: Model) -> Path:
     return model.folder
 
 
-def _seed(cfg: Respond, row: dict[str, str], model: Model, sample_index: int) -> int:
-    return sample_seed(cfg.seed, row["id"], model.ref.key, sample_index)
+def _seed(cfg: Respond, prompt: str, role: str, index: int) -> int:
+    """The seed of a checkpoint's sample ``index`` of ``prompt``, by what it is and not by where it lies.
+
+    So runs that draw other prompts, ask another pool or take more samples are paired: where they ask one checkpoint
+    the same, it answers the same.
+    """
+    return sample_seed(cfg.seed, prompt, role, index)

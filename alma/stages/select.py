@@ -16,7 +16,7 @@ from alma.sections import Select
 from alma.selection.readings import Judgement, score
 from alma.selection.rules import select
 
-VERSION = 2
+VERSION = 3
 
 
 def run(cfg: Select, *, judgements: Rows, previous: Rows | None = None, out: Out) -> Metrics:
@@ -29,14 +29,14 @@ def run(cfg: Select, *, judgements: Rows, previous: Rows | None = None, out: Out
     gains: list[float] = []
     table = judgements.table().to_pylist()
     with out.progress(len(table), "judgements") as progress:
-        for prompt_id, group in groupby(table, key=lambda row: str(row["prompt_id"])):
+        for _, group in groupby(table, key=lambda row: str(row["prompt_id"])):
             several = list(group)
             progress.advance(len(several))
             usable = [row for row in several if _usable(cfg, row)]
             num_unparsable += sum(not row["parsed"] for row in several)
             num_unfinished += sum(not row["ended"] for row in several)
             num_marked += sum(row["marker"] is not None for row in several)
-            selected = select(cfg, prompt_id, usable)
+            selected = select(cfg, several[0]["prompt"], usable)
             if selected is None:
                 num_empty += 1
                 continue

@@ -246,6 +246,43 @@ def test_a_statement_of_another_form_is_none(store_uri: str, tmp_path: Path, no_
     assert ([part.number for part in pending], done) == ([1, 2], PART_ROWS)
 
 
+def cut(store: Store, scratch: Path, part_rows: int, num_parts: int | None = None) -> Manifest | None:
+    """An attempt whose parts have ``part_rows`` rows, killed after ``num_parts`` of them."""
+    out = Out(store, REF, scratch)
+    for part, _ in out.each(11, part_rows, "rows"):
+        if part.number == num_parts:
+            return None
+        rows = [{"id": row_id(REF, i), "candidate_id": "c", "prompt": f"{i}"} for i in range(part.start, part.stop)]
+        out.publish(part, "prompt", rows, {"num_seen": len(rows)})
+    return seal(out, "rows", {"num_read": len(out.read_back(["prompt"]))})
+
+
+@pytest.mark.parametrize(("before", "after"), [(3, 7), (7, 3), (4, 3), (8, 3), (2, 11)])
+def test_an_attempt_may_cut_the_rows_otherwise(
+    store_uri: str, tmp_path: Path, no_cache: None, before: int, after: int
+) -> None:
+    """Second parts of 8 and of 3 rows each have three rows here, and not the same."""
+    store = open_store(store_uri)
+    cut(store, tmp_path / "before", before, num_parts=max(1, -(-11 // before) - 1))
+    manifest = cut(store, tmp_path / "after", after)
+    assert manifest is not None
+    rows = Artifact.open(store, REF)
+    assert isinstance(rows, Rows)
+    assert rows.table(["prompt"])["prompt"].to_pylist() == [f"{i}" for i in range(11)]
+    assert manifest.metrics == {"num_seen": 11, "num_read": 11}
+
+
+def test_a_part_that_was_replaced_by_other_rows_is_not_sealed(store_uri: str, tmp_path: Path, no_cache: None) -> None:
+    store = open_store(store_uri)
+    slow = Out(store, REF, tmp_path / "slow")
+    parts, _ = slow.parts(NUM_ROWS, PART_ROWS)
+    attempt(store, tmp_path / "shard", "a", Shard(0, 1))
+    cut(store, tmp_path / "other", PART_ROWS + 1, num_parts=1)
+    with pytest.raises(TransientError, match=r"parts/00000 of .* parts were replaced .* another part_rows"):
+        seal(slow, "rows", {})
+    assert parts
+
+
 @pytest.fixture
 def sealed_beside_checkpoints(store_uri: str, tmp_path: Path) -> Iterator[tuple[Store, Manifest]]:
     """What a sealing leaves that is killed after the manifest."""

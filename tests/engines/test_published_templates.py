@@ -11,9 +11,9 @@ import trl
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from alma.engines.chat import render_prompt, render_turn
+from alma.engines.chat import prompt_text, render_prompt, render_turn
 from alma.engines.encoding import encode
-from alma.engines.template import Template, render
+from alma.engines.template import Template, render, render_dialogue
 from alma.errors import DataError
 
 FOLDER = Path(trl.__file__).parent / "chat_templates"
@@ -73,3 +73,18 @@ def test_rows_are_the_template_s_own_and_begin_where_generation_does(name: str) 
         assert turn is not None
         assert turn.prompt_ids + turn.completion_ids == whole[: len(asked) + len(turn.completion_ids)]
         assert response in tokenizer.decode(turn.completion_ids)
+    earlier = [("Who?", "Me: *you*."), ("a\n\nb", "1")]
+    turns = [turn for asked, answered in earlier for turn in (("user", asked), ("assistant", answered))]
+    rendered = render_dialogue(tokenizer, [*turns, ("user", "And {x}?")], ask=True)
+    given = template.opening[: template.num_given]
+    assert prompt_text(tokenizer, "And {x}?", earlier) in (rendered, rendered.removesuffix(template.left_out) + given)
+
+
+def test_a_template_without_earlier_turns_shows_none() -> None:
+    tokenizer = tokenizer_of("llama3")
+    tokenizer.chat_template = (
+        "<s>{{ messages[0].content }}{% if messages[1] %} {{ messages[1].content }}</s>{% endif %}"
+    )
+    assert prompt_text(tokenizer, "a") == "<s>a "
+    with pytest.raises(DataError, match=r"does not write earlier turns as they are.*base_shots = 0"):
+        prompt_text(tokenizer, "a", [("b", "c")])

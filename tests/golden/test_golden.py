@@ -26,7 +26,7 @@ def pages() -> dict[str, Callable[[], str]]:
     return dict(module.PAGES)
 
 
-OWN = ("seed", "first_prompt", "round", "reserve", "iteration", "num_attempts", "learning_rate", "arm", "repeat")
+OWN = ("seed", "first_prompt", "round", "iteration", "num_attempts", "learning_rate", "arm", "repeat")
 """Fields that a recipe may set."""
 
 

@@ -23,7 +23,7 @@ from alma.artifact.records import SCHEMAS
 from alma.config import Alma
 from alma.errors import ConfigError, DataError
 from alma.monitor import dashboard
-from alma.page import figure, measure, numbers, render, samples, text, training
+from alma.page import figure, headline, measure, numbers, quality, render, samples, text, training
 from alma.sections import Report
 from alma.stages import report
 from alma.store import Store, open_store
@@ -412,6 +412,33 @@ def test_headline_compares_with_the_first_trained_point(pages: list[Any]) -> Non
     assert "From round 01 to round 02, correct answers went from" in shown
     assert "(arXiv 2412.04305): one feedback round, evaluated on 60 held-out prompts." in shown
     assert "The untrained model, base, stands at" in shown
+
+
+def test_headline_measures_the_gain_from_the_base_behind_examples(world: World) -> None:
+    """And the page shows both ways of asking the base."""
+    asked = [world.result(skill, world.base, 0).table() for skill in (0.1, 0.4)]
+    shown = asked[1].append_column("shot_ids", pa.array([["a", "b", "c"]] * asked[1].num_rows))
+    quality_of = [measure.quality(each) for each in (asked[0], shown, world.result(0.9, world.first, 0).table())]
+    trained = numbers.Training(step=(1,), loss=(1.0,), num_steps=1, num_tokens=1)
+    points = (
+        numbers.Point(label="round 00", round=0, quality=quality_of[0], few_shot=quality_of[1]),
+        numbers.Point(label="round 01", round=1, quality=quality_of[2], training=trained),
+    )
+    page = numbers.Report(title="t", about="about", sections=("quality",), points=points)
+    whole = headline.headline(page)
+    values = [f"{100 * each.exact_match.value:.1f}%" for each in quality_of if each.exact_match]
+    told = " ".join(whole.sentences)
+    assert (
+        f"behind 3 examples (round 00, 3-shot) to round 01, correct answers went from {values[1]} to {values[2]}"
+        in told
+    )
+    assert f"The first training, round 01, stands at {values[2]}." in told
+    assert f"The untrained model, round 00, asked without examples, stands at {values[0]}." in told
+    (correct, *_) = quality.quality(points).charts
+    assert [row[0] for row in correct.table.rows] == ["round 00", "round 00, 3-shot", "round 01"]
+    read = numbers.Report.model_validate_json(page.model_dump_json())
+    assert read == page
+    assert "few_shot" not in json.loads(page.model_dump_json())["points"][1]
 
 
 def test_hostile_text_stays_text(world: World, tmp_path: Path) -> None:

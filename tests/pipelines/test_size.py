@@ -143,5 +143,5 @@ def test_what_is_too_large_is_said(tmp_path: Path) -> None:
     assert size.describe().startswith("workflow of 6 tasks, 15 pods and 48 nodes: about ")
     compiled, whole, nodes = Size(COMPILED_BYTES + 1, OBJECT_BYTES, 1, NODE_BYTES + 1, 1, 1, 1).check()
     assert compiled.startswith("the compiled pipeline has 300,001 bytes")
-    assert whole.startswith("the finished workflow would be about 1,600,001 bytes, more than 1,200,000")
-    assert "400,001 bytes compressed, more than 400,000 (Argo stores 1 MiB)" in nodes
+    assert whole.startswith("the finished workflow would be about 1,650,001 bytes, more than 1,200,000")
+    assert "450,001 bytes compressed, more than 450,000 (Argo stores 1 MiB)" in nodes

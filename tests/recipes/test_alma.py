@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from alma.artifact import Ref, find_manifest
+from alma.artifact import Artifact, Ref, Rows, find_manifest
 from alma.config import Alma
 from alma.errors import DataError
 from alma.monitor.trace import Origin, trace
@@ -90,6 +90,54 @@ def test_more_rounds_compute_only_the_new_one(ran: Ran) -> None:
     assert {label.partition(" ·")[0] for label in longer.computed()} == {"round 04"}
 
 
+PARTS = {"synthesize": 70, "curate": 90, "embed": 33, "diversify": 50, "respond": 30, "judge": 17, "evaluate": 41}
+"""Rows of a part, others than those of the builder."""
+
+
+def test_the_size_of_parts_and_batches_changes_no_row(ran: Ran, tmp_path: Path) -> None:
+    sizes = [f"alma.{use}.part_rows={rows}" for use, rows in PARTS.items()]
+    other = Ran(settings("alma.rounds=1", "alma.respond.batch_rows=3", *sizes), tmp_path, pages=False)
+    for label, manifest in other.local.done.items():
+        before = ran.manifest(label)
+        assert manifest.ref == before.ref
+        if manifest.kind == "rows":
+            assert rows_of(other, label) == rows_of(ran, label), label
+    assert {use for use in PARTS if len(other.manifest(STEP_OF[use]).files) > 1} == set(PARTS)
+
+
+STEP_OF = {
+    **{use: f"prompts · {use}" for use in ("synthesize", "curate", "embed", "diversify")},
+    **{use: f"round 02 · {use}" for use in ("respond", "judge", "evaluate")},
+}
+
+
+def test_how_rounds_draw_changes_neither_the_judge_nor_an_answer(ran: Ran) -> None:
+    draws = ["alma.diversify.method=random", "alma.respond.num_prompts=100", "alma.pool=one_initial"]
+    cfg = settings("alma.rounds=2", *draws)
+    other = Ran(cfg, ran.store.uri, pages=False)
+    assert other.outcome.judge == ran.outcome.judge
+    assert all(label.startswith(("prompts", "round 02", "round 03")) for label in other.computed())
+    for label, num in (("round 02 · respond", 2), ("round 03 · respond", 1)):
+        first = {str(ran.manifest(f"initial · finetune {x}").ref) for x in "ab"[:num]}
+        assert set(column(other, label, "checkpoint_id")) == first
+    before, after = (answers(one, "round 02 · respond") | answers(one, "round 03 · respond") for one in (ran, other))
+    both = before.keys() & after.keys()
+    assert len(both) > 60, "no prompt is in both"
+    assert {each: before[each] for each in both} == {each: after[each] for each in both}
+
+
+def rows_of(ran: Ran, label: str) -> Any:
+    rows = Artifact.open(ran.store, ran.manifest(label).ref)
+    assert isinstance(rows, Rows)
+    return rows.table().combine_chunks()
+
+
+def answers(ran: Ran, label: str) -> dict[tuple[str, str, int], str]:
+    """(prompt, checkpoint, seed) → response."""
+    rows = rows_of(ran, label).to_pylist()
+    return {(row["prompt"], row["checkpoint_id"], row["sample_seed"]): row["response"] for row in rows}
+
+
 @pytest.mark.slow
 def test_two_stores_hold_equal_manifests(ran: Ran, tmp_path: Path) -> None:
     other = Ran(settings(), tmp_path)
@@ -157,11 +205,7 @@ def walk(origin: Origin) -> list[Origin]:
 
 
 def column(ran: Ran, label: str, name: str) -> list[str]:
-    from alma.artifact import Artifact, Rows
-
-    rows = Artifact.open(ran.store, ran.manifest(label).ref)
-    assert isinstance(rows, Rows)
-    return list(rows.table([name])[name].to_pylist())
+    return list(rows_of(ran, label)[name].to_pylist())
 
 
 ABLATIONS: dict[str, tuple[list[str], Callable[[Graph], bool]]] = {
@@ -193,6 +237,10 @@ ABLATIONS: dict[str, tuple[list[str], Callable[[Graph], bool]]] = {
             and g["judge · distill"][2]["model"] == "judge · finetune"
         ),
     ),
+    "reasons before a rating": (
+        ["alma.judge.rationale={}"],
+        lambda g: {each[1].get("seed") for each in g.values() if each[0] == "judge"} not in ({None}, {0}),
+    ),
     "the base as a judge": (
         ["alma.base_judge_shots=3"],
         lambda g: (
@@ -211,12 +259,19 @@ ABLATIONS: dict[str, tuple[list[str], Callable[[Graph], bool]]] = {
         ["alma.pool=latest"],
         lambda g: (
             set(g["round 03 · respond"][2]) == {"prompts", "latest"}
-            and g["round 02 · respond"][2]["latest"] == "initial · finetune a"
+            and set(g["round 02 · respond"][2]) == {"prompts", "first", "second"}
         ),
     ),
     "initial only": (
         ["alma.pool=initial"],
         lambda g: set(g["round 03 · respond"][2]) == {"prompts", "first", "second"},
+    ),
+    "one initial": (
+        ["alma.pool=one_initial"],
+        lambda g: (
+            set(g["round 03 · respond"][2]) == {"prompts", "first"}
+            and set(g["round 02 · respond"][2]) == {"prompts", "first", "second"}
+        ),
     ),
     "continue from the latest": (
         ["alma.start=latest"],
@@ -242,6 +297,9 @@ def test_an_ablation_is_a_setting(name: str) -> None:
 def test_an_ablation_runs_and_shares_what_it_does_not_change(ran: Ran, name: str) -> None:
     other = Ran(settings("alma.rounds=1", *ABLATIONS[name][0]), ran.store.uri)
     assert "prompts · synthesize" not in other.computed()
+    assert ("round 02 · judge" in other.computed()) == (name == "no self-distillation"), (
+        "its rows follow from the judge"
+    )
     assert other.outcome.model != ran.outcome.model
     assert find_manifest(ran.store, Ref.parse(str(other.outcome.model)))
 

@@ -100,6 +100,7 @@ CASES: dict[str, Section] = {
     "judge, shots, changed": of(
         Judge, num_shots=3, shot_end="]", seed=4, variants=("{prompt} | {response}" + JUDGE_END,)
     ),
+    "judge, rationale": of(Judge, rationale={}, seed=4),
     "judge, no shots": of(Judge, shot_end="]", seed=4),
     "judge, echo": of(Judge, engine="echo", max_bad_share=0.5, template="{prompt} {response} rating:"),
     "reference": of(Reference),
@@ -115,7 +116,7 @@ CASES: dict[str, Section] = {
     "sampling": of(Sampling),
     "sampling, penalty": of(Sampling, temperature=1.0, repetition_penalty=1.1),
     "select": of(Select),
-    "select, pairs": of(Select, pairs="ordered_pair", score="risk_averse", risk=0.5, length_tolerance=0.5, round=2),
+    "select, pairs": of(Select, pairs="best_vs_worst", score="risk_averse", risk=0.5, length_tolerance=0.5, round=2),
     "synthesize": of(Synthesize),
     "synthesize, changed": of(Synthesize, sampling={"repetition_penalty": 1.2}, stop=("\n",), max_too_long_share=1.0),
 }
@@ -154,7 +155,7 @@ def test_the_json_of_a_section_is_as_recorded(recorded: dict[str, Any], name: st
 
 def test_every_stage_has_a_recorded_section(recorded: dict[str, Any]) -> None:
     assert sorted(recorded) == sorted(CASES), "a recorded case stays"
-    inner = {sections.Harm, sections.Lora, sections.OpenAI, sections.Turns, sections.Vllm}
+    inner = {sections.Harm, sections.Lora, sections.OpenAI, sections.Rationale, sections.Turns, sections.Vllm}
     bases = {sections.Inference, sections.Scoring, sections.Ingest}
     assert every() - inner - bases == {type(section) for section in CASES.values()}
 

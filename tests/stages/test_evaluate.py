@@ -244,6 +244,20 @@ def test_an_answer_in_context_ends_at_the_first_marker(bench: Bench) -> None:
     assert sum(row["response"] != text for row, text in zip(rows, whole, strict=True)) > 0
 
 
+def test_examples_are_earlier_turns_of_a_conversation(bench: Bench) -> None:
+    cfg = ECHO.changed(shots="random", num_shots=2, form="chat")
+    assert cfg.changed(turns=Turns(header="x")).keyed() == cfg.keyed() != cfg.changed(form="turns").keyed()
+    model, seeds = bench.echo_model("m"), bench.rows("seeds", "pairs", SEEDS)
+    ref = bench.run("evaluate", cfg, model=model, prompts=bench.rows("asked", "prompts", ASKED), shots=seeds)
+    shown = {row["id"]: (row["prompt"], row["response"]) for row in bench.table(seeds)}
+    rows = bench.table(ref)
+    with load_generator(cfg, bench.read(model).folder) as generator:
+        texts = [generator.chat(row["prompt"], [shown[each] for each in row["shot_ids"]]) for row in rows]
+        wanted = generate(generator, texts, [[0]] * len(texts), None, max_new_tokens=12)
+    assert texts[0].count("User: how do I cook") == 2
+    assert [row["response"] for row in rows] == [each.text for (each,) in wanted]
+
+
 # What is refused before any work.
 
 

@@ -112,33 +112,29 @@ def test_a_wrong_pattern_is_the_users_error(bench: Bench) -> None:
 
 @given(
     clusters=st.lists(st.integers(0, 9), min_size=1, max_size=80),
-    reserve=st.integers(0, 10),
     per_round=st.integers(1, 10),
     seed=st.integers(0, 99),
 )
 def test_a_draw_order_holds_every_prompt_once_and_spreads_clusters(
-    clusters: list[int], reserve: int, per_round: int, seed: int
+    clusters: list[int], per_round: int, seed: int
 ) -> None:
-    labels = np.array(clusters)
-    sizes = [reserve] if reserve else []
-    order, repeats = diversify.draw_order(labels, sizes, per_round, np.random.default_rng(seed))
+    order, repeats = diversify.draw_order(np.array(clusters), per_round, np.random.default_rng(seed))
     assert sorted(order) == list(range(len(clusters)))
     left, start, seen = Counter(clusters), 0, 0
     while start < len(order):
-        size = sizes.pop(0) if sizes else per_round
-        drawn = Counter(clusters[i] for i in order[start : start + size])
+        drawn = Counter(clusters[i] for i in order[start : start + per_round])
         available = sum(count > 0 for count in left.values())
         distinct = min(sum(drawn.values()), available)
         assert len(drawn) == distinct, "a cluster served twice while another had unused prompts"
         seen += sum(drawn.values()) - len(drawn)
         left -= drawn
-        start += size
+        start += per_round
     assert repeats == seen
 
 
 def test_clusters_take_turns_before_any_serves_again() -> None:
     labels = np.repeat(np.arange(10), 5)
-    order, _ = diversify.draw_order(labels, [], 4, np.random.default_rng(0))
+    order, _ = diversify.draw_order(labels, 4, np.random.default_rng(0))
     served = Counter(labels[i] for i in order[:8])
     assert max(served.values()) == 1
 
@@ -168,9 +164,35 @@ def test_random_order_needs_no_embeddings(bench: Bench) -> None:
 
 def test_a_pool_that_is_too_small_is_said_in_numbers(bench: Bench) -> None:
     prompts, vectors = embedded(bench, 30)
-    cfg = Diversify(num_clusters=3, per_round=20, reserve=20)
-    with pytest.raises(StageError, match="30 prompts after curation; 20 for the judge and 20 for a round"):
-        bench.run(diversify, cfg, prompts=prompts, embeddings=vectors)
+    said = "30 prompts after curation; 20 for the judge and 20 for a round"
+    with pytest.raises(StageError, match=said):
+        bench.run(diversify, Diversify(method="random", limit=20, per_round=20), prompts=prompts)
+    reserved = bench.run(diversify, Diversify(method="random", limit=20, per_round=5), prompts=prompts)
+    with pytest.raises(StageError, match=said):
+        bench.run(
+            diversify, Diversify(num_clusters=3, per_round=20), prompts=prompts, embeddings=vectors, reserved=reserved
+        )
+
+
+def test_what_is_reserved_is_left_out_with_its_vectors(bench: Bench) -> None:
+    prompts, vectors = embedded(bench, 30)
+    reserved = bench.run(diversify, Diversify(method="random", limit=9, per_round=3), prompts=prompts)
+    cfg = Diversify(num_clusters=3, per_round=3)
+    drawn = bench.run(diversify, cfg, prompts=prompts, embeddings=vectors, reserved=reserved)
+    kept, left = (set(rows.table(["prompt"])["prompt"].to_pylist()) for rows in (reserved, drawn))
+    assert (len(kept), len(left), len(kept | left)) == (9, 21, 30)
+    kinds: dict[int, set[int]] = {}
+    for row in drawn.table(["prompt", "cluster"]).to_pylist():
+        kinds.setdefault(row["cluster"], set()).add(int(row["prompt"].split()[1]) % 3)
+    assert sorted(map(len, kinds.values())) == [1, 1, 1], "vectors went with other prompts"
+
+
+def test_a_random_draw_follows_from_the_texts() -> None:
+    texts = [f"prompt {i}" for i in range(50)]
+    drawn = [texts[place] for place in diversify.random_order(texts, 1)]
+    fewer = [text for text in texts if text not in ("prompt 3", "prompt 30")]
+    assert [fewer[place] for place in diversify.random_order(fewer, 1)] == [text for text in drawn if text in fewer]
+    assert drawn != [texts[place] for place in diversify.random_order(texts, 2)]
 
 
 # select
@@ -230,6 +252,23 @@ def test_a_length_tolerance_takes_the_shortest_of_the_near_best(bench: Bench) ->
     assert chosen(bench, rows, length_tolerance=0.5)[0]["response"] == "short"
 
 
+@pytest.mark.parametrize("pairs", ["best_vs_worst", "best_vs_random"])
+def test_a_length_tolerance_takes_the_shortest_as_the_chosen_side(bench: Bench, pairs: str) -> None:
+    rows = [
+        judgement(0, "long best answer", 8.0),
+        judgement(0, "longer near one", 7.9),
+        judgement(0, "short", 7.8),
+        judgement(0, "x", 7.0),
+    ]
+    (row,) = chosen(bench, rows, pairs=pairs, length_tolerance=0.5)
+    assert (row["chosen"], row["rejected"]) == ("short", "x")
+
+
+def test_a_length_tolerance_says_nothing_of_two_random_responses() -> None:
+    with pytest.raises(ValueError, match=r"length_tolerance = 0\.5.*'ordered_pair' takes two random ones"):
+        Select(pairs="ordered_pair", length_tolerance=0.5)
+
+
 @pytest.mark.parametrize(
     ("pairs", "rejected"),
     [
@@ -238,14 +277,14 @@ def test_a_length_tolerance_takes_the_shortest_of_the_near_best(bench: Bench) ->
     ],
 )
 def test_preference_pairs(bench: Bench, pairs: str, rejected: set[str]) -> None:
-    rows = [row | {"prompt_id": f"p{p}"} for p in range(20) for row in THREE]
+    rows = [row | {"prompt_id": f"p{p}", "prompt": f"prompt {p}"} for p in range(20) for row in THREE]
     selected = chosen(bench, rows, pairs=pairs)
     assert {row["chosen"] for row in selected} == {"good"}
     assert {row["rejected"] for row in selected} == rejected
 
 
 def test_an_ordered_pair_is_two_random_responses_in_order(bench: Bench) -> None:
-    rows = [row | {"prompt_id": f"p{p}"} for p in range(40) for row in THREE]
+    rows = [row | {"prompt_id": f"p{p}", "prompt": f"prompt {p}"} for p in range(40) for row in THREE]
     selected = chosen(bench, rows, pairs="ordered_pair")
     assert {(row["chosen"], row["rejected"]) for row in selected} == {
         ("good", "fair"),

@@ -26,9 +26,10 @@ _UNENDED_SHARE = 0.05
 class EchoGenerator(EchoModel[Inference], OneByOne[GenerateRequest, list[list[Completion]]]):
     """``alma.engines.Generator``: a few words by (model, text, seed); one in twenty goes on to the token limit."""
 
-    def chat(self, prompt: str) -> str:
+    def chat(self, prompt: str, earlier: Sequence[tuple[str, str]] = ()) -> str:
         """See ``alma.engines.Generator``."""
-        return f"User: {prompt}\nAssistant:"
+        before = "".join(f"User: {asked}\nAssistant: {answered}\n" for asked, answered in earlier)
+        return f"{before}User: {prompt}\nAssistant:"
 
     def stops(self, rating_template: str | None = None) -> tuple[str, ...]:
         """See ``alma.engines.Generator``."""

@@ -48,9 +48,9 @@ class HfGenerator(HfModel, OneByOne[GenerateRequest, list[list[Completion]]]):
         """``special_texts`` of the tokenizer."""
         return special_texts(self.tokenizer)
 
-    def chat(self, prompt: str) -> Prompt:
+    def chat(self, prompt: str, earlier: Sequence[tuple[str, str]] = ()) -> Prompt:
         """See ``alma.engines.Generator``. A model without a (working) chat template raises ``DataError``."""
-        return prompt_text(self.tokenizer, prompt)
+        return prompt_text(self.tokenizer, prompt, earlier)
 
     def stops(self, rating_template: str | None = None) -> tuple[str, ...]:
         """See ``alma.engines.Generator``."""

@@ -60,9 +60,9 @@ class OpenaiGenerator(ServedModel, OneByOne[GenerateRequest, list[list[Completio
             self.__exit__(type(error), error, None)
             raise
 
-    def chat(self, prompt: str) -> Prompt:
+    def chat(self, prompt: str, earlier: Sequence[tuple[str, str]] = ()) -> Prompt:
         """See ``alma.engines.Generator``. A model without a (working) chat template raises ``DataError``."""
-        return prompt_text(self.tokenizer, prompt)
+        return prompt_text(self.tokenizer, prompt, earlier)
 
     def stops(self, rating_template: str | None = None) -> tuple[str, ...]:
         """See ``alma.engines.Generator``."""

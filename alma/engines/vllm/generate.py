@@ -28,9 +28,9 @@ class VllmGenerator(VllmModel):
     def __init__(self, cfg: Inference, model: Path) -> None:
         super().__init__(cfg, model, enable_prefix_caching=cfg.vllm.prefix_caching)
 
-    def chat(self, prompt: str) -> Prompt:
+    def chat(self, prompt: str, earlier: Sequence[tuple[str, str]] = ()) -> Prompt:
         """See ``alma.engines.Generator``. A model without a (working) chat template raises ``DataError``."""
-        return prompt_text(self.tokenizer, prompt)
+        return prompt_text(self.tokenizer, prompt, earlier)
 
     def stops(self, rating_template: str | None = None) -> tuple[str, ...]:
         """See ``alma.engines.Generator``."""

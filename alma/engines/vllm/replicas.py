@@ -105,9 +105,9 @@ class Replicas:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def chat(self, prompt: str) -> Prompt:
+    def chat(self, prompt: str, earlier: Sequence[tuple[str, str]] = ()) -> Prompt:
         """See ``alma.engines.Generator``."""
-        return prompt_text(self.tokenizer, prompt)
+        return prompt_text(self.tokenizer, prompt, earlier)
 
     def stops(self, rating_template: str | None = None) -> tuple[str, ...]:
         """See ``alma.engines.Generator``."""

@@ -43,7 +43,7 @@ from alma.text.normalise import exact_match
 from alma.text.shots import DataSet, Shot
 from alma.text.turns import answer_prompt, cut, markers
 
-VERSION = 3
+VERSION = 4
 
 
 def run(
@@ -118,16 +118,15 @@ def run(
 def answer(
     cfg: Evaluate, generator: Generator, prompts_P: Sequence[str], before_PK: Sequence[Sequence[Shot]]
 ) -> list[Completion]:
-    """Greedy answers: to the chat template's prompt, or to bare turns after the examples; cut at the first marker."""
+    """Greedy answers, cut at the first marker: to the chat template's prompt, examples being earlier turns, or to bare
+    turns after the examples."""
     seeds_PN, limit, stops = [[0]] * len(prompts_P), cfg.max_new_tokens, generator.stops(cfg.template)
-    if cfg.shots == "none":
-        texts = [generator.chat(prompt) for prompt in prompts_P]
+    earlier_PK = [[(shot.question, shot.answer) for shot in before] for before in before_PK]
+    if cfg.shots == "none" or cfg.form == "chat":
+        texts = [generator.chat(prompt, earlier) for prompt, earlier in zip(prompts_P, earlier_PK, strict=True)]
         answers = ask(generator, GenerateRequest(texts, seeds_PN, None, limit, stops))
         return [replace(each, text=answer_text(each, stops)) for (each,) in answers]
-    texts = [
-        answer_prompt(cfg.turns, [(shot.question, shot.answer) for shot in before], prompt)
-        for prompt, before in zip(prompts_P, before_PK, strict=True)
-    ]
+    texts = [answer_prompt(cfg.turns, earlier, prompt) for prompt, earlier in zip(prompts_P, earlier_PK, strict=True)]
     answers = ask(generator, GenerateRequest(texts, seeds_PN, None, limit, [*markers(cfg.turns), *stops]))
     return [replace(several[0], text=cut(cfg.turns, several[0].text)) for several in answers]
 

@@ -38,12 +38,12 @@ def choose(cfg: Evaluate, model: Model, prompts: Sequence[dict[str, Any]], among
     """The examples of each prompt, in the order in which they are shown; ``prompts`` have ``id`` and ``prompt``.
 
     Of the nearest ones, by the model's own embeddings, the nearest stands last. Random ones are drawn anew for each
-    prompt, by the section's seed and the prompt's id. An example that asks the prompt itself is left out.
+    prompt, by the section's seed and the prompt's text. An example that asks the prompt itself is left out.
     """
     if cfg.shots == "none":
         return [[] for _ in prompts]
     if cfg.shots == "random":
-        seeds = [sample_seed(cfg.seed, "examples", row["id"]) for row in prompts]
+        seeds = [sample_seed(cfg.seed, "examples", row["prompt"]) for row in prompts]
         return [draw([among], cfg.num_shots, seed, row["prompt"]) for seed, row in zip(seeds, prompts, strict=True)]
     asked_P = [row["prompt"] for row in prompts]
     with load_embedder(cfg, model.folder) as embedder:

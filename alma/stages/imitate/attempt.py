@@ -56,7 +56,7 @@ def in_parts(
         for start in range(0, len(attempts), part_rows):
             out.check_stop()
             part = attempts[start : start + part_rows]
-            path = out.scratch / "attempts" / f"{what}-{start}.json"
+            path = out.scratch / "attempts" / f"{what}-{start}-{len(part)}.json"
             if path.is_file():
                 part = _load(path)
             else:

@@ -1,0 +1,84 @@
+"""What a person calls a run: its name, its last report, or a file of that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from alma.artifact import Artifact, Page, Ref
+from alma.errors import ConfigError, DataError
+from alma.monitor import journal
+from alma.page.numbers import Point, Quality, Report
+from alma.store import Store, open_store
+
+
+class Run(NamedTuple):
+    """A run by the numbers of its last page."""
+
+    name: str
+    report: Report
+
+    @property
+    def evaluated(self) -> list[tuple[Point, Quality]]:
+        """Its points with an evaluation, in order."""
+        return [(point, point.quality) for point in self.report.points if point.quality is not None]
+
+
+def find(names: Sequence[str], store_uri: str) -> list[Run]:
+    """The runs, in the order of ``names``: a run's name or ``report/KEY`` in the store, or a path to a report's file.
+
+    Raises ``ConfigError`` where one is given twice, ``DataError`` where it is no run or has evaluated nothing.
+    """
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise ConfigError(f"{repeated} is given twice")
+    runs = [_find(name, store_uri) for name in names]
+    for run in runs:
+        if not run.evaluated:
+            raise DataError(f"{run.name}: nothing was evaluated yet, so there is nothing to compare")
+    return runs
+
+
+def _find(name: str, store_uri: str) -> Run:
+    path = Path(name)
+    if path.suffix in (".html", ".json") or path.is_dir():
+        folder = path if path.is_dir() else path.parent
+        return Run(name, _read(folder / "report.json"))
+    store = open_store(store_uri)
+    ref = Ref.parse(name) if "/" in name else _last_report(store, name)
+    artifact = Artifact.open(store, ref)
+    if not isinstance(artifact, Page):
+        raise DataError(f"{name} is no report; it holds {artifact.manifest.kind}")
+    return Run(name, _read(artifact.folder / "report.json"))
+
+
+def _last_report(store: Store, run: str) -> Ref:
+    """The report that the run sealed last; each holds all points before it."""
+    entries = [entry for entry in journal.read(store, run) if entry.stage == "report" and entry.state == "sealed"]
+    if not entries:
+        known = ", ".join(journal.runs(store)[:20])
+        raise DataError(f"{store.uri}: run {run!r} has sealed no report; runs there: {known or 'none'}")
+    pages = [Artifact.open(store, Ref.parse(str(entry.ref))) for entry in entries]
+    depth = {page.ref: _depth(store, page) for page in pages}
+    return max(depth, key=lambda ref: depth[ref])
+
+
+def _depth(store: Store, page: Artifact) -> int:
+    """How many reports it has before it."""
+    depth = 0
+    while "previous" in page.manifest.inputs:
+        page = Artifact.open(store, Ref.parse(page.manifest.inputs["previous"]))
+        depth += 1
+    return depth
+
+
+def _read(path: Path) -> Report:
+    try:
+        return Report.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; a report's folder holds report.html and report.json") from error
+    except ValidationError as error:
+        raise DataError(f"{path}: these are no numbers of a report ({error.errors()[0]['msg']})") from error

@@ -1,0 +1,124 @@
+"""How often one model's answers are preferred to another's, with and without its longer answers.
+
+The length-controlled win rate is that of AlpacaEval 2 (arXiv 2404.04475): a logistic regression explains a preference
+by who answers, by the difference of lengths and, where it is known, by how hard a prompt is; the win rate is what it
+says of answers of equal length.
+
+Axes: P prompts. Preferences are 0 (the comparator's answer), 1 (the model's) or between.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from alma.statistics import Floats
+
+NUM_FOLDS = 5
+STRENGTHS = np.logspace(-4, 4, 10)
+"""Inverse strengths of the L1 penalty to choose from by cross-validation, as scikit-learn's default has them."""
+
+NUM_RESAMPLES = 1000
+
+
+class WinRate(NamedTuple):
+    """A share of 0..1 with its 95% interval over prompts, by the bootstrap's percentiles."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def win_rate(preferences_P: npt.ArrayLike, seed: int = 0) -> WinRate:
+    """The mean preference; draws count one half. Raises ``ValueError`` for none, or one outside 0..1."""
+    wins = _checked(preferences_P)
+    resamples = np.random.default_rng(seed).integers(0, wins.size, size=(NUM_RESAMPLES, wins.size))
+    return _interval(float(wins.mean()), wins[resamples].mean(axis=1))
+
+
+def length_controlled_win_rate(
+    preferences_P: npt.ArrayLike,
+    lengths_P: npt.ArrayLike,
+    other_lengths_P: npt.ArrayLike,
+    difficulties_P: npt.ArrayLike | None = None,
+    seed: int = 0,
+) -> WinRate:
+    """The win rate that answers of equal length would have; lengths in characters, as AlpacaEval counts them.
+
+    ``difficulties_P``: AlpacaEval's ``instruction_difficulty`` for its own prompts; of others nobody knows it. The
+    penalty's strength is chosen once, by cross-validation; each resample of the interval is fitted with it.
+    Raises ``ValueError`` for fewer than ``NUM_FOLDS`` prompts, or lengths that do not go with the preferences.
+    """
+    wins = _checked(preferences_P)
+    longer = np.asarray(lengths_P, dtype=np.float64) - np.asarray(other_lengths_P, dtype=np.float64)
+    if longer.shape != wins.shape:
+        raise ValueError(f"lengths of {longer.size} answers for {wins.size} preferences")
+    if wins.size < NUM_FOLDS:
+        raise ValueError(f"{wins.size} prompts are too few to control for length; it takes {NUM_FOLDS}")
+    columns = [_bounded(longer), np.ones_like(wins)]
+    if difficulties_P is not None:
+        columns.insert(1, np.asarray(difficulties_P, dtype=np.float64))
+    features = np.stack(columns, axis=1)
+    strength = _chosen_strength(features, wins)
+    rng = np.random.default_rng(seed)
+    resamples = (rng.integers(0, wins.size, size=wins.size) for _ in range(NUM_RESAMPLES))
+    found = [_at_equal_length(features[each], wins[each], strength) for each in resamples]
+    return _interval(_at_equal_length(features, wins, strength), np.array(found))
+
+
+def _checked(preferences_P: npt.ArrayLike) -> Floats:
+    wins = np.asarray(preferences_P, dtype=np.float64)
+    if wins.size == 0 or not ((wins >= 0) & (wins <= 1)).all():
+        raise ValueError("preferences are numbers of 0 to 1, at least one")
+    return wins
+
+
+def _interval(mean: float, resampled: Floats) -> WinRate:
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    return WinRate(mean, float(low), float(high))
+
+
+def _bounded(longer_P: Floats) -> Floats:
+    spread = longer_P.std(ddof=1)
+    return np.tanh(longer_P / spread) if spread > 0 else np.zeros_like(longer_P)
+
+
+def _at_equal_length(features_PF: Floats, wins_P: Floats, strength: float) -> float:
+    """The mean prediction with no difference of lengths, which is the first feature."""
+    weights = _fitted(features_PF, wins_P, strength)
+    return float(_sigmoid(features_PF[:, 1:] @ weights[1:]).mean())
+
+
+def _fitted(features_PF: Floats, wins_P: Floats, strength: float) -> Floats:
+    """Weights of the regression; a preference of p is p of a win and 1 - p of a loss."""
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(
+        C=strength, l1_ratio=1.0, solver="liblinear", fit_intercept=False, random_state=123, max_iter=100
+    )
+    labels = np.repeat([1, 0], wins_P.size)
+    model.fit(np.tile(features_PF, (2, 1)), labels, sample_weight=np.concatenate([wins_P, 1 - wins_P]))
+    return np.asarray(model.coef_[0], dtype=np.float64)
+
+
+def _chosen_strength(features_PF: Floats, wins_P: Floats) -> float:
+    """The strength with the least cross-entropy on prompts that were left out."""
+    from sklearn.model_selection import GroupKFold
+
+    groups = np.tile(np.arange(wins_P.size), 2)  # both copies of a prompt are in one fold, as in the reference
+    folds = list(GroupKFold(n_splits=NUM_FOLDS).split(groups, groups=groups))
+    losses = np.zeros((NUM_FOLDS, STRENGTHS.size))
+    for fold, (train, test) in enumerate(folds):
+        seen, left = np.unique(groups[train]), np.unique(groups[test])
+        for place, strength in enumerate(STRENGTHS):
+            weights = _fitted(features_PF[seen], wins_P[seen], float(strength))
+            predicted = np.clip(_sigmoid(features_PF[left] @ weights), 1e-15, 1 - 1e-15)
+            loss = wins_P[left] * np.log(predicted) + (1 - wins_P[left]) * np.log1p(-predicted)
+            losses[fold, place] = -loss.mean()
+    return float(STRENGTHS[losses.mean(axis=0).argmin()])
+
+
+def _sigmoid(x: Floats) -> Floats:
+    return np.asarray(np.exp(-np.logaddexp(0, -x)), dtype=np.float64)

@@ -1,0 +1,65 @@
+"""Win rates, against those of the package alpaca_eval on the same numbers; ``win_rates.json`` names its release."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from alma.win_rate import length_controlled_win_rate, win_rate
+
+CASES = json.loads(Path(__file__).with_name("win_rates.json").read_text(encoding="utf-8"))["cases"]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: case["name"])
+def case(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+def test_the_plain_win_rate(case: Any) -> None:
+    found = win_rate(case["preferences"])
+    assert found.mean == pytest.approx(case["win_rate"])
+    assert found.low <= found.mean <= found.high
+
+
+@pytest.mark.parametrize("by_difficulty", [False, True])
+def test_the_length_controlled_win_rate_is_the_references(
+    case: Any, by_difficulty: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alma.win_rate.NUM_RESAMPLES", 20)
+    given = (case["preferences"], case["lengths"], case["baseline_lengths"])
+    found = length_controlled_win_rate(*given, case["difficulties"] if by_difficulty else None)
+    wanted = case["length_controlled_by_difficulty" if by_difficulty else "length_controlled"]
+    assert found.mean == pytest.approx(wanted, abs=1e-3)
+    assert 0 <= found.low <= found.high <= 1
+
+
+def test_a_judge_that_loves_length_is_seen_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The longer answer always wins and half of the model's are much longer: equal lengths would win half."""
+    monkeypatch.setattr("alma.win_rate.NUM_RESAMPLES", 20)
+    rng = np.random.default_rng(3)
+    other = rng.integers(100, 200, 300)
+    lengths = other + rng.choice([-20, 200, 300, 400], 300)
+    wins = (lengths > other).astype(float)
+    assert win_rate(wins).mean > 0.7
+    assert length_controlled_win_rate(wins, lengths, other).mean < 0.55
+
+
+def test_what_is_no_preference() -> None:
+    for wrong in ([], [0.5, 1.2], [-0.1], [float("nan")]):
+        with pytest.raises(ValueError, match="preferences are numbers of 0 to 1"):
+            win_rate(wrong)
+    with pytest.raises(ValueError, match="lengths of 5 answers for 6 preferences"):
+        length_controlled_win_rate([1, 0, 1, 0, 1, 0], [1] * 5, [1] * 5)
+    with pytest.raises(ValueError, match="4 prompts are too few"):
+        length_controlled_win_rate([1, 0, 1, 0], [1, 2, 3, 4], [2, 2, 2, 2])
+
+
+def test_equal_lengths_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alma.win_rate.NUM_RESAMPLES", 20)
+    wins = np.repeat([1.0, 0.0], [70, 30])
+    found = length_controlled_win_rate(wins, [10] * 100, [10] * 100)
+    assert found.mean == pytest.approx(0.7, abs=0.01)
