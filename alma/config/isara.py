@@ -23,6 +23,9 @@ from alma.sections import (
     Section,
 )
 
+TWO_FORMS = "models are trained and asked in the base's chat template, and write their own data after bare turns"
+"""What is said of ``form = "chat"``."""
+
 
 class Baselines(Section):
     """What ISARA has to beat, in the same run and at the same budget."""
@@ -65,6 +68,10 @@ class Isara(Method):
 
     learning_rate_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
     """Factor on the learning rate from one iteration to the next. [C]"""
+
+    form: Literal["turns", "chat"] = "turns"
+    """What models are trained on and asked in. ``turns`` = the bare turns of the shots, whatever chat template the base
+    has [C]; ``chat`` = the base's chat template, which differs from the shots, so that the page says so. [ours]"""
 
     baselines: Baselines = Baselines()
 
@@ -116,7 +123,17 @@ class Isara(Method):
             given = _of(values, "imitate", name)
             if given is not None:
                 found["evaluate"][name] = given
+        if values.get("form", "turns") == "chat":
+            found["report"]["about"] += f"; {TWO_FORMS}"
+        elif _of(values, "base", "chat_template") is None:
+            turns = _of(values, "imitate", "turns")
+            found["base"]["turns"] = {} if turns is None else turns
         return found
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """See ``Method.notes``."""
+        return (TWO_FORMS,) if self.form == "chat" else ()
 
     @model_validator(mode="after")
     def _possible(self) -> Isara:
@@ -142,6 +159,13 @@ class Isara(Method):
                 "classifier and evaluate.harm go together: give the model, and as evaluate.harm.labels which of its "
                 "labels mean harm"
             )
+        if self.form == "turns" and self.base.chat_template is not None:
+            raise ValueError(
+                "base.chat_template is given, and form = 'turns' trains and asks in imitate.turns, as the shots are "
+                "written: leave it out, or set form = 'chat'"
+            )
+        if self.base.turns != (self.imitate.turns if self.form == "turns" else None):
+            raise ValueError("base.turns follows from form and imitate.turns: leave it out")
         fitting = policy_objectives("imitation")
         if self.train.objective not in fitting:
             raise ValueError(f"train.objective = {self.train.objective!r}: ISARA trains with {' or '.join(fitting)}")

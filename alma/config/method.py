@@ -57,6 +57,11 @@ class Method(Section):
         """How long the run is, for people: "10 rounds"."""
         raise NotImplementedError
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of these settings before anything runs; ``alma plan`` tells it."""
+        return ()
+
     @classmethod
     def shared(cls, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """Use → the settings that it takes from ``values``, the whole run's, where it says nothing itself."""

@@ -20,6 +20,8 @@ from alma.engines.tokenizer import load_tokenizer, special_texts, stop_ids
 from alma.errors import ConfigError, DataError
 from alma.prompts import Prompt, quote
 from alma.prompts.markers import markers, rating_literals
+from alma.sections import Turns
+from alma.text.turns import chat_template
 
 
 class Turn(NamedTuple):
@@ -52,6 +54,19 @@ def stop_texts(tokenizer: Any, rating_template: str | None = None) -> tuple[str,
     """
     literals = [*_around(tokenizer), *(rating_literals(rating_template) if rating_template else ())]
     return markers(literals, _tokens(tokenizer))
+
+
+def turns_template(model: Path, turns: Turns) -> str:
+    """The chat template of ``turns`` for the model in this folder.
+
+    An answer ends with the tokenizer's end token, unless what the turns write behind it begins with a token at which
+    generation stops: then that is what a model learns to end with.
+    """
+    tokenizer = load_tokenizer(model)
+    behind = turns.answer.partition("{answer}")[2]
+    stops = stop_ids(model, tokenizer)
+    ends = any(ids and ids[0] in stops for ids in encode_inner(tokenizer, [behind]))
+    return chat_template(turns, "" if ends else "{{ eos_token }}")
 
 
 def render_prompt(tokenizer: Any, prompt: str) -> list[int]:

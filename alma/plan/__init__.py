@@ -67,6 +67,9 @@ def run(options: argparse.Namespace) -> None:
     )
     cfg = load(options.run_file, options.overrides)
     print_plan(plan(cfg, prompt_tokens=options.prompt_tokens, response_tokens=options.response_tokens), means)
+    from alma.plan.table import print_notes
+
+    print_notes(cfg.notes)
 
 
 def plan(cfg: Method, *, prompt_tokens: int, response_tokens: int) -> list[Step]:

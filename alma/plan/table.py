@@ -40,6 +40,12 @@ def print_tables(steps: list[Step], means: Means | None) -> None:
         console.print(line, markup=False, highlight=False)
 
 
+def print_notes(found: Sequence[str]) -> None:
+    """What a person should know of the settings (``Method.notes``), a line each."""
+    for line in found:
+        Console(soft_wrap=True).print(f"Note: {line}.", markup=False, highlight=False)
+
+
 def _steps(steps: list[Step]) -> Table:
     names = ("step", "rows", "tokens generated", "tokens read", "tokens trained", "stored")
     table = _table("what the run will take", names)

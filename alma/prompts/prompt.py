@@ -13,7 +13,7 @@ Span = tuple[int, int]
 """Characters from the first up to, and without, the second."""
 
 
-_SPACES = " \t\u00a0"
+SPACES = " \t\u00a0"
 """White space that a tokenizer may join to the word behind it."""
 
 
@@ -53,7 +53,7 @@ class Prompt(str):
         the end of a prompt, is a token that the model never saw before a word. Line breaks stay: tokenizers join them
         to what stands before them, if to anything, and they may be what ends a text.
         """
-        text = self.rstrip(_SPACES)
+        text = self.rstrip(SPACES)
         kept = [(start, min(end, len(text))) for start, end in self.quoted if start < len(text)]
         return Prompt(text, kept, self.openings, self.endings)
 

@@ -173,6 +173,7 @@ def preflight(
     opened = check_store(store, run, record)
     lines = [
         f"{len(steps)} steps, as compiled",
+        *(f"note: {note}" for note in cfg.notes),
         f"store {opened.uri}: can be written, read and listed",
         *(f"source {line}" for line in check_sources(cfg, base)),
         *(f"model {line}" for line in check_models(cfg, base)),

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from alma.sections.imitate import Turns
 from alma.sections.section import QUIET, Fraction, Positive, Section
 
 TEMPLATE_DATE = datetime.date(2024, 7, 26)
@@ -57,6 +58,10 @@ class IngestModel(Ingest):
     """Jinja chat template for a model that has none. ``None`` = keep the model's; if it has none, turns are written by
     the special tokens for it that its vocabulary has (Llama 3's headers, ChatML's), else in plain text. [ours]"""
 
+    turns: Annotated[Turns | None, QUIET] = None
+    """Turns that the chat template is made of, in the place of any other: what a model is trained on and asked in is
+    then written as the examples that it is shown; set by ISARA's ``form``."""
+
     task: Annotated[Literal["generation", "classification", "embedding"], QUIET] = "generation"
     """``classification`` for a model that gives texts labels (``evaluate``'s classifier), ``embedding`` for a
     sentence-transformers model; these need no chat template."""
@@ -82,6 +87,8 @@ class IngestModel(Ingest):
     def _template(self) -> Self:
         if self.task != "generation" and self.day != TEMPLATE_DATE:
             raise ValueError(f"date has no use with task = {self.task!r}; leave it out")
+        if self.turns is not None and (self.task != "generation" or self.chat_template is not None):
+            raise ValueError("turns make a chat template: leave them out, or chat_template and task")
         if self.task != "generation" and self.chat_template is not None:
             raise ValueError(f"chat_template has no use with task = {self.task!r}; leave it out")
         return self

@@ -98,10 +98,15 @@ def _model(cfg: IngestModel, base: Path, scratch: Path, out: Out) -> Metrics:
 
 def _template(cfg: IngestModel, out: Out) -> Metrics:
     """Gives the copy a chat template where it has none, and fixes the day that it writes."""
+    from alma.engines.chat import turns_template
+
+    wanted = cfg.chat_template if cfg.turns is None else turns_template(out.folder, cfg.turns)
     template, tokens = default_chat_template(models.special_tokens(out.folder, cfg.source))
-    added = models.add_chat_template(out.folder, cfg.source, cfg.chat_template, template)
+    added = models.add_chat_template(out.folder, cfg.source, wanted, template)
     metrics: Metrics = {"chat_template_added": int(added)}
-    if added and cfg.chat_template is None:
+    if cfg.turns is not None:
+        out.note(f"{cfg.source}: is trained and asked in the turns of its examples, {wanted!r}")
+    elif added and wanted is None:
         written = f"by the special tokens of its vocabulary, {', '.join(tokens)}" if tokens else "in plain text"
         out.note(f"{cfg.source}: has no chat template, and is given one that writes turns {written}")
         metrics |= {"chat_template_by_tokens": int(bool(tokens))}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from itertools import chain
 
 from alma.prompts import Prompt, filled, joined
+from alma.prompts.prompt import SPACES
 from alma.sections import Turns
 
 
@@ -18,6 +20,24 @@ def answer_prompt(turns: Turns, shots: Iterable[tuple[str, str]], question: str)
     """The text after which the model answers ``question``."""
     asked = filled(turns.question, "{question}", question)
     return _open([*_shown(turns, shots), asked, turns.answer.partition("{answer}")[0]])
+
+
+def chat_template(turns: Turns, end: str) -> str:
+    """The Jinja chat template that writes these turns, ``end`` right behind an answer (an expression, or nothing)."""
+    before_question, _, after_question = turns.question.partition("{question}")
+    before_answer, _, after_answer = turns.answer.partition("{answer}")
+    asked = f"{_text(before_question)}{{{{ message['content'] }}}}{_text(after_question)}"
+    answered = f"{_text(before_answer)}{{{{ message['content'] }}}}{end}{_text(after_answer)}"
+    first = f"{{% if loop.first %}}{_text(turns.header)}{{% endif %}}" if turns.header else ""
+    return (
+        f"{{% for message in messages %}}{first}{{% if message['role'] == 'user' %}}{asked}{{% else %}}{answered}"
+        f"{{% endif %}}{{% endfor %}}{{% if add_generation_prompt %}}{_text(before_answer.rstrip(SPACES))}{{% endif %}}"
+    )
+
+
+def _text(text: str) -> str:
+    """A Jinja expression that writes exactly this."""
+    return f"{{{{ {json.dumps(text, ensure_ascii=False)} }}}}" if text else ""
 
 
 def markers(turns: Turns) -> tuple[str, ...]:

@@ -5,12 +5,13 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from alma.config import Alma, Method, load, parse
+from alma.config import Alma, Isara, Method, load, parse
 from alma.errors import ConfigError
-from alma.sections import Synthesize
+from alma.sections import Synthesize, Turns
 
 ROOT = Path(__file__).parents[2]
 
@@ -197,3 +198,23 @@ def test_the_readmes_run_file_is_one() -> None:
     cfg = parse(tomllib.loads(block), "README.md")
     assert cfg.root == "alma"
     assert len(block.splitlines()) <= 10
+
+
+def test_isara_has_one_form_unless_it_is_told_otherwise() -> None:
+    rows = {"source": "rows.jsonl"}
+    tree: dict[str, Any] = {"base": {"source": "base"}, "seeds": rows, "evaluation_prompts": rows}
+    turns = {"question": "Q: {question}\n", "answer": "A: {answer}\n"}
+    cfg = parse({"isara": tree | {"imitate": {"turns": turns}}}, "here")
+    assert isinstance(cfg, Isara)
+    assert cfg.base.turns == cfg.imitate.turns == cfg.evaluate.turns == Turns.model_validate(turns)
+    assert cfg.notes == ()
+    own = tree | {"base": {"source": "base", "chat_template": "{{ x }}"}}
+    with pytest.raises(ConfigError, match=r"base.chat_template is given, and form = 'turns'.*set form = 'chat'"):
+        parse({"isara": own}, "here")
+    other = parse({"isara": own | {"form": "chat"}}, "here")
+    assert isinstance(other, Isara)
+    assert (other.base.turns, other.base.chat_template) == (None, "{{ x }}")
+    assert "trained and asked in the base's chat template" in other.notes[0]
+    assert other.notes[0] in other.report.about
+    with pytest.raises(ConfigError, match=r"base.turns follows from form and imitate.turns"):
+        parse({"isara": tree | {"base": {"source": "base", "turns": turns}}}, "here")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from alma.engines.chat import check_chat, prompt_text, render_prompt, render_turn
+from alma.engines.chat import check_chat, prompt_text, render_prompt, render_turn, turns_template
 from alma.engines.continuation import answer_of
 from alma.engines.requests import Completion
 from alma.engines.template import Template, render
 from alma.engines.tokenizer import load_tokenizer, special_texts, stop_ids
 from alma.errors import DataError
+from alma.sections import Turns
+from alma.text.turns import answer_prompt
 
 SPECIAL = [
     "<|im_start|>",
@@ -236,3 +239,38 @@ def test_no_clock_is_read(tmp_path: Path, raw: Tokenizer, monkeypatch: pytest.Mo
     monkeypatch.setattr(templates, "datetime", Never)
     tokenizer = load_tokenizer(written(tmp_path, raw, HARMONY, "<|return|>"))
     assert "Current date: 2024-07-26<|end|>" in prompt_text(tokenizer, "q")
+
+
+@pytest.mark.parametrize(
+    ("turns", "ends", "whole"),
+    [
+        pytest.param(Turns(), "<|im_end|>", "### Human: a\n### Assistant: Yes<|im_end|>\n", id="ours"),
+        pytest.param(
+            Turns(header="<|im_start|>", question="Q: {question}\n", answer="A: {answer}\n\n"),
+            "\n\n",
+            "<|im_start|>Q: a\nA: Yes\n\n",
+            id="ends with its own line break",
+        ),
+        pytest.param(
+            Turns(question='{%"\\{question}🙂\n', answer="\t'{answer}}}\n"),
+            "<|im_end|>",
+            "{%\"\\a🙂\n\t'Yes<|im_end|>}}\n",
+            id="what Jinja would read",
+        ),
+    ],
+)
+def test_turns_are_a_template(tmp_path: Path, raw: Tokenizer, turns: Turns, ends: str, whole: str) -> None:
+    """What is trained on and asked in is what examples are written as."""
+    folder = written(tmp_path, raw, "")
+    (folder / "config.json").write_text(json.dumps({"eos_token_id": raw.encode(ends).ids[0]}))
+    tokenizer = load_tokenizer(folder)
+    tokenizer.chat_template = turns_template(folder, turns)
+    template = Template.of(tokenizer)
+    assert template.turn("a", "Yes") == whole
+    assert template.prompt("a").rstrip() == answer_prompt(turns, [], "a").rstrip()
+    earlier = [("a", "Yes"), ("b", "No")]
+    spoken = prompt_text(tokenizer, "c", earlier).replace("<|im_end|>", "")
+    assert spoken.rstrip() == answer_prompt(turns, earlier, "c").rstrip()
+    turn = render_turn(tokenizer, "a", "Yes", stop_ids(folder, tokenizer))
+    assert turn is not None
+    assert tokenizer.decode(turn.completion_ids).endswith(ends)

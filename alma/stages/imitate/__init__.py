@@ -23,6 +23,7 @@ from alma.sections import Imitate
 from alma.stages.imitate.answers import AnswerShots, choose, write_answers
 from alma.stages.imitate.attempt import Answer, Attempt, in_parts
 from alma.stages.imitate.filters import distinct_word_share, nearest_rouge
+from alma.stages.imitate.form import two_forms
 from alma.stages.imitate.inputs import check_ports, check_room, data_sets
 from alma.stages.imitate.questions import asks_again, blank, compare, compare_among, write_questions
 from alma.stages.imitate.room import Room
@@ -50,6 +51,8 @@ def run(
     check_room(cfg, Room(cfg, model.folder), seeds)
     if cfg.num_answers == 1:
         judge = None
+    if told := two_forms(cfg, model.folder):
+        out.note(told)
 
     attempts = blank(cfg, sets)
     if not asks_again(cfg):
