@@ -63,7 +63,8 @@ def measure(job: Job, store_uri: str) -> dict[str, Any]:
         with suppress(Enough):
             recipe_of(cfg)(cfg, do)
         for label, metric in job.wanted:
-            found["values"][f"{label} | {metric}"] = value_of(local, label, metric)
+            value = value_of(local, label, metric)
+            found["values"][f"{label} | {metric}"] = None if value is None else round(value, 6)
     except Exception as error:  # noqa: BLE001 - one failed run must not lose the others; it is kept and shown
         found["error"] = f"{type(error).__name__}: {error}"
     found["seconds"] = round(time.monotonic() - start, 1)

@@ -61,11 +61,14 @@ def page(experiments: Sequence[Experiment], kept: Kept, facts: dict[str, Any]) -
         text, verdicts = section(experiment, kept)
         parts.append(text)
         found += verdicts
+    if not kept:
+        return "\n".join([HEAD, "Nothing is measured yet.\n", *parts]).rstrip() + "\n"
     counts = ", ".join(f"{found.count(name)} {name}" for name in ("agrees", "differs", "undecided", "not run"))
     tested = sum(name != "not run" for name in found)
     chance = f"of {tested} intervals {0.05 * tested:.1f} would miss 0 by chance if nothing made a difference"
-    machine = f"Measured on {facts.get('machine', 'nothing yet')}."
-    return "\n".join([HEAD, f"{machine} Claims: {counts}; {chance}.\n", *parts]).rstrip() + "\n"
+    took = f"{len(kept)} runs, {sum(run.get('seconds', 0) for run in kept.values()) / 3600:.1f} hours of one worker"
+    head = f"{took}, on {facts.get('machine', 'an unnamed machine')}. Claims: {counts}; {chance}.\n"
+    return "\n".join([HEAD, head, *parts]).rstrip() + "\n"
 
 
 def section(experiment: Experiment, kept: Kept) -> tuple[str, list[str]]:

@@ -159,9 +159,9 @@ def test_a_run_is_done_once_for_all_rows_that_share_it(papers: Any) -> None:
 @pytest.mark.slow
 def test_quick_runs_and_goes_on_where_it_was(tmp_path: Path) -> None:
     arguments = [f"--{name}={tmp_path / name}" for name in ("store", "out", "page")]
-    call("paper", "--quick", "--only", "table3", "--workers", "1", *arguments)
+    call("paper", "--quick", "--only", "table3", "--seeds", "1", *arguments)
     page = (tmp_path / "page").read_text(encoding="utf-8")
     assert "| random | 7.79 | 0." in page
     before = (tmp_path / "out").read_bytes()
-    call("paper", "--quick", "--only", "table3", *arguments)
+    call("paper", "--quick", "--only", "table3", "--seeds", "1", *arguments)
     assert (tmp_path / "out").read_bytes() == before
