@@ -183,6 +183,20 @@ class Prompts(Numbers):
     """The map: at most ``measure.MAP_POINTS`` prompts."""
 
 
+class Overlap(Numbers):
+    """What one set has in common with another, by the kinds of ``alma.text.overlap``."""
+
+    ours: str
+    theirs: str
+    exact: int
+    near: int
+    ngrams: int | None
+    """``None`` where it was not looked for."""
+    num: int
+    """Prompts that were compared."""
+    dropped: bool
+
+
 class Check(Numbers):
     """One thing that was tried on a model (``alma.engines.ways.Finding``)."""
 
@@ -259,6 +273,8 @@ class Point(Numbers):
     judge_base: JudgeValidation | None = None
     """The untrained base as a judge."""
     prompts: Prompts | None = None
+    overlaps: tuple[Overlap, ...] = ()
+    """Of the sets that no earlier point counted."""
     training: Training | None = None
     proof: Proof | None = None
     """Where it is another one than an earlier point's."""
@@ -274,7 +290,15 @@ class Point(Numbers):
     def _as_set(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leaves out what most points have not: what is compared, another evaluation, a proof that says news."""
         values: dict[str, Any] = write(self)
-        empty = {"few_shot": None, "proof": None, "arm": "", "repeat": None, "measures": (), "imitation": None}
+        empty = {
+            "few_shot": None,
+            "overlaps": (),
+            "proof": None,
+            "arm": "",
+            "repeat": None,
+            "measures": (),
+            "imitation": None,
+        }
         return {
             name: value for name, value in values.items() if name not in empty or getattr(self, name) != empty[name]
         }

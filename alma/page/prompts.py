@@ -1,4 +1,4 @@
-"""The pool of prompts: where it lies and how its clusters fill."""
+"""The pool of prompts: where it lies, how its clusters fill, what it and other sets had in common."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from alma.page import overlaps
 from alma.page.figure import SERIES, Chart, Table, colour, draw, having
 from alma.page.numbers import Point, Prompts
 from alma.page.section import Section
@@ -29,7 +30,8 @@ def prompts(points: Sequence[Point]) -> Section:
         lead.append("A round takes at most one prompt from each.")
     else:
         lead.append("They were drawn without embeddings, so there is no map.")
-    return Section("prompts", "The prompts", tuple(lead), tuple(charts))
+    shared = overlaps.table(points)
+    return Section("prompts", "The prompts", tuple(lead), tuple(charts), wide=(shared,) if shared else ())
 
 
 def _map(it: Prompts) -> Chart:

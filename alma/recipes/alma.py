@@ -34,18 +34,35 @@ class Sources(NamedTuple):
 
 def alma(cfg: Alma, do: Do) -> Outcome:
     """The whole method. Every setting that the paper leaves open, and every ablation, is a field of ``cfg``."""
-    base = do("ingest", cfg.base, label="base model")
-    given = Sources(
-        base=base,
-        sft_seeds=do("ingest", cfg.sft_seeds, label="SFT seeds", model=base),
-        score_seeds=do("ingest", cfg.score_seeds, label="human scores", model=base),
-        heldout_scores=cfg.heldout_scores and do("ingest", cfg.heldout_scores, label="held-out scores", model=base),
-        evaluation_prompts=do("ingest", cfg.evaluation_prompts, label="evaluation prompts", model=base),
-    )
+    given = sources(cfg, do)
     reserve, prompts = write_prompts(cfg, do, given)
     first, second = initial_checkpoints(cfg, do, given)
     judge, validation = train_judge(cfg, do, given, reserve, first, second)
     return feedback_rounds(cfg, do, given, prompts, first, second, judge, validation)
+
+
+def sources(cfg: Alma, do: Do) -> Sources:
+    """Everything from outside; what is held out is compared with what is trained on before any work."""
+    base = do("ingest", cfg.base, label="base model")
+    sft_seeds = do("ingest", cfg.sft_seeds, label="SFT seeds", model=base)
+    score_seeds = do("ingest", cfg.score_seeds, label="human scores", model=base)
+    likeness = cfg.curate.likeness.model_dump()
+    heldout_scores = cfg.heldout_scores and do(
+        "ingest",
+        cfg.heldout_scores.changed(likeness=likeness),
+        label="held-out scores",
+        model=base,
+        scores=score_seeds,
+    )
+    evaluation_prompts = do(
+        "ingest",
+        cfg.evaluation_prompts.changed(likeness=likeness),
+        label="evaluation prompts",
+        model=base,
+        seeds=sft_seeds,
+        scores=score_seeds,
+    )
+    return Sources(base, sft_seeds, score_seeds, heldout_scores, evaluation_prompts)
 
 
 def write_prompts(cfg: Alma, do: Do, given: Sources) -> tuple[Any, Any]:
@@ -66,6 +83,8 @@ def write_prompts(cfg: Alma, do: Do, given: Sources) -> tuple[Any, Any]:
         label="prompts · curate",
         candidates=candidates,
         evaluation=given.evaluation_prompts,
+        heldout=given.heldout_scores,
+        seeds=given.sft_seeds,
     )
     reserve = do(
         "diversify",

@@ -16,6 +16,7 @@ from alma.sections.imitate import Imitate, Turns
 from alma.sections.inference import Dtype, Engine, Inference, Nucleus, OpenAI, Sampling, Temperature, Vllm
 from alma.sections.ingest import Ingest, IngestModel, IngestRows
 from alma.sections.judge import Judge, Rationale, Scoring, check_judge_template
+from alma.sections.likeness import Likeness
 from alma.sections.prompts import Curate, Diversify, Embed, Synthesize
 from alma.sections.reference import Reference
 from alma.sections.report import Report
@@ -37,6 +38,7 @@ __all__ = [
     "IngestModel",
     "IngestRows",
     "Judge",
+    "Likeness",
     "Lora",
     "Nucleus",
     "OpenAI",

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from alma.sections.imitate import Turns
+from alma.sections.likeness import Likeness
 from alma.sections.section import QUIET, Fraction, Positive, Section
 
 TEMPLATE_DATE = datetime.date(2024, 7, 26)
@@ -43,6 +44,14 @@ class IngestRows(Ingest):
 
     limit: Positive | None = None
     """Keep the first this many rows after de-duplication (the paper takes 5,000 SFT seeds, section 4.1)."""
+
+    overlap: Annotated[Literal["refuse", "drop", "keep"], QUIET] = "refuse"
+    """What becomes of prompts of a held-out set (evaluation prompts, held-out scores) that are trained on as well:
+    ``refuse`` stops before any work where one is there word for word, and counts what is nearly so; ``drop`` leaves out
+    both; ``keep`` counts both. [ours]"""
+
+    likeness: Annotated[Likeness | None, QUIET] = None
+    """When a held-out prompt is one of those; set by the recipe from ``curate``. ``None`` = not looked at."""
 
     max_bad_share: Fraction = 0.0
     """Fraction of unusable rows up to which they are set aside and counted; above it the stage fails. [ours]"""

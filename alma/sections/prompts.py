@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import model_validator
 
 from alma.sections.inference import Inference, Sampling
+from alma.sections.likeness import Likeness
 from alma.sections.section import HOW, QUIET, Fraction, Positive, Section
 
 
@@ -46,7 +47,7 @@ class Synthesize(Inference):
         return self
 
 
-class Curate(Section):
+class Curate(Likeness):
     """What becomes of the candidates: filters, duplicates, decontamination."""
 
     min_chars: Positive = 2
@@ -64,9 +65,6 @@ class Curate(Section):
     markers: tuple[str, ...] = ()
     """Texts that betray a leftover of a template; prompts that contain one are dropped. [ours]"""
 
-    near_duplicate: Fraction | Literal["off"] = 0.7
-    """Jaccard similarity of character 5-grams (MinHash) from which two prompts are one. [ours]"""
-
     require_end: bool = True
     """Drop prompts that were cut off by the token limit. [ours]"""
 
@@ -75,6 +73,11 @@ class Curate(Section):
 
     seed: int = 0
     """Seed of the MinHash permutations."""
+
+    @property
+    def likeness(self) -> Likeness:
+        """Its part that says when two prompts are one."""
+        return Likeness(**{name: getattr(self, name) for name in Likeness.model_fields})
 
 
 class Embed(Inference):

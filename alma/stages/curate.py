@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Mapping
 
 import pyarrow as pa
 
@@ -14,8 +14,9 @@ from alma.artifact.records import PROMPT
 from alma.errors import ConfigError, StageError
 from alma.sections import Curate
 from alma.text.normalise import normalise
+from alma.text.overlap import KINDS, Known, char_grams, overlap_metric
 
-VERSION = 1
+VERSION = 2
 
 NUM_PERMUTATIONS = 128
 NUM_BANDS = 16
@@ -23,9 +24,22 @@ NUM_BANDS = 16
 with 0.95, and are then compared by their whole signatures."""
 
 
-def run(cfg: Curate, *, candidates: Rows, evaluation: Rows | None = None, out: Out) -> Metrics:
-    """Keeps the first of every group of duplicates, in candidate order; counts what is dropped by reason."""
-    held_out = {normalise(t) for t in evaluation.table(["prompt"])["prompt"].to_pylist()} if evaluation else set()
+def run(
+    cfg: Curate,
+    *,
+    candidates: Rows,
+    evaluation: Rows | None = None,
+    heldout: Rows | None = None,
+    seeds: Rows | None = None,
+    out: Out,
+) -> Metrics:
+    """Keeps the first of every group of duplicates, in candidate order; counts what is dropped by reason.
+
+    No prompt of the pool gives away one of ``evaluation`` and ``heldout`` (scores), or copies one of the ``seeds``
+    that it was written after; a candidate that does several counts as the first of them.
+    """
+    given = {"evaluation": evaluation, "heldout": heldout, "seeds": seeds}
+    others = {name: _known(rows, cfg) for name, rows in given.items() if rows is not None}
     pattern = _compile(cfg.pattern)
     reasons: Counter[str] = Counter()
     seen: set[str] = set()
@@ -38,8 +52,8 @@ def run(cfg: Curate, *, candidates: Rows, evaluation: Rows | None = None, out: O
             text = row["prompt"]
             form = normalise(text)
             reason = _flaw(cfg, pattern, text, ended=row["ended"])
-            if reason is None and form in held_out:
-                reason = "evaluation"
+            if reason is None:
+                reason = _overlap(others, text)
             if reason is None and form in seen:
                 reason = "duplicate"
             if reason is None and near is not None and near.meets(form):
@@ -52,11 +66,23 @@ def run(cfg: Curate, *, candidates: Rows, evaluation: Rows | None = None, out: O
     if not kept:
         raise StageError(f"none of {len(rows)} candidates is usable; dropped by reason: {dict(reasons)}")
     out.write(pa.Table.from_pylist(kept, schema=PROMPT), "prompt", cfg.part_rows)
-    dropped = {f"num_{reason}": reasons[reason] for reason in sorted(REASONS)}
+    pairs = [overlap_metric(name, kind) for name in others for kind in KINDS]
+    dropped = {name: reasons[name.removeprefix("num_")] for name in sorted([*(f"num_{r}" for r in REASONS), *pairs])}
     return {"num_candidates": len(rows), "num_prompts": len(kept), **dropped}
 
 
-REASONS = ("unfinished", "length", "pattern", "marker", "repetition", "evaluation", "duplicate", "near_duplicate")
+REASONS = ("unfinished", "length", "pattern", "marker", "repetition", "duplicate", "near_duplicate")
+"""Why a candidate is dropped, beside what it has in common with other sets."""
+
+
+def _known(rows: Rows, cfg: Curate) -> Known:
+    return Known(list(dict.fromkeys(rows.table(["prompt"])["prompt"].to_pylist())), cfg.likeness)
+
+
+def _overlap(others: Mapping[str, Known], text: str) -> str | None:
+    """The first set that ``text`` has something of, and how: a reason, named as its metric."""
+    found = ((name, known.kind(text)) for name, known in others.items())
+    return next((overlap_metric(name, kind).removeprefix("num_") for name, kind in found if kind), None)
 
 
 def repetition(text: str) -> float:
@@ -81,21 +107,13 @@ class NearDuplicates:
     def meets(self, text: str) -> bool:
         """Whether an earlier text is a near duplicate; remembers ``text`` if not."""
         signature = self._minhash(num_perm=NUM_PERMUTATIONS, seed=self._seed)
-        signature.update(list(_grams(text)))
+        signature.update(list(char_grams(text)))
         for place in self._index.query(signature):
             if signature.jaccard(self._signatures[place]) >= self._threshold:
                 return True
         self._index.insert(len(self._signatures), signature)
         self._signatures.append(signature)
         return False
-
-
-def _grams(text: str, length: int = 5) -> Iterator[str]:
-    if len(text) <= length:
-        yield text
-        return
-    for start in range(len(text) - length + 1):
-        yield text[start : start + length]
 
 
 def _flaw(cfg: Curate, pattern: re.Pattern[str] | None, text: str, *, ended: bool) -> str | None:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from alma import sources
-from alma.artifact import Metrics, Model
+from alma.artifact import Metrics, Model, Rows
 from alma.artifact.out import Out
 from alma.artifact.records import SCHEMAS
 from alma.errors import DataError
@@ -26,6 +26,7 @@ from alma.sections import IngestModel, IngestRows
 from alma.sources import models
 from alma.sources.columns import Columns, explain_missing
 from alma.sources.finite import check_finite
+from alma.sources.held_out import held_out
 from alma.sources.ids import Ids
 from alma.sources.lengths import Lengths
 from alma.sources.rows import Bad, Row, column_names, read_rows
@@ -59,16 +60,26 @@ def identify(cfg: IngestRows | IngestModel, base: Path) -> dict[str, str]:
         return {"format": path.suffix.lower(), "sha256": sha256_file(path)}
 
 
-def run(cfg: IngestRows | IngestModel, *, model: Model | None = None, base: Path, out: Out) -> Metrics:
+def run(
+    cfg: IngestRows | IngestModel,
+    *,
+    model: Model | None = None,
+    seeds: Rows | None = None,
+    scores: Rows | None = None,
+    base: Path,
+    out: Out,
+) -> Metrics:
     """Publishes the rows or the model that ``cfg.source`` names. Raises ``DataError`` with what to mend.
 
-    With ``model``, rows that its context cannot hold are bad rows.
+    With ``model``, rows that its context cannot hold are bad rows. ``seeds`` and ``scores`` are what is trained on:
+    rows of a held-out set that are among them are refused, left out or counted, as ``cfg.overlap`` says.
     """
     scratch = out.scratch / "source"
     scratch.mkdir(parents=True, exist_ok=True)
     if isinstance(cfg, IngestModel):
         return _model(cfg, base, scratch, out)
-    return _rows(cfg, base, scratch, Lengths(model.folder) if model else None, out)
+    trained = {port: rows for port, rows in (("seeds", seeds), ("scores", scores)) if rows is not None}
+    return _rows(cfg, base, scratch, Lengths(model.folder) if model else None, trained, out)
 
 
 def _model(cfg: IngestModel, base: Path, scratch: Path, out: Out) -> Metrics:
@@ -183,7 +194,9 @@ class _Read:
         self.rows.append(row)
 
 
-def _rows(cfg: IngestRows, base: Path, scratch: Path, lengths: Lengths | None, out: Out) -> Metrics:
+def _rows(
+    cfg: IngestRows, base: Path, scratch: Path, lengths: Lengths | None, trained: dict[str, Rows], out: Out
+) -> Metrics:
     columns = Columns(cfg.kind, cfg.columns, cfg.system_turn)
     paths = sources.fetch_rows(cfg, base, scratch)
     read = _read(cfg, paths, columns, lengths)
@@ -193,6 +206,7 @@ def _rows(cfg: IngestRows, base: Path, scratch: Path, lengths: Lengths | None, o
     for said in filter(None, [*counted, unused]):
         out.note(f"{cfg.source}: {said}")
     out.aside([{"where": where, "reason": b.reason, "detail": b.detail, "row": b.raw} for where, b in read.bad])
+    read.rows, overlaps = held_out(cfg, read.rows, trained, out)
     record = RECORDS[cfg.kind]
     if any(row.get("true_references") for row in read.rows):
         record = "referenced_prompt"
@@ -211,6 +225,7 @@ def _rows(cfg: IngestRows, base: Path, scratch: Path, lengths: Lengths | None, o
         "num_rows": len(read.rows),
         "num_duplicates": read.num_duplicates,
         "num_bad": len(read.bad),
+        **overlaps,
         **means,
     }
 

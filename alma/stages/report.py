@@ -16,7 +16,7 @@ from alma.artifact.records import DROP_REASONS, SCHEMAS
 from alma.engines import ways
 from alma.engines.ways import PROOF
 from alma.errors import ConfigError, DataError
-from alma.page import measure, render, samples, selection
+from alma.page import measure, overlaps, render, samples, selection
 from alma.page.arms import arms, imitation_of, measured
 from alma.page.comparison_files import comparison_files
 from alma.page.numbers import Check, Estimate, Point, Proof, StageCost
@@ -25,7 +25,7 @@ from alma.page.training import TrainingCurve, training_curve
 from alma.sections import Report
 from alma.text.normalise import exact_match
 
-VERSION = 6
+VERSION = 7
 
 PAGE = "report.html"
 NUMBERS = "report.json"
@@ -88,6 +88,7 @@ def run(
         judge_first=measure.judge_validation(heldout_first.table()) if heldout_first else None,
         judge_base=measure.judge_validation(heldout_base.table()) if heldout_base else None,
         prompts=measure.prompts(prompts.table(), cfg.seed) if prompts else None,
+        overlaps=overlaps.overlaps(artifact.manifest for artifact in new),
         training=measure.training(_lines(training, "curve.jsonl")) if training else None,
         proof=_proof(training, earlier),
         costs=tuple(map(_cost, new)),

@@ -184,7 +184,7 @@ def test_an_impossible_placement_is_refused(stages: dict[str, Any], said: str) -
     ("change", "said"),
     [
         ("alma.rounds=3", r"round 04 · respond: in these settings, and not in the pipeline"),
-        ("alma.respond.num_prompts=19", r"round 03 · respond: first_prompt is 49, and 50 was compiled"),
+        ("alma.respond.num_prompts=19", r"round 03 · respond: first_prompt is 19, and 20 was compiled"),
         ("alma.diversify.method=random", r"prompts · embed: in the pipeline, and not in these settings"),
         ("alma.pool=latest", r"round 02 · respond: in\.first is None"),
     ],

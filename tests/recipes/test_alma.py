@@ -1,12 +1,13 @@
 """The whole recipe with the echo engine: what runs, what is skipped, what an ablation changes."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from alma.artifact import Artifact, Ref, Rows, find_manifest
+from alma.artifact import Artifact, Page, Ref, Rows, find_manifest
 from alma.config import Alma
 from alma.errors import DataError
 from alma.monitor.trace import Origin, trace
@@ -151,6 +152,45 @@ def test_the_run_is_the_same_against_s3(
 ) -> None:
     monkeypatch.setenv("ALMA_CACHE", str(tmp_path))
     assert Ran(settings(), s3_store_uri).outcome == ran.outcome
+
+
+def test_evaluation_prompts_that_are_seeds_are_refused_before_any_work(tmp_path: Path) -> None:
+    """Word for word, but for the case, unless they are to be kept."""
+    lines = (RUN_FILE.parent / "micro" / "sft_seeds.jsonl").read_text().splitlines()
+    prompts = [{"prompt": json.loads(line)["prompt"].upper()} for line in lines[:7]]
+    (tmp_path / "asked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in prompts))
+    cfg = settings(f"alma.evaluation_prompts.source={tmp_path}/asked.jsonl", "alma.evaluation_prompts.columns={}")
+    done: list[str] = []
+
+    class Refusing(Local):
+        def __call__(self, stage: str, section: Any, *, label: str, **inputs: Any) -> Any:
+            done.append(label)
+            return super().__call__(stage, section, label=label, **inputs)
+
+    local = Refusing(open_store(str(tmp_path / "store")), RUN_FILE.parent, lambda *_: None, isolate=False)
+    with pytest.raises(DataError, match=r"(?s)^evaluation prompts: .*7 of 7 prompts are among the 200 SFT seeds.*sft-"):
+        alma(cfg, local)
+    assert done[-1] == "evaluation prompts"
+    assert not {"synthesize", "finetune"} & {manifest.stage for manifest in local.done.values()}
+
+
+def test_the_page_tells_what_was_dropped_by_pair_of_sets(ran: Ran) -> None:
+    page = Artifact.open(ran.store, ran.manifest("round 02 · report").ref)
+    assert isinstance(page, Page)
+    points = json.loads((page.folder / "report.json").read_text())["points"]
+    pool, *_ = (each for point in points for each in point.get("overlaps", ()) if each["ours"] == "pool")
+    pairs = [(each["ours"], each["theirs"]) for point in points for each in point.get("overlaps", ())]
+    assert pairs == [
+        ("evaluation prompts", "SFT seeds"),
+        ("evaluation prompts", "judge's seeds"),
+        ("held-out scores", "judge's seeds"),
+        ("pool", "SFT seeds"),
+        ("pool", "evaluation prompts"),
+        ("pool", "held-out scores"),
+        ("pool", "itself"),
+    ]
+    assert (pool["num"], pool["dropped"]) == (400, True)
+    assert "pool against evaluation prompts" in (page.folder / "report.html").read_text()
 
 
 def test_rounds_never_reuse_a_prompt(ran: Ran) -> None:

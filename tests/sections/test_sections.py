@@ -92,6 +92,7 @@ CASES: dict[str, Section] = {
     "ingest, template": of(IngestModel, source="base", chat_template="{{ x }}"),
     "ingest, rows": of(IngestRows, source="rows.jsonl", kind="pairs"),
     "ingest, rows, changed": of(IngestRows, source="rows.jsonl", kind="scores", columns={"prompt": "p"}, limit=3),
+    "ingest, rows, held out": of(IngestRows, source="rows.jsonl", kind="prompts", overlap="drop", likeness={}),
     "ingest, rows, system turns": of(IngestRows, source="rows.jsonl", kind="pairs", system_turn="prepend"),
     "judge": of(Judge),
     "judge, openai": of(Judge, engine="openai", openai=ASKED, vllm=SHORT),
@@ -155,7 +156,15 @@ def test_the_json_of_a_section_is_as_recorded(recorded: dict[str, Any], name: st
 
 def test_every_stage_has_a_recorded_section(recorded: dict[str, Any]) -> None:
     assert sorted(recorded) == sorted(CASES), "a recorded case stays"
-    inner = {sections.Harm, sections.Lora, sections.OpenAI, sections.Rationale, sections.Turns, sections.Vllm}
+    inner = {
+        sections.Harm,
+        sections.Likeness,
+        sections.Lora,
+        sections.OpenAI,
+        sections.Rationale,
+        sections.Turns,
+        sections.Vllm,
+    }
     bases = {sections.Inference, sections.Scoring, sections.Ingest}
     assert every() - inner - bases == {type(section) for section in CASES.values()}
 

@@ -64,6 +64,9 @@ def test_synthesis_needs_enough_seeds(bench: Bench) -> None:
 # curate
 
 
+LONG = "tell me in one sentence what became of the city of Troy after the war"
+
+
 @pytest.mark.parametrize(
     ("cfg", "texts", "reason"),
     [
@@ -73,7 +76,15 @@ def test_synthesis_needs_enough_seeds(bench: Bench) -> None:
         pytest.param({"pattern": "[a-z ]+"}, ["write a poem", "write 2 poems"], "num_pattern", id="pattern"),
         pytest.param({"markers": ("###",)}, ["write a poem", "poem ### User"], "num_marker", id="marker"),
         pytest.param({}, ["write a poem", "a b c " * 9], "num_repetition", id="repetition"),
-        pytest.param({}, ["write a poem", "held  out"], "num_evaluation", id="evaluation"),
+        pytest.param({}, ["write a poem", "held  out"], "num_evaluation_exact", id="evaluation"),
+        pytest.param({}, ["write a poem", "Please explain why the sea is salt"], "num_evaluation_near", id="nearly"),
+        pytest.param(
+            {},
+            ["write a poem", f"Of the Iliad, which you know by heart: {LONG}? In French."],
+            "num_heldout_ngrams",
+            id="held-out",
+        ),
+        pytest.param({}, ["write a poem", "Name three  cities"], "num_seeds_exact", id="copied shot"),
         pytest.param(
             {},
             ["write a long poem about the sea and the wind", "write a long poem about the sea and the wind!"],
@@ -83,8 +94,18 @@ def test_synthesis_needs_enough_seeds(bench: Bench) -> None:
     ],
 )
 def test_what_is_dropped(bench: Bench, cfg: dict[str, Any], texts: list[str], reason: str) -> None:
-    held_out = bench.rows("evaluation_prompt", [{"source_id": "1", "prompt": "Held out"}])
-    pool = bench.run(curate, Curate(**cfg), candidates=candidates(bench, *texts), evaluation=held_out)
+    asked = ["Held out", "Explain why the sea is salt", LONG]
+    held_out = bench.rows("evaluation_prompt", [{"source_id": text, "prompt": text} for text in asked[:2]])
+    scores = {"source_id": "1", "prompt": LONG, "response": "x", "score": 1.0}
+    seed = {"source_id": "1", "prompt": "name three cities", "response": "x"}
+    pool = bench.run(
+        curate,
+        Curate(**cfg),
+        candidates=candidates(bench, *texts),
+        evaluation=held_out,
+        heldout=bench.rows("score", [scores]),
+        seeds=bench.rows("pair", [seed]),
+    )
     assert pool.table(["prompt"])["prompt"].to_pylist() == texts[:1]
     assert pool.metrics[reason] == 1
     dropped = sum(value for name, value in pool.metrics.items() if name not in ("num_candidates", "num_prompts"))
@@ -98,7 +119,9 @@ def test_cut_off_candidates_are_dropped_and_an_empty_pool_fails(bench: Bench) ->
 
 def test_near_duplicates_can_be_left_in(bench: Bench) -> None:
     texts = ["write a long poem about the sea and the wind", "write a long poem about the sea and the wind!"]
-    pool = bench.run(curate, Curate(near_duplicate="off"), candidates=candidates(bench, *texts))
+    held_out = bench.rows("evaluation_prompt", [{"source_id": "1", "prompt": texts[0].replace("the wind", "a wind")}])
+    cfg = Curate(near_duplicate="off")
+    pool = bench.run(curate, cfg, candidates=candidates(bench, *texts), evaluation=held_out)
     assert len(pool) == 2
 
 
