@@ -28,11 +28,12 @@ from alma.artifact.manifest import (
     parse_row_id,
     row_id,
 )
-from alma.artifact.reading import Artifact, Folder, Model, Page, Rows
+from alma.artifact.reading import Artifact, Cost, Folder, Model, Page, Rows
 
 __all__ = [
     "KEY_CHARS",
     "Artifact",
+    "Cost",
     "File",
     "Folder",
     "Manifest",

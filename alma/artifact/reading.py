@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from alma.artifact.manifest import Manifest, Metrics, Ref, find_manifest
 from alma.artifact.records import SCHEMAS
@@ -16,6 +15,16 @@ from alma.errors import DataError
 from alma.parallel import FILES, in_order
 from alma.store import Store
 from alma.store.cache import cached
+
+
+class Cost(BaseModel):
+    """What making an artifact took, as ``cost.json`` beside it says: no part of what is sealed."""
+
+    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
+
+    seconds: float = Field(ge=0)
+    tokens: int = Field(ge=0)
+    device: str
 
 
 class Artifact:
@@ -44,10 +53,12 @@ class Artifact:
         return self.manifest.metrics
 
     @property
-    def cost(self) -> dict[str, Any]:
-        """What the work took: ``seconds``, ``tokens``, ``device``."""
-        loaded: dict[str, Any] = json.loads(self.store.read(f"{self.ref}/cost.json"))
-        return loaded
+    def cost(self) -> Cost | None:
+        """What the work took; ``None`` where ``cost.json`` is gone or is none: nothing else depends on it."""
+        try:
+            return Cost.model_validate_json(self.store.read(f"{self.ref}/cost.json"))
+        except (FileNotFoundError, ValidationError):
+            return None
 
     def file(self, name: str) -> Path:
         """The file ``name`` on this machine. Raises ``IntegrityError`` where it is not what the manifest states."""

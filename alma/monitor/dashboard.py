@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alma.artifact import Artifact, Manifest, Metrics, Rows
+from alma.artifact import Artifact, Cost, Manifest, Metrics, Rows
 from alma.errors import ConfigError
 from alma.store import open_store
 from alma.text.plain import plain
@@ -54,13 +54,13 @@ def write_executor_output(executor_input: str, metrics: Metrics, metadata: Mappi
     path.write_text(json.dumps({"artifacts": artifacts}), encoding="utf-8")
 
 
-def markdown(manifest: Manifest, cost: Mapping[str, Any], store_uri: str) -> str:
+def markdown(manifest: Manifest, cost: Cost | None, store_uri: str) -> str:
     """What a step left, as a table. Holds names and numbers of ours and no text of a model."""
     rows = [("artifact", f"`{store_uri}/{manifest.ref}`")]
     if manifest.num_rows is not None:
         rows.append(("rows", f"{manifest.num_rows:,} ({manifest.schema_name})"))
     rows.append(("bytes", f"{sum(file.size for file in manifest.files):,}"))
-    rows.append(("took", f"{cost['seconds']:,.1f} s on {cost['device']}"))
+    rows.append(("took", f"{cost.seconds:,.1f} s on {cost.device}" if cost else "unknown: no cost.json"))
     rows += [(f"`{name}`", number(value)) for name, value in sorted(manifest.metrics.items())]
     rows += [(f"input `{port}`", f"`{ref}`") for port, ref in sorted(manifest.inputs.items())]
     return table(("", manifest.stage), rows) + curves(manifest, store_uri) + first_rows(manifest, store_uri)

@@ -35,7 +35,7 @@ def show(name: str, store_uri: str, *, rows: int) -> None:
         facts.add_row("rows", f"{manifest.num_rows:,} {manifest.schema_name} in {len(manifest.files)} parts")
     facts.add_row("bytes", f"{sum(f.size for f in manifest.files):,}")
     cost = artifact.cost
-    facts.add_row("took", f"{cost['seconds']:.1f} s on {cost['device']}")
+    facts.add_row("took", f"{cost.seconds:.1f} s on {plain(cost.device)}" if cost else "unknown: no cost.json")
     for port, source in manifest.inputs.items():
         facts.add_row(f"input {port}", source)
     for key, value in manifest.metrics.items():

@@ -6,23 +6,26 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from alma.page.figure import Chart, Table, colour, draw
-from alma.page.numbers import Point, StageCost
+from alma.page.numbers import UNKNOWN, Point, StageCost
 from alma.page.section import Section
 from alma.page.text import amount, duration, percent
 
 
 def cost(points: Sequence[Point]) -> Section:
     """Seconds and tokens by stage, over all artifacts that the page follows from."""
-    costs = [cost for point in points for cost in point.costs]
+    stated = [cost for point in points for cost in point.costs]
+    costs = [cost for cost in stated if cost.device != UNKNOWN]
     if not costs:
         return Section("cost", "What it took", missing="The inputs state no cost.")
     stages = sorted({cost.stage for cost in costs}, key=lambda stage: -_sum(costs, stage, _seconds))
     seconds, tokens = sum(map(_seconds, costs)), sum(cost.tokens for cost in costs)
     devices = sorted({cost.device for cost in costs})
+    lost = len(stated) - len(costs)
     lead = (
         f"{len(costs):,} artifacts took {duration(seconds)} of one device's time ({seconds / 3600:,.2f} device-hours "
         f"on {', '.join(devices)}), with {amount(tokens)} tokens generated or trained on. Artifacts that this page "
-        "does not follow from are not counted, nor are attempts that were lost.",
+        "does not follow from are not counted, nor are attempts that were lost."
+        + (f" What {lost:,} more took is not known: their cost.json is gone." if lost else ""),
     )
     rows = tuple(
         (

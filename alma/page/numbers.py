@@ -247,6 +247,10 @@ class Imitation(Numbers):
     response_tokens: float
 
 
+UNKNOWN = "unknown"
+"""The device of an artifact whose ``cost.json`` is gone; its seconds and tokens are 0 and not known."""
+
+
 class StageCost(Numbers):
     """What one artifact took."""
 

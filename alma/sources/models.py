@@ -65,7 +65,26 @@ def model_files(folder: Path, source: str, task: str = "generation") -> list[Pat
     others = (path for path in folder.iterdir() if path.is_file() and path.suffix != ".safetensors")
     small = [path for path in others if belongs(path.name) and (path.name != INDEX or weights != [folder / SINGLE])]
     modules = embedders.module_files(folder, source) if task == "embedding" else []
-    return sorted([*small, *weights, *modules])
+    files = sorted([*small, *weights, *modules])
+    check_links(folder, files, source)
+    return files
+
+
+def check_links(folder: Path, files: list[Path], source: str) -> None:
+    """Raises ``DataError`` where a file is a link out of ``folder``: what it leads to would be published with a model.
+
+    Files of a snapshot in the Hub's cache are links into the same repository's blobs.
+    """
+    own = folder.resolve()
+    snapshots = (each for each in own.parents if each.name == "snapshots" and each.parent.name.startswith("models--"))
+    inside = [own, *(each.parent / "blobs" for each in snapshots)]
+    for file in files:
+        real = file.resolve()
+        if not any(real.is_relative_to(each) for each in inside):
+            raise DataError(
+                f"{source}: {file.relative_to(folder)} is a link to {real}, outside of the model's folder; put the "
+                "file itself there"
+            )
 
 
 def check_model(folder: Path, source: str, task: str = "generation") -> Shapes:

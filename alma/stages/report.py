@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -19,7 +18,7 @@ from alma.errors import ConfigError, DataError
 from alma.page import measure, overlaps, render, samples, selection
 from alma.page.arms import arms, imitation_of, measured
 from alma.page.comparison_files import comparison_files
-from alma.page.numbers import Check, Estimate, Point, Proof, StageCost
+from alma.page.numbers import UNKNOWN, Check, Estimate, Point, Proof, StageCost
 from alma.page.numbers import Report as Numbers
 from alma.page.training import TrainingCurve, training_curve
 from alma.sections import Report
@@ -226,14 +225,11 @@ def _new(given: tuple[Artifact | None, ...], counted: set[str]) -> list[Artifact
 
 def _cost(artifact: Artifact) -> StageCost:
     """What making an artifact took."""
-    cost: Mapping[str, Any] = artifact.cost
-    return StageCost(
-        ref=str(artifact.ref),
-        stage=artifact.ref.stage,
-        seconds=cost["seconds"],
-        tokens=cost["tokens"],
-        device=cost["device"],
-    )
+    cost = artifact.cost
+    ref, stage = str(artifact.ref), artifact.ref.stage
+    if cost is None:
+        return StageCost(ref=ref, stage=stage, seconds=0, tokens=0, device=UNKNOWN)
+    return StageCost(ref=ref, stage=stage, seconds=cost.seconds, tokens=cost.tokens, device=cost.device)
 
 
 def _metrics(point: Point) -> Metrics:

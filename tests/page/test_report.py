@@ -24,6 +24,8 @@ from alma.config import Alma
 from alma.errors import ConfigError, DataError
 from alma.monitor import dashboard
 from alma.page import figure, headline, measure, numbers, quality, render, samples, text, training
+from alma.page.cost import cost
+from alma.page.numbers import Point
 from alma.sections import Report
 from alma.stages import report
 from alma.store import Store, open_store
@@ -729,3 +731,24 @@ def test_a_sparkline_is_a_bar_per_block(values: list[float]) -> None:
     shown = dashboard.sparkline(values)
     assert len(shown) == min(len(values), 40)
     assert set(shown) <= {*dashboard.BARS, " "}
+
+
+@pytest.mark.parametrize("left", [None, b"no JSON", b'{"seconds": "long", "tokens": 1, "device": "cpu"}', b"[]"])
+def test_a_cost_that_is_gone_is_said_and_stops_nothing(world: World, left: bytes | None) -> None:
+    """It is no part of what is sealed."""
+    store, ref = world.store, world.judge.ref
+    before = store.read(f"{ref}/cost.json")
+    try:
+        if left is None:
+            store.remove(f"{ref}/cost.json")
+        else:
+            store.write(f"{ref}/cost.json", left)
+        artifact = Artifact.open(store, ref)
+        assert artifact.cost is None
+        assert "unknown: no cost.json" in dashboard.markdown(artifact.manifest, artifact.cost, store.uri)
+        point = Point(label="a", round=0, costs=(report._cost(artifact), report._cost(world.base)))
+        section = cost([point])
+        assert "1 artifacts took 2.0 s" in section.lead[0]
+        assert "What 1 more took is not known" in section.lead[0]
+    finally:
+        store.write(f"{ref}/cost.json", before)

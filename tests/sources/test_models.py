@@ -22,6 +22,7 @@ from alma.engines.ways import PROOF, Proof
 from alma.errors import DataError
 from alma.prompts import CHAT_TEMPLATE, TOKEN_TEMPLATES
 from alma.sections import IngestModel
+from alma.sources.models import model_files
 from alma.stages import ingest
 from alma.store import open_store
 from alma.store.s3 import S3Store
@@ -374,3 +375,31 @@ def test_the_day_is_written_into_the_template(folder: Path, monkeypatch: pytest.
 def test_the_day_is_part_of_the_key_where_it_is_not_the_default() -> None:
     assert "date" not in IngestModel(source="x").keyed()
     assert IngestModel.model_validate({"source": "x", "date": "2031-03-05"}).keyed()["date"] == "2031-03-05"
+
+
+def test_links_lead_nowhere_else(folder: Path, tmp_path: Path) -> None:
+    """What a link leads to would be sealed with the model, for everyone who may read the store."""
+    secret = tmp_path / "secret"
+    secret.write_text("token")
+    for name in ("merges.txt", "generation_config.json"):
+        (folder / name).symlink_to(secret)
+        with pytest.raises(DataError, match=f"{name} is a link to {secret}, outside of the model's folder"):
+            model_files(folder, "base")
+        (folder / name).unlink()
+    (folder / "kept.json").write_text("{}")
+    (folder / "special_tokens_map.json").symlink_to(folder / "kept.json")
+    model_files(folder, "base")
+
+
+def test_a_snapshot_of_the_hubs_cache_is_links_into_its_own_blobs(folder: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "hub" / "models--o--name"
+    snapshot, blobs = cache / "snapshots" / "0123", cache / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    for number, file in enumerate(sorted(path for path in folder.iterdir() if path.is_file())):
+        shutil.copy(file, blobs / str(number))
+        (snapshot / file.name).symlink_to(Path("../../blobs", str(number)))
+    model_files(snapshot, "base")
+    (snapshot / "merges.txt").symlink_to(tmp_path / "base" / "config.json")
+    with pytest.raises(DataError, match=r"merges\.txt is a link to"):
+        model_files(snapshot, "base")
