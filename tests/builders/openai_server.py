@@ -67,6 +67,8 @@ class ServerStub:
         unknown = set(body) - standard - (own if self.vllm else set())
         if unknown:
             raise ValueError(f"Unrecognized request arguments: {sorted(unknown)}")
+        if len(body.get("stop", ())) > 4 and not self.vllm:
+            raise ValueError("Too many stop sequences: 4 at most")
         if (body.get("logprobs") or 0) > self.max_logprobs:
             raise ValueError(f"logprobs may be {self.max_logprobs} at most")
         given, tokenizer = body["prompt"], self.engine.tokenizer

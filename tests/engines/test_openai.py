@@ -249,6 +249,21 @@ def test_the_servers_text_is_not_trusted(folder: Path, text: str, stop: Any, wan
         assert generate(engine, ["abc"], [[1]], SAMPLING, max_new_tokens=9, stop=stop) == [[wanted]]
 
 
+def test_a_server_is_sent_as_many_stop_texts_as_it_takes(folder: Path) -> None:
+    """And the text is cut at the others too."""
+    stop = ["1:", "2:", "3:", "4:", "\nq"]
+
+    def change(answer: dict[str, Any]) -> None:
+        answer["choices"][0].update(text="ab\nq 2", finish_reason="length")
+
+    for extensions, sent in (("none", stop[:4]), ("vllm", stop)):
+        stub = ServerStub(folder, change=change, vllm=extensions == "vllm")
+        with engine_of(stub, extensions=extensions) as engine:
+            [[found]] = generate(engine, ["abc"], [[1]], SAMPLING, max_new_tokens=9, stop=stop)
+            assert (found.text, found.ended) == ("ab", True)
+            assert [body["stop"] for body in stub.bodies] == [sent]
+
+
 def test_the_key_is_sent_and_shown_nowhere(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -17,7 +17,7 @@ from alma.errors import ConfigError, StageError
 from alma.plan.count import COUNTS, Step, Use
 from alma.plan.hours import Means, work_by_stage
 from alma.plan.rates import Rate, Rates, read_rates, write_rate
-from alma.plan.table import hours, notes
+from alma.plan.table import hours, notes, print_notes
 from alma.prompts import JUDGE_TEMPLATE_TOKENS
 from alma.sections import Evaluate, Finetune, Imitate, Reference
 from alma.stages import STAGES
@@ -283,3 +283,8 @@ def test_a_file_of_rates_keeps_the_last_of_each_kind(rates: list[Rate]) -> None:
             write_rate(path, each)
         kinds = {(r.work, r.engine, r.num_devices, r.parameters): r for r in rates}
         assert {(r.work, r.engine, r.num_devices, r.parameters): r for r in read_rates(path)} == kinds
+
+
+def test_what_a_person_should_know_of_the_settings_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    print_notes(["models are trained in [one] form, and write in another; " + "long " * 40])
+    assert capsys.readouterr().out.startswith("Note: models are trained in [one] form, and write in another; long")
