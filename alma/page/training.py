@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -73,6 +73,8 @@ class TrainingCurve(Numbers):
     """The point or arm whose training it is, where it is one's."""
     num_steps: int
     num_tokens: int
+    rows: Literal["joined", "padded", "one by one"] | None = None
+    """How the rows of a forward pass lay together, as ``packing`` asks or as was possible."""
     step: tuple[int, ...]
     """The last step of each point of the lines."""
     columns: Mapping[str, tuple[float, ...]]
@@ -104,10 +106,19 @@ def training_curve(
         objective=objective,
         origin=origin,
         num_steps=int(steps[-1]["step"]),
+        rows=_lay(steps[-1]),
         num_tokens=num_tokens,
         step=tuple(int(steps[block[-1]]["step"]) for block in blocks),
         columns=columns,
     )
+
+
+def _lay(step: Mapping[str, Any]) -> Literal["joined", "padded", "one by one"] | None:
+    if step.get("joined") is None:
+        return None
+    if step["micro_batch_rows"] == 1:
+        return "one by one"
+    return "joined" if step["joined"] else "padded"
 
 
 def training(points: Sequence[Point], curves: Sequence[TrainingCurve] = ()) -> Section:
@@ -133,7 +144,7 @@ def training(points: Sequence[Point], curves: Sequence[TrainingCurve] = ()) -> S
         for name, several in groups.items()
         for letter, each in zip(_letters(several), several, strict=True)
     )
-    columns = ("training", "steps", "first loss", "last loss", "tokens", "tokens/s", "memory")
+    columns = ("training", "steps", "first loss", "last loss", "tokens", "tokens/s", "memory", "rows")
     return Section(
         "training", "Training", lead, tuple(charts), tables=(("Trainings", Table(columns, rows)), *proven(points))
     )
@@ -193,6 +204,7 @@ def _row(name: str, each: TrainingCurve) -> tuple[str, ...]:
         amount(each.num_tokens),
         amount(float(np.median(speed))) if speed else "–",
         f"{max(memory) / 2**30:.3g} GiB" if memory else "–",
+        each.rows or "–",
     )
 
 

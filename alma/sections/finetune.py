@@ -91,7 +91,9 @@ class Finetune(Section):
     config.json says of it. It is learnt beside the rows and reported apart. [ours; 0.001 to 0.02 are usual]"""
 
     packing: bool = True
-    """Join the rows of a forward pass into one sequence without padding, each seeing only itself (SFT only). [ours]"""
+    """Join the rows of a forward pass into one sequence without padding, each seeing only itself (SFT only). They are
+    padded where that is not possible: on a GPU without flash attention, or with a model whose joined rows would see one
+    another. It is said, and the report's table of trainings has what was done. [ours]"""
 
     beta: Annotated[float, Field(gt=0)] = 0.1
     """DPO: strength of the pull towards the reference model. [ours]"""

@@ -154,6 +154,21 @@ def test_a_training_leaves_off_what_is_not_safe(
     assert (cfg.packing, cfg.micro_batch_rows) == (packing, micro_batch_rows)
 
 
+@pytest.mark.parametrize(("micro_batch_rows", "num_said"), [(4, 1), (1, 0)])
+def test_rows_that_nothing_can_join_are_padded_and_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, micro_batch_rows: int, num_said: int
+) -> None:
+    monkeypatch.setattr("alma.engines.trl.trial.is_padding_free", lambda: False)
+    Proof("odd", Ways(), ()).write(tmp_path / PROOF)
+    training = place(tmp_path, tmp_path, [])
+    said: list[str] = []
+    monkeypatch.setattr(training.remote, "say", said.append)
+    cfg = safe(settings("sft", packing=True, micro_batch_rows=micro_batch_rows), training)
+    assert cfg.packing == (num_said == 0)
+    assert len(said) == num_said
+    assert all("padded, not joined" in each and "flash-attn" in each for each in said)
+
+
 def test_dpo_is_refused_where_two_rows_cannot_be_read_at_once(tmp_path: Path) -> None:
     Proof("odd", Ways(right=False), ()).write(tmp_path / PROOF)
     with pytest.raises(ConfigError, match="objective = 'dpo' reads chosen and rejected responses side by side"):

@@ -649,6 +649,10 @@ def test_a_curve_holds_what_every_step_recorded() -> None:
     assert found is not None
     assert set(found.columns) == {"loss", "learning_rate", "tokens_per_second", "memory_bytes"}
     assert found.columns["memory_bytes"] == pytest.approx((2**30, 2**30), rel=1e-5)
+    assert found.rows is None, "an earlier version did not say"
+    for rows, said in (({"joined": 1}, "joined"), ({"joined": 0}, "padded"), ({"micro_batch_rows": 1}, "one by one")):
+        known = [{"joined": 0} | speed | rows for speed in speeds]
+        assert training.training_curve("r", "sft", "o", 0, given_, known).rows == said  # type: ignore[union-attr]
     assert training.training_curve("r", "sft", "o", 0, []) is None
     broken = training.training_curve("r", "sft", "o", 0, [{"step": 1, "loss": math.nan, "grad_norm": 1.0}])
     assert broken is not None

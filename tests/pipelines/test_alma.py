@@ -186,7 +186,7 @@ def test_an_impossible_placement_is_refused(stages: dict[str, Any], said: str) -
         ("alma.rounds=3", r"round 04 · respond: in these settings, and not in the pipeline"),
         ("alma.respond.num_prompts=19", r"round 03 · respond: first_prompt is 19, and 20 was compiled"),
         ("alma.diversify.method=random", r"prompts · embed: in the pipeline, and not in these settings"),
-        ("alma.pool=latest", r"round 02 · respond: in\.first is None"),
+        ("alma.pool=latest", r"round 03 · respond: in\.first is None"),
     ],
 )
 def test_settings_that_need_another_pipeline_are_noticed(change: str, said: str) -> None:

@@ -41,7 +41,7 @@ CURVE = {
 """transformers' and TRL's names of what a step reports → ours; the last two of DPO only, the
 router's of mixtures of experts whose balance is wanted."""
 
-SPEED = ("seconds", "tokens_per_second", "memory_bytes", "num_devices", "micro_batch_rows")
+SPEED = ("seconds", "tokens_per_second", "memory_bytes", "num_devices", "micro_batch_rows", "joined")
 """What a step reports besides: how it went, which no two runs agree on."""
 
 
@@ -176,6 +176,7 @@ class Loop(Trainer):  # type: ignore[misc]
             "memory_bytes": int(each_D[:, 1].max()),
             "num_devices": self.args.world_size,
             "micro_batch_rows": self.args.per_device_train_batch_size,
+            "joined": int(getattr(self.args, "padding_free", False)),  # of SFT alone
         }
         if self.router_loss:
             router = torch.tensor([self._router_of_step], device=self.args.device)

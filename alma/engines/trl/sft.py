@@ -10,7 +10,6 @@ from trl import SFTConfig, SFTTrainer
 from alma.engines.chat import Turn, render_turns
 from alma.engines.protocols import Training
 from alma.engines.tokenization import IGNORED, TokenRow
-from alma.engines.trl.devices import is_padding_free
 from alma.engines.trl.loop import Loop, arguments
 from alma.engines.trl.objective import Objective, Tokens
 from alma.engines.trl.turns import give_padding, stops_of
@@ -49,7 +48,7 @@ def trainer(cfg: Finetune, training: Training, model: Any, tokenizer: Any, rows:
     args = SFTConfig(
         **common,
         # One row has no padding.
-        padding_free=cfg.packing and common["per_device_train_batch_size"] > 1 and is_padding_free(),
+        padding_free=cfg.packing and common["per_device_train_batch_size"] > 1,
         max_length=None,  # longer rows are set aside, never cut
         dataset_kwargs={"skip_prepare_dataset": True},
         router_aux_loss_coef=0.0,  # ours is alma.engines.trl.router

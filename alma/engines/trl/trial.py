@@ -16,7 +16,7 @@ from alma.artifact.shard import ShardDone
 from alma.engines.checkpoints import check_layout, keep_newest, newest_whole
 from alma.engines.protocols import Training
 from alma.engines.trl.attempt import Outcome, attempt, is_out_of_memory
-from alma.engines.trl.devices import Devices
+from alma.engines.trl.devices import Devices, is_padding_free
 from alma.engines.trl.launch import OutOfMemory, launch
 from alma.engines.trl.loop import curve_row, speed_row
 from alma.engines.trl.objective import load_objective
@@ -97,6 +97,12 @@ def safe(cfg: Finetune, training: Training) -> Finetune:
     if packing and not ways.packed:
         update["packing"] = False
         training.remote.say("rows are padded, not joined: joined, the rows of this model would see one another")
+    elif packing and cfg.micro_batch_rows > 1 and not is_padding_free():
+        update["packing"] = False
+        training.remote.say(
+            "rows are padded, not joined, whatever packing says: joined on a GPU they need flash attention, which is "
+            "not installed (pip install flash-attn). The losses are the same, the padding costs time"
+        )
     if not padded and cfg.micro_batch_rows > 1:
         update["micro_batch_rows"] = 1
         training.remote.say("one row per forward pass: padding changes what this model says of a row")
