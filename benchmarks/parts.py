@@ -36,9 +36,12 @@ from transformers.utils import logging
 from alma.artifact import Model, Ref, Rows
 from alma.artifact.records import SCHEMAS
 from alma.engines import GenerateRequest, ask, load_generator
+from alma.engines.continuation import answer_text
+from alma.prompts.markers import held
 from alma.running import stage as run
 from alma.sections import Respond
 from alma.seeds import sample_seed
+from alma.stages import load_stage
 from alma.store import Store, open_store
 from alma.store.s3 import S3Store
 
@@ -63,7 +66,11 @@ class Case:
 def alma_way(case: Case, part_rows: int, repeat: int) -> Ref:
     """The stage; the artifact that it leaves."""
     inputs = {"prompts": case.prompts, "first": case.model}
-    return run.run("respond", case.section(part_rows, repeat), inputs, case.store).ref
+    cfg = case.section(part_rows, repeat)
+    ref, _, _ = run.name_work(load_stage("respond"), cfg, inputs, Path())
+    for name in case.store.list(str(ref)):  # the same work with parts of another size has the same name
+        case.store.remove(name)
+    return run.run("respond", cfg, inputs, case.store).ref
 
 
 def single_file(case: Case, repeat: int) -> str:
@@ -73,22 +80,23 @@ def single_file(case: Case, repeat: int) -> str:
     model = Model.open(case.store, case.model)
     assert isinstance(model, Model)
     with load_generator(cfg, model.folder) as generator:
-        texts = [generator.chat(row["prompt"]) for row in prompts]
+        texts, stops = [generator.chat(row["prompt"]) for row in prompts], generator.stops(cfg.judge_template)
         seeds_PN = [
-            [sample_seed(cfg.seed, row["id"], case.model.key, i) for i in range(cfg.num_samples)] for row in prompts
+            [sample_seed(cfg.seed, row["prompt"], "first", i) for i in range(cfg.num_samples)] for row in prompts
         ]
-        found = ask(generator, GenerateRequest(texts, seeds_PN, cfg.sampling, cfg.sampling.max_new_tokens))
+        found = ask(generator, GenerateRequest(texts, seeds_PN, cfg.sampling, cfg.sampling.max_new_tokens, stops))
     rows = [
         {
             "id": f"{row['id']}-{i}",
             "prompt_id": row["id"],
             "prompt": row["prompt"],
-            "response": answer.text,
+            "response": answer_text(answer, stops),
             "checkpoint_id": str(case.model),
             "sample_index": i,
             "sample_seed": seed,
             "num_tokens": answer.num_tokens,
             "ended": answer.ended,
+            "marker": held(answer_text(answer, stops), stops),
         }
         for row, seeds, answers in zip(prompts, seeds_PN, found, strict=True)
         for i, (seed, answer) in enumerate(zip(seeds, answers, strict=True))

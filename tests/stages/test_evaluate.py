@@ -212,19 +212,20 @@ def test_nearest_examples_are_the_nearest_by_the_models_embeddings(bench: Bench)
 
 
 def test_random_examples_are_drawn_anew_for_each_prompt(bench: Bench) -> None:
+    """And follow from its text: not from its place, nor from the artifact that it lies in."""
     inputs = {"model": bench.echo_model("m"), "shots": bench.rows("seeds", "pairs", SEEDS)}
-    inputs["prompts"] = bench.rows("asked", "prompts", ASKED)
+    asked, backwards = (bench.rows(name, "prompts", rows) for name, rows in (("asked", ASKED), ("back", ASKED[::-1])))
     drawn = [
-        [tuple(row["shot_ids"]) for row in bench.table(bench.run("evaluate", cfg, **inputs))]
-        for cfg in (
-            ECHO.changed(shots="random", num_shots=4),
-            ECHO.changed(shots="random", num_shots=4, part_rows=2),
-            ECHO.changed(shots="random", num_shots=4, seed=1),
+        {row["prompt"]: tuple(row["shot_ids"]) for row in bench.table(bench.run("evaluate", cfg, prompts=of, **inputs))}
+        for cfg, of in (
+            (ECHO.changed(shots="random", num_shots=4), asked),
+            (ECHO.changed(shots="random", num_shots=4), backwards),
+            (ECHO.changed(shots="random", num_shots=4, seed=1), asked),
         )
     ]
     assert drawn[0] == drawn[1] != drawn[2]
-    assert len(set(drawn[0])) == len(ASKED)
-    assert all(len(set(each)) == 4 for each in drawn[0])
+    assert len(set(drawn[0].values())) == len(ASKED)
+    assert all(len(set(each)) == 4 for each in drawn[0].values())
 
 
 def test_an_answer_in_context_ends_at_the_first_marker(bench: Bench) -> None:
