@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState
 
 from alma.engines.checkpoints import publish, staging
@@ -64,6 +64,8 @@ def arguments(cfg: Finetune, training: Training, num_rows: int) -> dict[str, Any
         "lr_scheduler_type": "cosine",
         "warmup_steps": int(cfg.warmup_share * math.ceil(cfg.epochs * steps.num_steps)),
         "optim": "adamw_torch_fused",
+        "adam_beta1": cfg.adam_betas[0],
+        "adam_beta2": cfg.adam_betas[1],
         "weight_decay": cfg.weight_decay,
         "max_grad_norm": 1.0,
         "seed": cfg.seed,
@@ -95,29 +97,58 @@ class Loop(Trainer):  # type: ignore[misc]
 
     loss_is_scaled_for_ga = True  # by compute_loss
 
-    batch_rows: int
+    settings: Finetune
+    say: Callable[[str], None]
+    """Hears what the model forces."""
+
+    rows: Rows
+    """The token rows that are read."""
 
     router_loss = 0.0
     """``Finetune.router_loss``."""
 
+    def prepare(self, cfg: Finetune, say: Callable[[str], None]) -> None:
+        """Says which rows are read where; the model is proven, and asked what is learnt from, before it learns.
+
+        One that DeepSpeed holds, dealt out or in bfloat16, can be asked only by ``create_scheduler``.
+        """
+        args, self.settings, self.say = self.args, cfg, say
+        self.rows = Rows(self._remove_unused_columns(self.train_dataset, "training"))
+        micro_rows = args.per_device_train_batch_size
+        self.steps = Steps(len(self.rows), cfg.batch_rows, micro_rows, args.world_size, args.process_index)
+        if cfg.router_loss:
+            self.add_router_loss(cfg.router_loss)
+        if not self.is_deepspeed_enabled:
+            self._ask()
+
+    def _ask(self) -> None:
+        prove(self, self.settings, self.say)
+        self.read_reference()
+
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Reads the rows of ``Steps``; accelerate, which would deal them out by itself, is left out of it."""
-        args, rows = self.args, self._remove_unused_columns(self.train_dataset, "training")
-        micro_rows = args.per_device_train_batch_size
-        self._steps = Steps(len(rows), self.batch_rows, micro_rows, args.world_size, args.process_index)
-        batches = Batches(self._steps, args.data_seed)
+        args = self.args
+        batches = Batches(self.steps, args.data_seed)
         return _Loader(
-            rows, batch_sampler=batches, collate_fn=self.data_collator, pin_memory=args.dataloader_pin_memory
+            self.rows, batch_sampler=batches, collate_fn=self.data_collator, pin_memory=args.dataloader_pin_memory
         )
+
+    def create_scheduler(self, *args: Any, **kwargs: Any) -> Any:
+        """Where DeepSpeed holds the model, and a checkpoint's weights have not taken the place of its own yet."""
+        if Nodes.here().count > 1:  # each has chosen a checkpoint and a micro-batch by itself: are they the same?
+            check_alike(self.state.global_step, self.args.per_device_train_batch_size, self.args.device)
+        if self.is_deepspeed_enabled:
+            self._ask()
+        return super().create_scheduler(*args, **kwargs)
 
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device) -> Any:
         """One step's forward passes. The tokens of an idle one have no loss."""
-        step = self.state.global_step % self._steps.num_steps
-        self._passes = iter(self._steps.passes_of(step))
-        self._rows = self._steps.rows_of(step)
+        step = self.state.global_step % self.steps.num_steps
+        self._passes = iter(self.steps.passes_of(step))
+        self._rows = self.steps.rows_of(step)
 
         def marked() -> Iterator[Any]:
-            for num_rows, batch in zip(self._steps.passes_of(step), epoch_iterator, strict=False):
+            for num_rows, batch in zip(self.steps.passes_of(step), epoch_iterator, strict=False):
                 if not num_rows and "labels" in batch:
                     batch["labels"].fill_(IGNORED)
                 yield batch
@@ -155,7 +186,7 @@ class Loop(Trainer):  # type: ignore[misc]
         self.model.register_forward_hook(keep)
 
     def read_reference(self) -> None:
-        """What an objective asks of the model before it learns anything; nothing, but for DPO."""
+        """What an objective asks of the model, as it is trained, before it learns anything; nothing, but for DPO."""
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Starts the clock."""
@@ -212,6 +243,20 @@ class Loop(Trainer):  # type: ignore[misc]
             publish(Path(self.args.output_dir), f"checkpoint-{self.state.global_step}")
 
 
+class Rows(Dataset[Any]):  # type: ignore[misc]
+    """The token rows of a training, to which columns may come after their loader was made."""
+
+    def __init__(self, table: Any) -> None:
+        self.table = table
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        row: dict[str, Any] = self.table[place]
+        return row
+
+
 class _Loader(DataLoader[Any]):  # type: ignore[misc]
     def set_epoch(self, epoch: int) -> None:
         """Hands the epoch on; transformers sets it."""
@@ -222,19 +267,8 @@ class _Loader(DataLoader[Any]):  # type: ignore[misc]
 class Listener(TrainerCallback):  # type: ignore[misc]
     """Tells ``training`` of every step and ends the loop when it is asked to stop."""
 
-    def __init__(self, loop: Loop, cfg: Finetune, training: Training, saved: Callable[[int], None]) -> None:
-        self._loop, self._cfg, self._training, self._saved = loop, cfg, training, saved
-
-    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Every machine has chosen a checkpoint and a micro-batch by itself: are they the same?
-
-        A model that DeepSpeed holds, dealt out or in bfloat16, can be asked only now.
-        """
-        del control
-        if Nodes.here().count > 1:
-            check_alike(state.global_step, args.per_device_train_batch_size, args.device)
-        if self._loop.is_deepspeed_enabled:
-            prove(self._loop, self._cfg, self._training.remote.say)
+    def __init__(self, loop: Loop, training: Training, saved: Callable[[int], None]) -> None:
+        self._loop, self._training, self._saved = loop, training, saved
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """At the last step no checkpoint is needed: the model itself comes next."""
@@ -289,13 +323,8 @@ def run(
 
     It is shorter than the training if that was asked to stop; then a checkpoint was written. ``saved`` hears of each.
     """
-    trainer.batch_rows = cfg.batch_rows
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(Listener(trainer, cfg, training, saved))
-    if cfg.router_loss:
-        trainer.add_router_loss(cfg.router_loss)
-    if not trainer.is_deepspeed_enabled:
-        prove(trainer, cfg, training.remote.say)
-    trainer.read_reference()
+    trainer.add_callback(Listener(trainer, training, saved))
+    trainer.prepare(cfg, training.remote.say)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     return [logs for logs in trainer.state.log_history if "loss" in logs]

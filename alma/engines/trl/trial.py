@@ -34,12 +34,6 @@ SPEED_FILE = "speed.jsonl"
 def train(cfg: Finetune, training: Training) -> dict[str, float | int]:
     """``alma.engines.trl.train.TrlTrainer.train``."""
     devices = Devices.of(cfg)
-    if devices.deepspeed and OBJECTIVES[cfg.objective].reads_reference and training.reference is None:
-        raise ConfigError(
-            f"parallel = '{devices.parallel}' with objective = '{cfg.objective}' needs the reference's "
-            "log-probabilities, since the model that would be asked for them is sharded; give finetune the input "
-            "'reference', or set parallel = 'ddp'"
-        )
     cfg = safe(cfg, training)
     data = tokenize(cfg, training)
     rows_each = math.ceil(min(cfg.batch_rows, len(data.rows)) / devices.total)
