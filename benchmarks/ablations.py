@@ -3,13 +3,15 @@
     python benchmarks/ablations.py examples/micro.toml --seeds 1 2 3 --store store --out docs/ablations.json
 
 Runs of one seed share what they do not change (pool, judge, first checkpoints), and a stopped measurement goes on where
-it was. Prints Markdown tables: mean ± standard error over seeds.
+it was. Prints Markdown tables: mean ± standard error over seeds; differences to the default are paired by seed, with
+Student's 95% interval, and * marks those that are none of chance at 5% after Holm's adjustment for their number.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
 import sys
@@ -19,7 +21,7 @@ from typing import Any
 
 from timing import add_quick, parse
 
-from alma.statistics import mean_and_error
+from alma.statistics import holm, mean_and_error, t_interval, t_test
 
 VARIANTS: dict[str, list[str]] = {
     "default": [],
@@ -108,12 +110,38 @@ def table(results: list[dict[str, Any]], metric: str) -> str:
     lines = [f"| | {' | '.join(points)} | {last} – default |", "|---|" + "---|" * (len(points) + 1)]
     at = {(r["variant"], r["seed"], p): m.get(metric) for r in results for p, m in r["evaluations"].items()}
     seeds = sorted({r["seed"] for r in results})
-    for variant in dict.fromkeys(r["variant"] for r in results):
+    variants = list(dict.fromkeys(r["variant"] for r in results))
+    against = differences(
+        {
+            variant: [at[variant, s, last] - at["default", s, last] for s in seeds if _both(at, variant, s, last)]
+            for variant in variants
+            if variant != "default"
+        }
+    )
+    for variant in variants:
         cells = [mean_error([at[variant, s, p] for s in seeds if at.get((variant, s, p)) is not None]) for p in points]
-        pairs = [(at.get((variant, s, last)), at.get(("default", s, last))) for s in seeds]
-        difference = mean_error([a - b for a, b in pairs if a is not None and b is not None])
-        lines.append(f"| {variant} | {' | '.join(cells)} | {'' if variant == 'default' else difference} |")
+        lines.append(f"| {variant} | {' | '.join(cells)} | {against.get(variant, '')} |")
     return "\n".join(lines)
+
+
+def _both(at: dict[tuple[str, int, str], float | None], variant: str, seed: int, point: str) -> bool:
+    return all(at.get((each, seed, point)) is not None for each in (variant, "default"))
+
+
+def differences(by_variant: dict[str, list[float]]) -> dict[str, str]:
+    """Of each variant the mean paired difference, its 95% interval, and a * where chance is ruled out."""
+    found, p_values = {}, {}
+    for variant, values in by_variant.items():
+        mean, error = mean_and_error(values)
+        low, high = t_interval(mean, error, len(values) - 1)
+        if math.isnan(low):
+            found[variant] = "–" if math.isnan(mean) else f"{mean:+.3f}"
+        else:
+            found[variant] = f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
+            p_values[variant] = t_test(mean, error, len(values) - 1)
+    for variant, p in zip(p_values, holm(list(p_values.values())), strict=True):
+        found[variant] += " *" if p < 0.05 else ""
+    return found
 
 
 def judges(results: list[dict[str, Any]]) -> str:

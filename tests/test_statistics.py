@@ -16,9 +16,14 @@ from alma.statistics import (
     expected_any,
     expected_best,
     expected_pick,
+    holm,
     mean_and_error,
+    mean_over_groups,
     pairwise_accuracy,
+    pooled,
     spearman,
+    t_interval,
+    t_test,
     wilson,
 )
 
@@ -119,3 +124,64 @@ def test_the_error_of_one_value_is_undefined() -> None:
     assert mean_and_error([3.0])[0] == 3.0
     assert math.isnan(mean_and_error([3.0])[1])
     assert math.isnan(mean_and_error([])[0])
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 20])
+def test_an_interval_of_few_values_covers_the_truth_as_often_as_it_says(n: int) -> None:
+    rng = np.random.default_rng(0)
+    covered = two_errors = 0
+    for values in rng.normal(3.0, 2.0, (1500, n)):
+        mean, error = mean_and_error(values)
+        low, high = t_interval(mean, error, n - 1)
+        covered += low <= 3.0 <= high
+        two_errors += abs(mean - 3.0) <= 2 * error
+    assert covered / 1500 == pytest.approx(0.95, abs=0.02)  # 3.5 standard errors of this share
+    assert n > 3 or two_errors / 1500 < 0.85  # of what this replaces
+
+
+@QUICK
+@given(st.lists(st.integers(-5, 5).map(float), min_size=3, max_size=9), st.integers(-3, 3))
+def test_the_interval_and_the_test_are_scipys(values: list[float], zero: int) -> None:
+    shifted = [value - zero for value in values]
+    mean, error = mean_and_error(shifted)
+    if error == 0:
+        assert t_test(mean, error, len(values) - 1) == float(mean == 0)
+        return
+    wanted = stats.ttest_1samp(shifted, 0)
+    assert t_test(mean, error, len(values) - 1) == pytest.approx(wanted.pvalue)
+    assert t_interval(mean, error, len(values) - 1) == pytest.approx(tuple(wanted.confidence_interval()))
+
+
+def test_two_means_that_are_not_paired_are_compared_as_welch_did() -> None:
+    first, second = [1.0, 2.0, 4.0, 3.0], [5.0, 9.0, 1.0]
+    (one, error_1), (two, error_2) = mean_and_error(first), mean_and_error(second)
+    error, df = pooled([(error_1, 4), (error_2, 3)])
+    wanted = stats.ttest_ind(first, second, equal_var=False)
+    assert df == pytest.approx(wanted.df)
+    assert t_test(one - two, error, df) == pytest.approx(wanted.pvalue)
+
+
+def test_the_mean_over_groups_covers_the_truth() -> None:
+    rng, sizes = np.random.default_rng(1), (3, 8, 30)
+    truth, covered = (0.0 + 1.0 + 5.0) / 3, 0
+    for _ in range(600):
+        groups = [rng.normal(mean, 1 + mean, size) for mean, size in zip((0.0, 1.0, 5.0), sizes, strict=True)]
+        value, error, df = mean_over_groups(groups)
+        low, high = t_interval(value, error, df)
+        covered += low <= truth <= high
+    assert covered / 600 == pytest.approx(0.95, abs=0.03)
+    assert math.isnan(mean_over_groups([[1.0], [1.0, 2.0]])[1])
+    assert math.isnan(mean_over_groups([])[0])
+
+
+def test_holm_keeps_the_rate_of_false_finds_of_all_tries_together() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])  # worked by hand
+    assert holm([]) == []
+    rng = np.random.default_rng(2)
+    found = sum(min(holm(list(p_values))) < 0.05 for p_values in rng.random((4000, 6)))
+    assert found / 4000 == pytest.approx(0.05, abs=0.012)
+
+
+def test_nothing_is_made_up_of_too_few_values() -> None:
+    assert all(math.isnan(each) for each in (*t_interval(1.0, float("nan"), 0), t_test(1.0, 0.1, 0)))
+    assert all(math.isnan(each) for each in pooled([(0.1, 3), (float("nan"), 1)]))

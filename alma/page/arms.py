@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -54,6 +54,9 @@ class Mean:
     values: tuple[tuple[int | None, float], ...]
     num: int
     """Prompts of a repeat (the fewest), or attempts."""
+    by_prompt: tuple[float | None, ...] = ()
+    """Of an arm that ran once, each prompt's value, where the report keeps them; ``digest`` is that of the prompts."""
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,12 @@ def _names(points: Sequence[Point]) -> list[str]:
 def _mean(points: Sequence[Point], name: str) -> Mean:
     found = [(point.repeat, each) for point in points for each in point.measures if each.name == name]
     values = [(repeat, each.value) for repeat, each in found]
-    return over_repeats(values, found[0][1].error, min(each.num for _, each in found))
+    mean = over_repeats(values, found[0][1].error, min(each.num for _, each in found))
+    quality = points[0].quality
+    kept = {"exact_match": quality.correct, "judge_score": quality.scores} if quality else {}
+    if quality is None or len(values) > 1 or name not in kept:
+        return mean
+    return replace(mean, by_prompt=kept[name], digest=quality.prompts_digest)
 
 
 Document = dict[str, Any]

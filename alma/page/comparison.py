@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from alma.artifact.measures import LABELS
 from alma.page.arms import Arm, Mean, arms
+from alma.page.difference import Difference, against_others
 from alma.page.figure import Chart, Table, colour, draw, percent_axis
 from alma.page.numbers import Point
 from alma.page.section import Section
-from alma.page.text import percent, visible
+from alma.page.text import percent, signed, visible
+from alma.statistics import t_interval
 
 TITLE = "Methods compared"
 SINGLE = "*"
@@ -102,6 +105,8 @@ def comparison(points: Sequence[Point]) -> Section:
     if still:
         lead.append(f"Nothing is drawn at random in {', '.join(still)}: equal repeats, and so no spread.")
     tables = [("Means ± standard errors", table(compared, shown))]
+    if found := differences(compared):
+        tables.append(found)
     told, listed = overlap(compared)
     if listed is not None:
         tables.append((told, listed))
@@ -119,11 +124,51 @@ def errors(compared: Sequence[Arm]) -> str:
     counts = sorted({arm.repeats for arm in compared if arm.repeats > 1})
     times = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     once = f"; those marked {SINGLE}, of arms that were run once, are over prompts" if "prompts" in over else ""
-    few = " Two repeats tell little of a spread." if counts[0] == 2 else ""
+    quantiles = [f"{t_interval(0.0, 1.0, count - 1)[1]:.1f} of {count} repeats" for count in dict.fromkeys(counts)]
+    few = f" A 95% interval is as many of them to each side as Student's t says: {', '.join(quantiles)}."
     return (
         f"Errors are standard errors over {times} repeats, each with a seed of its own{once}.{few} What other prompts "
         "would change is not in an error over repeats."
     )
+
+
+def ranking(compared: Sequence[Arm]) -> tuple[Shown, list[Arm]] | None:
+    """The first measure by which arms are better or worse, and the arms by it, best first."""
+    first = next((each for each in present(compared, SHOWN) if each.better), None)
+    if first is None:
+        return None
+    having = [arm for arm in compared if first.name in arm.means]
+    return first, sorted(having, key=lambda arm: -first.better * arm.means[first.name].value)
+
+
+def differences(compared: Sequence[Arm]) -> tuple[str, Table] | None:
+    """The best arm minus each other, with intervals and p-values; ``None`` of a single arm."""
+    found = ranking(compared)
+    if found is None or len(found[1]) < 2:
+        return None
+    shown, (best, *others) = found
+    against = against_others(best, others, shown.name)
+    scale, tries = 100 if shown.fraction else 1, sum(not math.isnan(each.p) for each in against)
+    rows = tuple(
+        (each.other, _signed(scale * each.value, shown), *_told(each, scale, shown), each.paired) for each in against
+    )
+    unit = " in points" if shown.fraction else ""
+    title = (
+        f"“{shown.label}”: {visible(best.name)} minus each other arm{unit}; {tries} comparisons, p-values adjusted for "
+        "their number (Holm)"
+    )
+    return title, Table(("arm", "difference", "95% interval (Student's t)", "p", "paired"), rows)
+
+
+def _told(each: Difference, scale: float, shown: Shown) -> tuple[str, str]:
+    if math.isnan(each.p):
+        return "–", "–"
+    low, high = (_signed(scale * end, shown) for end in (each.low, each.high))
+    return f"{low} to {high}", "< 0.001" if each.p < 0.001 else f"{each.p:.3f}"
+
+
+def _signed(value: float, shown: Shown) -> str:
+    return signed(value, shown.digits)
 
 
 def overlap(compared: Sequence[Arm]) -> tuple[str, Table | None]:

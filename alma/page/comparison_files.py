@@ -8,7 +8,8 @@ import json
 from collections.abc import Sequence
 
 from alma.page.arms import Arm, document
-from alma.page.comparison import OVERLAP, SHOWN, Shown, errors, overlap, present, table
+from alma.page.comparison import OVERLAP, SHOWN, Shown, differences, errors, overlap, present, table
+from alma.page.figure import Table
 from alma.page.text import visible
 
 JSON, CSV, MARKDOWN = "comparison.json", "comparison.csv", "comparison.md"
@@ -36,6 +37,9 @@ def _csv(compared: Sequence[Arm]) -> str:
 
 def _markdown(title: str, compared: Sequence[Arm]) -> str:
     parts = [f"# {_cell(title)}", "", *_rows(compared, SHOWN), "", errors(compared)]
+    if found := differences(compared):
+        title, against = found
+        parts += ["", f"{_cell(title)}:", "", *_lines(against)]
     told, listed = overlap(compared)
     parts += ["", told] if told else []
     parts += ["", *_rows(compared, OVERLAP)] if listed is not None else []
@@ -43,7 +47,10 @@ def _markdown(title: str, compared: Sequence[Arm]) -> str:
 
 
 def _rows(compared: Sequence[Arm], among: Sequence[Shown]) -> list[str]:
-    written = table(compared, present(compared, among))
+    return _lines(table(compared, present(compared, among)))
+
+
+def _lines(written: Table) -> list[str]:
     lines = [written.columns, ("---", *("---:" for _ in written.columns[1:])), *written.rows]
     return [f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines]
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alma.page.arms import Arm, arms
-from alma.page.comparison import SHOWN, present, written
+from alma.page.comparison import Shown, ranking, written
+from alma.page.difference import against_others
 from alma.page.numbers import Estimate, Point, Quality, Report
 from alma.page.quality import few_shot_label
 from alma.page.text import percent, percent_interval, rounded, signed, visible
@@ -83,13 +85,10 @@ def _stands(start: Point, trained: Quality) -> list[str]:
 def _compared(about: str, points: Sequence[Point]) -> Headline:
     """The arms by the first measure there is, best first."""
     compared = arms(points)
-    first = next((each for each in present(compared, SHOWN) if each.better), None)
-    if first is None:
+    found = ranking(compared)
+    if found is None:
         return Headline((f"{about}. Nothing was evaluated yet that is better or worse.",), (), ())
-    ranked = sorted(
-        (arm for arm in compared if first.name in arm.means),
-        key=lambda arm: -first.better * arm.means[first.name].value,
-    )
+    first, ranked = found
     best = ranked[0]
     alike = [arm for arm in ranked if arm.means[first.name].value == best.means[first.name].value]
     leader = visible(best.name) if len(alike) == 1 else f"{len(alike)} arms alike"
@@ -100,7 +99,7 @@ def _compared(about: str, points: Sequence[Point]) -> Headline:
         "± is one standard error: over the repeats of an arm, or over prompts where it was run once.",
     ]
     if len(ranked) > 1 and len(alike) == 1:
-        sentences.insert(2, _against(best, ranked[1], first.name, written(ranked[1].means[first.name], first)))
+        sentences[2:2] = _against(best, ranked[1:], first)
     tiles = tuple(
         Tile(visible(arm.name), written(arm.means[first.name], first).partition(" ±")[0], _beneath(arm, first.label))
         for arm in ranked[:6]
@@ -108,15 +107,25 @@ def _compared(about: str, points: Sequence[Point]) -> Headline:
     return Headline(tuple(sentences), tiles, _seen(compared))
 
 
-def _against(best: Arm, second: Arm, measure: str, value: str) -> str:
-    """Whether the two best differ by more than twice the standard error of their difference."""
-    first, other = best.means[measure], second.means[measure]
-    text = f"Next is {visible(second.name)} with {value}"
-    if first.error is None or other.error is None:
-        return f"{text}."
-    certain = abs(first.value - other.value) > 2 * (first.error**2 + other.error**2) ** 0.5
-    between = "more" if certain else "no more"
-    return f"{text}; they differ by {between} than two standard errors of the difference."
+def _against(best: Arm, others: Sequence[Arm], shown: Shown) -> list[str]:
+    """The next best, and which of all others chance might have put below the best."""
+    second = others[0]
+    text = f"Next is {visible(second.name)} with {written(second.means[shown.name], shown)}"
+    against = against_others(best, others, shown.name)
+    nearest, tried = against[0], [each for each in against if not math.isnan(each.p)]
+    if not math.isnan(nearest.low):
+        scale, unit = (100, " points") if shown.fraction else (1, "")
+        low, high = (signed(scale * end, shown.digits) for end in (nearest.low, nearest.high))
+        how = nearest.paired if nearest.paired == "not paired" else f"paired {nearest.paired}"
+        text += (
+            f"; the difference is {signed(scale * nearest.value, shown.digits)}{unit} (95% interval {low} to {high}, "
+            f"{how})"
+        )
+    if not tried:
+        return [f"{text}."]
+    by_chance = [visible(each.other) for each in tried if not each.is_certain]
+    chance = f"may explain the difference to {', '.join(by_chance)}" if by_chance else "explains none of them"
+    return [f"{text}.", f"Of {len(tried)} comparisons, adjusted for their number, chance {chance}."]
 
 
 def _beneath(arm: Arm, label: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,10 +64,18 @@ def quality(results: pa.Table) -> numbers.Quality:
             )
             for name, rows in sorted(rows_by_family.items())
         ),
+        exact_match_by_family=_over_families(correct, rows_by_family),
+        score_by_family=_over_families(scores, rows_by_family),
         prompts_digest=hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16],
         correct=tuple(correct),
         scores=tuple(None if score is None else round(score, 4) for score in scores),
     )
+
+
+def _over_families(values: Sequence[float | None], families: Mapping[str, Sequence[int]]) -> Estimate | None:
+    """The mean of the families' means, of those in which anything is known."""
+    known = [[float(value) for row in rows if (value := values[row]) is not None] for rows in families.values()]
+    return Estimate.over_groups(group for group in known if group)
 
 
 def sampling(judgements: pa.Table, selected: pa.Table | None) -> numbers.Sampling:

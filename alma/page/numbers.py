@@ -7,6 +7,7 @@ for is ``None`` or empty, and the page says so. Fractions are 0..1, scores 0..10
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from alma.sections.report import PageSection
-from alma.statistics import Z_95, mean_and_error, wilson
+from alma.statistics import mean_and_error, mean_over_groups, t_interval, wilson
 
 
 class Numbers(BaseModel):
@@ -33,12 +34,23 @@ class Estimate(Numbers):
 
     @classmethod
     def mean(cls, values: npt.ArrayLike) -> Estimate | None:
-        """Mean ± 1.96 standard errors; ``None`` of nothing."""
+        """Mean with Student's interval; ``None`` of nothing."""
         value, error = mean_and_error(values)
+        return cls._student(value, error, np.size(values) - 1, np.size(values))
+
+    @classmethod
+    def over_groups(cls, groups: Iterable[npt.ArrayLike]) -> Estimate | None:
+        """Mean of the groups' means; ``num`` groups. ``None`` without groups."""
+        found = list(groups)
+        return cls._student(*mean_over_groups(found), len(found))
+
+    @classmethod
+    def _student(cls, value: float, error: float, df: float, num: int) -> Estimate | None:
         if math.isnan(value):
             return None
-        low, high = (None, None) if math.isnan(error) else (value - Z_95 * error, value + Z_95 * error)
-        return cls(value=value, low=low, high=high, num=np.size(values))
+        low, high = t_interval(value, error, df)
+        known = not math.isnan(low)
+        return cls(value=value, low=low if known else None, high=high if known else None, num=num)
 
     @classmethod
     def fraction(cls, k: int, n: int) -> Estimate | None:
@@ -74,6 +86,10 @@ class Quality(Numbers):
     ended: Estimate | None
     """Fraction that came to the end marker."""
     families: tuple[Family, ...]
+    exact_match_by_family: Estimate | None
+    """Mean over the families of their fractions, each family counting the same: the paper's average over sets."""
+    score_by_family: Estimate | None
+    """As ``exact_match_by_family``, of the judge's score."""
     prompts_digest: str
     """Equal for equal evaluation prompts: then ``correct`` and ``scores`` are pairs."""
     correct: tuple[bool | None, ...]

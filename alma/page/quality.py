@@ -8,7 +8,7 @@ from typing import Any
 from alma.page.figure import Chart, Table, colour, draw, focus, percent_axis, rounds, series
 from alma.page.numbers import Estimate, Point, Quality
 from alma.page.section import Cell, Heat, Section
-from alma.page.text import interval, percent, percent_interval, signed
+from alma.page.text import interval, percent, percent_interval, signed, visible
 
 MISSING = "No evaluation was given to this report."
 
@@ -37,6 +37,7 @@ def quality(points: Sequence[Point]) -> Section:
     correct = [(label, each.exact_match) for label, each in found]
     scores = [(label, each.score) for label, each in found]
     charts, lead = [], [f"{found[-1][1].num_prompts:,} held-out prompts, answered greedily by every checkpoint."]
+    lead += _by_family(found)
     if any(each for _, each in correct):
         charts.append(
             over_rounds(
@@ -47,6 +48,7 @@ def quality(points: Sequence[Point]) -> Section:
                 "Exact match: fraction of the answers that equal the reference; bars are 95% intervals (Wilson), and "
                 "two points differ for sure only where a paired comparison says so.",
                 fractions=True,
+                over_families=[each.exact_match_by_family for _, each in found],
             )
         )
     else:
@@ -63,9 +65,24 @@ def quality(points: Sequence[Point]) -> Section:
                 "two",
                 "The judge's real-valued score, 0 to 10, averaged over the same answers, with 95% intervals: what "
                 "selection improves, and no proof that the answers are correct.",
+                over_families=[each.score_by_family for _, each in found],
             )
         )
     return Section("quality", "Quality by round", tuple(lead), tuple(charts), tuple(_heats(found)))
+
+
+def _by_family(found: Sequence[tuple[str, Quality]]) -> list[str]:
+    """The paper averages over its sets of prompts, whatever their sizes; the charts average over prompts."""
+    label, last = found[-1]
+    if len(last.families) < 2:
+        return []
+    parts = []
+    if last.exact_match_by_family:
+        parts.append(f"correct answers {percent_interval(last.exact_match_by_family)}")
+    if last.score_by_family:
+        parts.append(f"the judge's score {interval(last.score_by_family)}")
+    over = f"{visible(label)}, averaged over its {len(last.families)} families as the paper averages over its sets"
+    return [f"{over} (below: over prompts): {', '.join(parts)}."] if parts else []
 
 
 def length(points: Sequence[Point]) -> Section:
@@ -120,8 +137,9 @@ def over_rounds(
     caption: str,
     *,
     fractions: bool = False,
+    over_families: Sequence[Estimate | None] = (),
 ) -> Chart:
-    """One line over the points, with intervals."""
+    """One line over the points, with intervals; the table also has the means over families, where they are given."""
 
     def paint(axes: Any) -> None:
         shown = focus(axes, [each for _, each in estimates], percent if fractions else "{:.2f}".format)
@@ -133,8 +151,12 @@ def over_rounds(
             percent_axis(axes)
 
     write = percent_interval if fractions else interval
-    rows = tuple((label, write(each), f"{each.num:,}" if each else "–") for label, each in estimates)
-    return Chart(title, draw(name, title, paint), caption, Table(("point", "value (95%)", "rows"), rows))
+    columns = ["point", "value (95%)", "rows"]
+    rows = [[label, write(each), f"{each.num:,}" if each else "–"] for label, each in estimates]
+    if any(over_families):
+        columns.append("over families (95%)")
+        rows = [[*row, write(each)] for row, each in zip(rows, over_families, strict=True)]
+    return Chart(title, draw(name, title, paint), caption, Table(tuple(columns), tuple(map(tuple, rows))))
 
 
 def _heats(found: list[tuple[str, Quality]]) -> list[Heat]:

@@ -24,7 +24,7 @@ from alma.page.training import TrainingCurve, training_curve
 from alma.sections import Report
 from alma.text.normalise import exact_match
 
-VERSION = 8
+VERSION = 9
 
 PAGE = "report.html"
 NUMBERS = "report.json"

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import re
 import statistics
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
+from scipy import stats
 
 from alma.artifact import Artifact, Page, Ref
 from alma.artifact.out import Out
@@ -21,11 +23,13 @@ from alma.config import Isara
 from alma.errors import ConfigError
 from alma.monitor.outcome import _arms
 from alma.page import numbers, render, samples, text
-from alma.page.arms import arms, by_arm, imitation_of, over_repeats
+from alma.page.arms import Arm, Mean, arms, by_arm, imitation_of, over_repeats
 from alma.page.comparison import SHOWN, table, written
 from alma.page.comparison_files import comparison_files
+from alma.page.difference import against_others
 from alma.sections import Report
 from alma.stages import report
+from alma.statistics import mean_and_error
 from alma.store import open_store
 from tests.builders.page import HOSTILE, Elements
 
@@ -160,11 +164,39 @@ def test_the_page_and_the_files_say_the_same(page: Page) -> None:
         assert "25.0% ± 25.0*" in words  # one run
         assert "over 3 repeats, each with a seed of its own; those marked *, of arms that were run once, are" in words
     assert "Best by the measure “correct answers” (more is better) is isara 2 with 91.7% ± 8.3." in shown
-    assert "Next is sft with 50.0% ± 14.4; they differ by more than two standard errors" in shown
+    # 1/2, 1/2, 1/4 apart: 41.7 ± 8.3, of which Student's t takes 4.30 to each side where two would be sure too soon.
+    assert "A 95% interval is as many of them to each side as Student's t says: 4.3 of 3 repeats." in shown
+    apart = "the difference is +41.7 points (95% interval +5.8 to +77.5, paired by repeat)"
+    assert f"Next is sft with 50.0% ± 14.4; {apart}. Of 2 comparisons" in shown
+    assert "Of 2 comparisons, adjusted for their number, chance explains none of them." in shown
+    assert "| sft | +41.7 | +5.8 to +77.5 | 0.038 | by repeat |" in markdown
+    assert "| pretrained | +66.7 | +30.8 to +102.5 | 0.031 | by repeat |" in markdown
     rows = list(csv.DictReader((page.folder / "comparison.csv").read_text("utf-8").splitlines()))
     matched = next(row for row in rows if (row["arm"], row["measure"]) == ("isara 2", "exact_match"))
     assert float(matched["mean"]) == pytest.approx(11 / 12)
     assert (matched["error_over"], matched["repeats"], matched["prompts"]) == ("repeats", "3", "4")
+
+
+def ran_once(name: str, correct: tuple[bool | None, ...], digest: str = "same") -> Arm:
+    known = [float(each) for each in correct if each is not None]
+    value, error = mean_and_error(known)
+    return Arm(name, 1, {"m": Mean(value, error, "prompts", ((None, value),), len(known), correct, digest)})
+
+
+def test_arms_that_ran_once_are_paired_by_prompt() -> None:
+    first = ran_once("first", (True,) * 12 + (False,) * 12)
+    second = ran_once("second", (True,) * 7 + (False,) * 17)
+    other = ran_once("other", (True,) * 7 + (False,) * 17, "other prompts")
+    paired, apart = against_others(first, [second, other], "m")
+    assert (paired.paired, apart.paired) == ("by prompt", "not paired")
+    assert (paired.value, apart.value) == pytest.approx((5 / 24, 5 / 24))
+    wanted = stats.ttest_1samp([0] * 7 + [1] * 5 + [0] * 12, 0)
+    assert (paired.low, paired.high) == pytest.approx(tuple(wanted.confidence_interval()))
+    assert paired.p == pytest.approx(2 * wanted.pvalue)  # two comparisons
+    assert apart.high - apart.low > 1.3 * (paired.high - paired.low)
+    (alone,) = against_others(ran_once("a", (True,)), [ran_once("b", (False,))], "m")
+    assert math.isnan(alone.low)
+    assert not alone.is_certain
 
 
 def test_yields_reasons_diversity_and_overlap_are_told(page: Page) -> None:

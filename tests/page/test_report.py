@@ -335,6 +335,13 @@ def test_points_say_what_the_tables_say(world: World, pages: list[Any]) -> None:
     assert last.sampling is not None
     assert last.selection is not None
     assert last.quality.num_prompts == 60
+    families = last.quality.families
+    for over, kind in ((last.quality.exact_match_by_family, "exact_match"), (last.quality.score_by_family, "score")):
+        each = [getattr(family, kind).value for family in families]
+        assert over is not None
+        assert (over.value, over.num) == (pytest.approx(sum(each) / len(each)), len(families))
+        assert over.low is not None
+        assert over.low < over.value
     assert sum(last.sampling.histogram) == 72 - last.sampling.num_unparsed
     assert sum(each.selected for each in last.sampling.checkpoints) == last.selection.num_new == 12
     assert [each.id for each in last.sampling.checkpoints] == [str(world.first.ref), str(world.second.ref)]
