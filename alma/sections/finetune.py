@@ -10,6 +10,8 @@ from alma.prompts import JUDGE_TEMPLATE
 from alma.sections.inference import Dtype
 from alma.sections.section import HOW, QUIET, Fraction, Positive, Section
 
+Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
+
 
 class Lora(Section):
     """A low-rank adapter (arXiv 2106.09685), trained in place of the weights and merged into them at the end."""
@@ -54,6 +56,9 @@ class Finetune(Section):
 
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """AdamW's decoupled decay. [ours]"""
+
+    adam_betas: Annotated[tuple[Beta, Beta], QUIET] = (0.9, 0.999)
+    """Decay of AdamW's running means of the gradient and of its square. [ours: PyTorch's]"""
 
     batch_rows: Positive = 128
     """Rows per optimizer step over all devices. [ours]"""

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from alma.sections.inference import Sampling
 from alma.sections.judge import Scoring
-from alma.sections.section import Fraction, Positive, Section
+from alma.sections.section import QUIET, Fraction, Positive, Section
 
 
 class Turns(Section):
@@ -46,7 +46,8 @@ class Imitate(Scoring):
     """One iteration of ISARA: new questions after random shots, answers after the nearest ones, filters.
 
     The authors sample with five beams; that is not offered: vLLM has no such search, and beams make samples alike where
-    the method lives on their being different. Of the judge's settings nothing is read unless ``num_answers`` > 1.
+    the method lives on their being different (docs/isara.md has what else is left out). Of the judge's settings nothing
+    is read unless ``num_answers`` > 1.
     """
 
     turns: Turns = Turns()
@@ -61,6 +62,9 @@ class Imitate(Scoring):
     retrieval: Literal["nearest", "random"] = "nearest"
     """Shots of an answer: those whose questions are nearest by embedding [C], or random ones."""
 
+    answer_order: Annotated[Literal["nearest_last", "nearest_first"], QUIET] = "nearest_last"
+    """Order of an answer's nearest shots. Last is what a model heeds most. [ours]"""
+
     embedding: Literal["model", "sentence-transformers"] = "model"
     """What embeds questions: hidden states (of the port ``embedder``, else of the model itself) [ours; C: an external
     service], or a sentence-transformers model at the port ``embedder``."""
@@ -72,7 +76,8 @@ class Imitate(Scoring):
     """``same`` answers the previous iteration's questions again instead of writing new ones; iteration 1 writes."""
 
     duplicates: Literal["pool", "shots"] = "pool"
-    """What a new question is compared with: seeds and everything kept so far [ours], or its own shots alone [C]."""
+    """What a new question is compared with: seeds and everything kept so far [ours], or its own shots [C]. In either
+    case it may not equal one that this iteration keeps already. [C]"""
 
     max_rouge: Fraction = 0.7
     """Largest ROUGE-L of a new question with one that it is compared with. [C]"""
@@ -119,4 +124,5 @@ class Imitate(Scoring):
             "max_tokens": judged,
             "embedding": near,
             "embedding_tokens": near,
+            **({} if near else {"answer_order": False}),
         }

@@ -32,6 +32,9 @@ class Sampling(Section):
     """What the logit of every token that the text or its continuation holds already is divided by (multiplied, where it
     is negative; arXiv 1909.05858). 1 = off."""
 
+    no_repeat_ngram_size: Annotated[int, Field(ge=0), QUIET] = 0
+    """No run of this many tokens may come twice in a text and its continuation. 0 = off. ``engine = "hf"`` only."""
+
 
 class Vllm(Section):
     """How ``engine = "vllm"`` runs. All but ``max_model_len`` is how, not what: it is no part of an artifact's key."""
@@ -154,6 +157,16 @@ class Inference(Section):
     def _endpoint(self) -> Self:
         if self.engine == "openai" and self.openai is None:
             raise ValueError("engine = 'openai' needs to know what serves the model: set openai.endpoint, openai.model")
+        return self
+
+    @model_validator(mode="after")
+    def _ngrams(self) -> Self:
+        for name, value in self:
+            if isinstance(value, Sampling) and value.no_repeat_ngram_size and self.engine not in ("hf", "echo"):
+                raise ValueError(
+                    f"{name}.no_repeat_ngram_size = {value.no_repeat_ngram_size}: engine = '{self.engine}' has no such "
+                    "ban; set engine = 'hf', or leave it out"
+                )
         return self
 
     def reads(self) -> dict[str, bool]:

@@ -157,3 +157,15 @@ def test_dpo_trains_the_same_with_the_reference_as_an_artifact(tmp_path: Path) -
     result, _ = run("dpo_reference", tmp_path)
     assert result["losses_apart"] < 1e-4
     assert len(result["ratios_of_3_trainings"]) == 3
+
+
+def test_ablations_are_paired_by_seed_and_adjusted_for_their_number(load: Any) -> None:
+    correct = {"default": (0.80, 0.81, 0.82), "integer score": (0.70, 0.72, 0.71), "random prompts": (0.83, 0.81, 0.81)}
+    results = [
+        {"variant": variant, "seed": seed, "evaluations": {"round 01": {"exact_match": value}}}
+        for variant, values in correct.items()
+        for seed, value in enumerate(values)
+    ]
+    table = load("ablations").table(results, "exact_match").splitlines()
+    assert table[3] == "| integer score | 0.710 ± 0.006 | -0.100 (-0.125 to -0.075) * |"  # ± 4.30 · 0.0058
+    assert table[4].endswith("| +0.007 (-0.045 to +0.058) |")

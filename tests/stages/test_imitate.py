@@ -15,7 +15,12 @@ import pyarrow as pa
 import pytest
 import torch
 from pydantic import ValidationError
-from transformers import AutoModelForCausalLM, AutoTokenizer, RepetitionPenaltyLogitsProcessor
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    NoRepeatNGramLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
+)
 
 from alma.artifact import Artifact, Manifest, Ref, Rows, row_id
 from alma.artifact.out import Out
@@ -204,6 +209,7 @@ def test_own_shots_alone_let_more_through_than_the_pool(world: World) -> None:
     prompts = [{row["prompt"] for row in content(each)} for each in (pool, own)]
     assert prompts[0] < prompts[1]
     assert pool.metrics["num_similar"] > own.metrics["num_similar"]
+    assert len(prompts[1]) == len(content(own)), "equal questions are kept once in either case, as the authors do"
 
 
 def test_the_same_questions_again(world: World) -> None:
@@ -295,6 +301,10 @@ def test_the_key_holds_what_changes_the_result() -> None:
     off = Imitate(answer_sampling=Sampling()).changed(seed=3)
     assert off.answer_sampling.repetition_penalty == 1.0
     assert Imitate(min_mass=0.1).keyed() == Imitate().keyed()
+    first = {"answer_order": "nearest_first"}
+    assert Imitate(**first).keyed() != Imitate().keyed()
+    assert Imitate(**first, retrieval="random").keyed() == Imitate(retrieval="random").keyed()
+    assert "no_repeat_ngram_size" not in str(Sampling().model_dump())
     assert Imitate(min_mass=0.1, num_answers=2).keyed() != Imitate(num_answers=2).keyed()
     assert Imitate(embedding_tokens=9).keyed() != Imitate().keyed()
 
@@ -343,6 +353,11 @@ def test_answers_follow_the_nearest_questions(world: World) -> None:
         cosine = known @ vector / np.linalg.norm(known, axis=1) / np.linalg.norm(vector)
         free = [place for place in np.argsort(cosine) if pairs[place][0] != row["prompt"]]
         assert [place_of[each] for each in row["answer_shot_ids"]] == free[-4:]
+    shots_of = {row["prompt"]: row["answer_shot_ids"] for row in rows}
+    turned = content(world.imitate(HF.changed(answer_order="nearest_first"), seeds=seeds, model=model))
+    both = [row for row in turned if row["prompt"] in shots_of]  # another answer may be dropped
+    assert both
+    assert all(row["answer_shot_ids"] == shots_of[row["prompt"]][::-1] for row in both)
 
 
 def test_prompts_that_do_not_fit_are_set_aside(world: World) -> None:
@@ -381,6 +396,31 @@ def test_repetition_penalty_is_that_of_transformers(penalty: float) -> None:
                 written = written.partition(special)[0]
             assert ids.shape[1] - start == completion.num_tokens
             assert written == completion.text
+
+
+def test_no_run_of_tokens_is_repeated_where_that_is_asked() -> None:
+    """The most probable text, with the ban of transformers, in rows of uneven length."""
+    sampling = Sampling(temperature=0.001, top_p=1.0, no_repeat_ngram_size=3)
+    texts = ["<s><user>copy abcabc<assistant>abc", "<s><list>copy abab\n", "<s><user>first 3 hihe<assistant>hi"]
+    with load_generator(Inference(batch_rows=5), MICRO / "base") as engine:
+        found = generate(engine, texts, [[1]] * 3, sampling, max_new_tokens=20)
+        plain = generate(engine, texts, [[1]] * 3, sampling.changed(no_repeat_ngram_size=0), max_new_tokens=20)
+    assert found != plain
+    tokenizer = AutoTokenizer.from_pretrained(MICRO / "base")
+    model = AutoModelForCausalLM.from_pretrained(MICRO / "base", dtype=torch.float32).eval()
+    processor = NoRepeatNGramLogitsProcessor(3)
+    for text, (completion,) in zip(texts, found, strict=True):
+        ids = tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids
+        start = ids.shape[1]
+        while ids.shape[1] - start < 20 and ids[0, -1] != tokenizer.eos_token_id:
+            with torch.inference_mode():
+                ids = torch.cat([ids, processor(ids, model(ids).logits[:, -1]).argmax(-1)[:, None]], dim=1)
+        assert ids.shape[1] - start == completion.num_tokens
+
+
+def test_an_engine_that_bans_no_runs_of_tokens_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"answer_sampling.no_repeat_ngram_size = 10: engine = 'vllm' has no such ban"):
+        Imitate(engine="vllm", answer_sampling=Sampling(no_repeat_ngram_size=10))
 
 
 @pytest.mark.vllm

@@ -13,6 +13,7 @@ import torch
 from alma.engines.continuation import continuations
 from alma.engines.hf.growing import growing
 from alma.engines.hf.model import HfModel
+from alma.engines.hf.ngrams import Ban
 from alma.engines.hf.stop_texts import StopTexts
 from alma.engines.requests import Completion, OnTokens
 from alma.sections import Sampling
@@ -59,12 +60,14 @@ def decode(
     penalty = 1.0 if sampling is None else sampling.repetition_penalty
     if penalty != 1.0:
         running.seen_BV = seen(ids_PT, logits_BV.shape[1], lm.device)[torch.tensor(rows.prompt_B, device=lm.device)]
+    ban = Ban(0 if sampling is None else sampling.no_repeat_ngram_size, [ids_PT[each] for each in rows.prompt_B])
     num_open = num_rows
     for step in range(num_steps):
         uniform_B = None if running.uniforms_BT is None else running.uniforms_BT[:, step]
         if running.seen_BV is not None:
             logits_BV = penalised(logits_BV, running.seen_BV, penalty)
-        token_B = choose(logits_BV, uniform_B, sampling)
+        token_B = choose(ban.laid_on(logits_BV, running.row_B), uniform_B, sampling)
+        ban.add(running.row_B, token_B)
         if running.seen_BV is not None:
             running.seen_BV.scatter_(1, token_B[:, None], value=True)
         tokens_BT[running.row_B, step] = token_B

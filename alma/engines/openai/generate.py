@@ -71,6 +71,7 @@ class OpenaiGenerator(ServedModel, OneByOne[GenerateRequest, list[list[Completio
     def answer_one(self, request: GenerateRequest, on_tokens: OnTokens) -> list[list[Completion]]:
         """See ``alma.engines.OneByOne``. ``on_tokens`` hears of a sample when it and all before it ended."""
         sampling, stop = request.sampling, request.stop
+        assert not (sampling and sampling.no_repeat_ngram_size), "refused by Inference: no endpoint has such a ban"
         if sampling is not None and sampling.repetition_penalty != 1.0 and not self.extended:
             raise ConfigError(
                 f"sampling.repetition_penalty = {sampling.repetition_penalty} is not in OpenAI's API: set it to 1, "

@@ -66,6 +66,7 @@ class VllmGenerator(VllmModel):
         return Sequences(inputs, answers, _num_new, lambda outputs: sum(map(_num_new, outputs)))
 
     def _params(self, sampling: Sampling | None, seed: int, stop: Sequence[str], ends: list[int], limit: int) -> Any:
+        assert not (sampling and sampling.no_repeat_ngram_size), "refused by Inference: vLLM has no such ban"
         drawn = (
             {"temperature": 0.0}
             if sampling is None

@@ -71,7 +71,7 @@ def run(
         folder = judge.folder
         with lazy(lambda: load_scorer(cfg, folder)) as scorer:
             chosen = choose(cfg, scorer, answered)
-    if cfg.duplicates == "pool" and not asks_again(cfg):
+    if not asks_again(cfg):
         compare_among(cfg, answered)
 
     done = sorted([*done, *answered], key=lambda attempt: attempt.number)

@@ -55,6 +55,8 @@ class AnswerShots:
         starts = [sum(sizes[:place]) for place in range(len(sizes) + 1)]
         vectors_of = [vectors[start : start + size] for start, size in zip(starts, sizes, strict=False)]
         found = nearest(sets, vectors_of, cfg.num_shots, questions, vectors[starts[-1] :])
+        if cfg.answer_order == "nearest_first":
+            found = [shots[::-1] for shots in found]
         return dict(zip(numbers, found, strict=True))
 
 

@@ -68,8 +68,11 @@ def compare(cfg: Imitate, sets: Sequence[DataSet], attempts: Sequence[Attempt]) 
 
 
 def compare_among(cfg: Imitate, attempts: Sequence[Attempt]) -> None:
-    """Of attempts of this iteration that are alike keeps the first, in their order."""
+    """Of attempts of this iteration that are alike keeps the first, in their order.
+
+    Questions that are compared with their own shots alone are alike only where they are equal.
+    """
     left = [attempt for attempt in attempts if attempt.reason is None]
-    flaws = Known(cfg.max_rouge).admit([attempt.question for attempt in left])
+    flaws = Known(cfg.max_rouge if cfg.duplicates == "pool" else 1.0).admit([attempt.question for attempt in left])
     for attempt, flaw in zip(left, flaws, strict=True):
         attempt.reason = flaw
