@@ -19,6 +19,7 @@ from alma.errors import AccessError, DataError
 from alma.sources import embedders
 from alma.sources.quantization import quantization, whole_weights
 from alma.sources.rows import shown
+from alma.sources.untrained import EMBEDDINGS
 from alma.sources.weights import INDEX, SINGLE, Shapes, read_json, tensor_shapes, weight_files
 from alma.store.cache import sha256_file
 
@@ -40,8 +41,6 @@ BELONGS = (
 
 NEVER = ("consolidated*", "adapter_model*")
 """The same weights in another layout, and adapters."""
-
-_EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "embed_in.weight")
 
 
 def belongs(name: str) -> bool:
@@ -204,7 +203,7 @@ def _architecture(config: dict[str, Any], source: str, task: str) -> list[str]:
 
 def _vocabulary(folder: Path, config: dict[str, Any], shapes: Shapes, source: str) -> list[str]:
     """A tokenizer with more tokens than embeddings would fail in the middle of a run."""
-    name = next((name for name in shapes if name.endswith(_EMBEDDINGS)), None)
+    name = next((name for name in shapes if name.endswith(EMBEDDINGS)), None)
     if name is None:
         return []
     rows, faults = shapes[name][0], []

@@ -21,7 +21,7 @@ from alma.artifact import Metrics, Model, Rows
 from alma.artifact.out import Out
 from alma.artifact.records import SCHEMAS
 from alma.errors import DataError
-from alma.prompts import default_chat_template
+from alma.prompts import TOKEN_TEMPLATES, default_chat_template
 from alma.sections import IngestModel, IngestRows
 from alma.sources import models
 from alma.sources.columns import Columns, explain_missing
@@ -31,6 +31,7 @@ from alma.sources.ids import Ids
 from alma.sources.lengths import Lengths
 from alma.sources.rows import Bad, Row, column_names, read_rows
 from alma.sources.template_date import fix_date
+from alma.sources.untrained import untrained
 from alma.sources.values import Fault
 from alma.sources.weights import num_parameters, read_json
 from alma.store.cache import sha256_file
@@ -98,7 +99,7 @@ def _model(cfg: IngestModel, base: Path, scratch: Path, out: Out) -> Metrics:
 
         metrics |= _template(cfg, out)
         faults.of(check_chat, out.folder)
-        for note in [] if faults.found else chat_notes(out.folder):
+        for note in [] if faults.found else [*chat_notes(out.folder), *_untrained(cfg, weights, out)]:
             out.note(f"{cfg.source}: {note}")
         metrics |= {"num_ways_left_off": faults.of(_prove, cfg.source, out) or 0}
     faults.tell()
@@ -128,6 +129,20 @@ def _template(cfg: IngestModel, out: Out) -> Metrics:
 
 
 T = TypeVar("T")
+
+
+def _untrained(cfg: IngestModel, weights: list[Path], out: Out) -> list[str]:
+    """What is said of a template whose tokens the model never read."""
+    path = out.folder / models.TEMPLATE
+    template = path.read_text(encoding="utf-8") if path.is_file() else ""
+    tokens = next((tokens for tokens, ours in TOKEN_TEMPLATES.items() if ours == template), ())
+    found = untrained(out.folder, weights, tokens, cfg.source)
+    if not found:
+        return []
+    return [
+        f"the model was never trained on {', '.join(found)} (their embeddings lie about zero); train all weights, or "
+        "adapters on the embeddings too, or give a chat_template in plain text"
+    ]
 
 
 class _Faults:

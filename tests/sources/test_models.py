@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from alma.artifact import Manifest, Metrics, Model, Ref, artifact_key
@@ -23,6 +25,7 @@ from alma.errors import DataError
 from alma.prompts import CHAT_TEMPLATE, TOKEN_TEMPLATES
 from alma.sections import IngestModel
 from alma.sources.models import model_files
+from alma.sources.untrained import untrained
 from alma.stages import ingest
 from alma.store import open_store
 from alma.store.s3 import S3Store
@@ -210,6 +213,17 @@ def test_a_base_with_tokens_for_turns_gets_a_template_of_them(folder: Path, toke
     assert turn is not None
     assert tokenizer.convert_tokens_to_ids(tokens[0]) in turn.prompt_ids
     assert turn.completion_ids[-1] == tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_tokens_that_were_never_trained_are_named(folder: Path, kind: torch.dtype) -> None:
+    weights = torch.randn(257, 4, generator=torch.Generator().manual_seed(1)).to(kind) + 1
+    weights[[9, 256]] *= 0.001
+    edit(folder / "tokenizer.json", added_tokens=[{"content": name, "id": i} for i, name in ((9, "a"), (8, "b"))])
+    save_torch({"x": weights[:3].clone(), EMBEDDING: weights}, folder / "model.safetensors")
+    assert untrained(folder, [folder / "model.safetensors"], ["b", "a", "c"], "base") == ["a"]
+    save_torch({HEAD: weights}, folder / "model.safetensors")
+    assert untrained(folder, [folder / "model.safetensors"], ["a"], "base") == []
 
 
 def truncate(file: Path) -> None:
