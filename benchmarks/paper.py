@@ -67,7 +67,7 @@ class Progress:
         self._left -= self._shares[job]
         pace = self._took / self._expected if self._expected else 1.0
         said = result.get("error") or ", ".join(f"{each:.3f}" for each in result["values"].values() if each is not None)
-        left = self._left * pace / self._workers / 60
+        left = max(self._left, 0.0) * pace / self._workers / 60
         print(
             f"[{self._done}/{self._num}] {experiment.name} · seed {job.seed} · {' '.join(job.settings) or 'default'}: "
             f"{result['seconds']:.0f} s · {said} · about {left:.0f} min left",

@@ -57,7 +57,7 @@ def verdict(difference: Estimate) -> str:
 def page(experiments: Sequence[Experiment], kept: Kept, facts: dict[str, Any]) -> str:
     """The whole page."""
     parts, found = [], []
-    for experiment in experiments:
+    for experiment in sorted(experiments, key=lambda each: each.source.partition(",")[0]):  # a paper after the other
         text, verdicts = section(experiment, kept)
         parts.append(text)
         found += verdicts
