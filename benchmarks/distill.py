@@ -37,8 +37,10 @@ FORMS: dict[str, list[str]] = {
     "own, sharpened (T 0.5)": ["alma.judge_distill.labels=sharpened"],
     "own, soft, mean of 3 judges": ["alma.judge_distill.labels=soft", "alma.distill.num_judges=3"],
     "own, rounded, mean of 3 judges": ["alma.judge_distill.labels=rounded", "alma.distill.num_judges=3"],
+    "own, sharpened, mean of 3 judges": ["alma.judge_distill.labels=sharpened", "alma.distill.num_judges=3"],
     "from the base, soft": ["alma.judge_distill.labels=soft", "alma.distill.start=base"],
     "from the base, rounded": ["alma.judge_distill.labels=rounded", "alma.distill.start=base"],
+    "from the base, sharpened": ["alma.judge_distill.labels=sharpened", "alma.distill.start=base"],
     "from the base, soft, mean of 3 judges": [
         "alma.judge_distill.labels=soft",
         "alma.distill.start=base",
