@@ -53,6 +53,7 @@ What several libraries share::
     quotations      special tokens that people and models spell, as the text that they are
     continuation    from tokens back to text, and where it ends
     rating          which tokens spell the ratings, and how their probabilities add up
+    rationale       a judge that writes reasons before it rates
     prefix          the tokens with which rows begin
     model_folder    what a model's files say before any weights are loaded
     tokenization    training rows as tokens

@@ -63,7 +63,7 @@ JUDGE = Objective(
         "score": Source(("prompt", "response", "score"), _human),
         "judgement": Source(("prompt", "response", "probs", "mean", "parsed"), _own),
     },
-    defaults={"packing": False, "labels": "rounded"},
+    defaults={"packing": False, "labels": "sharpened"},
     extra_tokens=JUDGE_TEMPLATE_TOKENS,
 )
 """Rows have ``prompt, response, target``, the last the wanted p(0..10) as a list of 11 floats."""

@@ -63,7 +63,7 @@ def test_a_sharpened_distribution_with_zeros_and_tiny_shares_stays_finite() -> N
     assert sharpened([0.0, 1e-300, 1e-300, *[0.0] * 8], 0.01) == pytest.approx([0.0, 0.5, 0.5, *[0.0] * 8])
 
 
-def test_every_label_of_the_setting_makes_a_distribution_and_the_judges_own_is_rounded() -> None:
+def test_every_label_of_the_setting_makes_a_distribution_and_the_judges_own_is_sharpened() -> None:
     row = {"prompt": "p", "response": "r", "parsed": True, "mean": 8.7, "probs": one_hot(8.7)}
     make = JUDGE.sources["judgement"].row
     targets = {}
@@ -74,7 +74,7 @@ def test_every_label_of_the_setting_makes_a_distribution_and_the_judges_own_is_r
     assert targets["soft"] == one_hot(8.7)
     assert targets["rounded"] == rounded(9)
     assert targets["sharpened"] == pytest.approx([*[0.0] * 8, 0.09 / 0.58, 0.49 / 0.58, 0.0])
-    assert JUDGE.defaults["labels"] == "rounded"
+    assert JUDGE.defaults["labels"] == "sharpened"
     assert make(Finetune(objective="judge"), row | {"parsed": False}) is None
 
 
