@@ -105,8 +105,8 @@ class Finetune(Section):
 
     labels: Literal["rounded", "sharpened", "soft"] = "soft"
     """Judge on its own scores; what a judge does by itself is ``sharpened``: the distribution, sharpened by
-    ``label_temperature``, which measured best (docs/results.md). Or ``rounded``: the whole rating nearest to the mean. Or
-    ``soft``, the distribution as it is, an ablation: training starts at the loss's minimum, so that a judge learns
+    ``label_temperature``, which measured best (docs/results.md). Or ``rounded``: the whole rating nearest to the mean.
+    Or ``soft``, the distribution as it is, an ablation: training starts at the loss's minimum, so that a judge learns
     nothing of a reading of its own. [ours]"""
 
     label_temperature: Annotated[float, Field(gt=0.0, lt=1.0), QUIET] = 0.5
