@@ -21,7 +21,7 @@ from alma.sources.quantization import quantization, whole_weights
 from alma.sources.rows import shown
 from alma.sources.untrained import EMBEDDINGS
 from alma.sources.weights import INDEX, SINGLE, Shapes, read_json, tensor_shapes, weight_files
-from alma.store.cache import sha256_file
+from alma.store.cache import cache_root, sha256_file
 
 TEMPLATE = "chat_template.jinja"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
@@ -72,11 +72,12 @@ def model_files(folder: Path, source: str, task: str = "generation") -> list[Pat
 def check_links(folder: Path, files: list[Path], source: str) -> None:
     """Raises ``DataError`` where a file is a link out of ``folder``: what it leads to would be published with a model.
 
-    Files of a snapshot in the Hub's cache are links into the same repository's blobs.
+    Files of a snapshot in the Hub's cache are links into the same repository's blobs, those of an object store's model
+    into alma's own cache.
     """
     own = folder.resolve()
     snapshots = (each for each in own.parents if each.name == "snapshots" and each.parent.name.startswith("models--"))
-    inside = [own, *(each.parent / "blobs" for each in snapshots)]
+    inside = [own, cache_root().resolve(), *(each.parent / "blobs" for each in snapshots)]
     for file in files:
         real = file.resolve()
         if not any(real.is_relative_to(each) for each in inside):
