@@ -111,7 +111,7 @@ def seeded(case: Case, repeat: int) -> int:
     for row, text in zip(case.rows, case.texts, strict=True):
         for i in range(case.cfg.num_samples):
             texts.append(text)
-            params.append(case.params(seed=sample_seed(repeat, row["id"], case.model.key, i) & BITS))
+            params.append(case.params(seed=sample_seed(repeat, row["prompt"], "first", i) & BITS))
     found = case.fresh().generate(texts, params, use_tqdm=False)
     tokens = [len(output.outputs[0].token_ids) for output in found]
     if repeat in case.tokens and tokens != case.tokens[repeat]:

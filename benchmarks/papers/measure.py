@@ -79,7 +79,7 @@ def _be_quiet() -> None:
 
 
 def value_of(local: Any, label: str, metric: str) -> float | None:
-    """A step's metric, or ``best_of_n.pick.8`` of a report, or ``pairwise_accuracy.rare`` of a validation's rows."""
+    """A step's metric, or ``best_of_n.pick.8`` (``.last``) of a report, or ``pairwise_accuracy.rare`` of a validation's rows."""
     manifest = local.done[label]
     name, _, detail = metric.partition(".")
     if name == "best_of_n":
@@ -98,6 +98,8 @@ def _best_of_n(store: Any, manifest: Any, detail: str) -> float | None:
     name = next(file.name for file in manifest.files if file.name.endswith("report.json"))
     points = json.loads(page.file(name).read_text(encoding="utf-8"))["points"]
     curve = next(point["best_of_n"] for point in reversed(points) if point.get("best_of_n"))
+    if n == "last":  # all samples that ended, of the prompt that has the most of them
+        return float(curve[what][-1]["value"])
     return float(curve[what][curve["n"].index(int(n))]["value"]) if int(n) in curve["n"] else None
 
 
