@@ -79,7 +79,7 @@ def _be_quiet() -> None:
 
 
 def value_of(local: Any, label: str, metric: str) -> float | None:
-    """A step's metric, or ``best_of_n.pick.8`` (``.last``) of a report, or ``pairwise_accuracy.rare`` of a validation's rows."""
+    """A step's metric, or a report's ``best_of_n.pick.8`` (``.last``), or a validation's ``pairwise_accuracy.rare``."""
     manifest = local.done[label]
     name, _, detail = metric.partition(".")
     if name == "best_of_n":
