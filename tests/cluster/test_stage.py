@@ -134,7 +134,8 @@ def test_settings_inputs_and_placement_come_from_the_ledger(command: Command) ->
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert sorted(pod.index for pod in command.stub.pods) == [0, 1, 2]
-    assert json.loads(manifest(command, Ref.parse(done.stdout.strip())))["section"]["part_rows"] == 100
+    files = json.loads(manifest(command, Ref.parse(done.stdout.strip())))["files"]
+    assert [file["rows"] for file in files] == [100] * 5 + [98], "part_rows = 100 of the ledger's settings"
 
 
 def test_a_single_pod_seals_by_itself(command: Command, undisturbed: tuple[Ref, bytes]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alma.artifact import Ref
+from alma.artifact import Cost, Ref
 from alma.artifact.out import Out
 from alma.artifact.records import EXAMPLE
 from alma.monitor.dashboard import histogram, markdown
@@ -32,7 +32,7 @@ def sealed(folder: Path, prompts: list[str]) -> str:
     out = Out(store, Ref("select", "0" * 20), folder / "scratch")
     out.write(pa.Table.from_pylist(rows, schema=EXAMPLE), "example", 100)
     manifest = out.seal(kind="rows", version=1, section={}, inputs={}, identity={}, metrics={}, device="cpu")
-    return markdown(manifest, {"seconds": 1.0, "device": "cpu"}, store.uri)
+    return markdown(manifest, Cost(seconds=1.0, tokens=0, device="cpu"), store.uri)
 
 
 def test_first_rows_are_code_and_scores_a_histogram(tmp_path: Path) -> None:

@@ -690,7 +690,7 @@ def test_every_quantity_that_was_recorded_has_a_chart_with_a_panel_per_group() -
         assert {role: drawn.count(role) for role in drawn} == {"one": 5, "two": 5, "three": 5}
     (_, table) = section.tables[0]
     assert [row[0] for row in table.rows][:4] == ["round 00 a", "round 00 b", "round 00 c", "round 01 a"]
-    assert table.rows[0][1:] == ("7", "2.000", "0.286", "50", "–", "–")
+    assert table.rows[0][1:] == ("7", "2.000", "0.286", "50", "–", "–", "–")
 
 
 def test_the_report_keeps_the_curves_of_all_trainings_it_follows_from(world: World, pages: list[Any]) -> None:
