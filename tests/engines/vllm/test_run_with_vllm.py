@@ -46,7 +46,7 @@ def test_the_micro_recipe_runs_from_end_to_end(tmp_path: Path, monkeypatch: pyte
     assert set(by_stage) >= {"synthesize", "embed", "respond", "judge", "finetune", "evaluate", "report"}
     responses = local.done[by_stage["respond"][-1]]
     assert (responses.num_rows, len(responses.files)) == (80, 5)
-    matches = [local.done[label].metrics["exact_match"] for label in by_stage["evaluate"]]
-    assert len(matches) == 3, "the base, round 1 and round 2"
-    assert 0.0 < float(matches[0]) < 0.3 < float(matches[1]) < 1.0, "what the base answers is mostly wrong"
+    matches = [float(local.done[label].metrics["exact_match"]) for label in by_stage["evaluate"]]
+    assert len(matches) == 4, "the base, the base behind examples, round 1 and round 2"
+    assert 0.0 < matches[0] < 0.3 < min(matches[1:]) < 1.0, "what the base answers without examples is mostly wrong"
     assert list(tmp_path.glob("report/*/**/report.html"))
