@@ -66,7 +66,7 @@ def page(experiments: Sequence[Experiment], kept: Kept, facts: dict[str, Any]) -
     counts = ", ".join(f"{found.count(name)} {name}" for name in ("agrees", "differs", "undecided", "not run"))
     tested = sum(name != "not run" for name in found)
     chance = f"of {tested} intervals {0.05 * tested:.1f} would miss 0 by chance if nothing made a difference"
-    took = f"{len(kept)} runs, {sum(run.get('seconds', 0) for run in kept.values()) / 3600:.1f} hours of one worker"
+    took = f"{len(kept)} runs, {sum(run.get('cpu_seconds', 0) for run in kept.values()) / 3600:.1f} processor hours"
     head = f"{took}, on {facts.get('machine', 'an unnamed machine')}. Claims: {counts}; {chance}.\n"
     return "\n".join([HEAD, head, *parts]).rstrip() + "\n"
 
