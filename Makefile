@@ -1,6 +1,6 @@
 # Every verb of the project. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo fast test models containers vllm gpu check golden format micro clean
+.PHONY: help demo fast test models containers vllm gpu campaign check golden format micro clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,11 +8,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 VLLM := .venv-vllm
 # Left out of `make fast`: what loads models, compiles, renders manifests, or starts processes by the dozen.
-SLOW := $(addprefix tests/,benchmarks cli containers images manifests pipelines running) \
+SLOW := $(addprefix tests/,benchmarks campaign cli containers images manifests pipelines running) \
 	$(filter-out %/test_echo.py %/test_feed.py,$(wildcard tests/engines/*)) \
 	tests/stages/test_evaluate.py tests/stages/test_imitate.py tests/stages/test_too_long.py
 RUN_FILE ?= examples/micro.toml
 STORE ?= store
+CAMPAIGN ?= 20
+SEED ?= 0
 
 help: ## list the verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -47,6 +49,9 @@ vllm: $(VLLM)/.ready ## test the vllm engine on the CPU, in a virtual environmen
 
 gpu: $(READY) ## test that a GPU computes what the CPU computes, on a machine that has one (torch with CUDA)
 	$(BIN)/pytest -m gpu tests/engines
+
+campaign: $(READY) ## kills, store faults and hostile inputs, CAMPAIGN times as many as the tests try, drawn from SEED (hours)
+	$(BIN)/pytest --campaign-size $(CAMPAIGN) --campaign-seed $(SEED) --timeout 36000 tests/campaign
 
 check: $(READY) ## lint, format, types, directions of import, generated files
 	$(BIN)/ruff check .

@@ -12,9 +12,11 @@ import sys
 import tempfile
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -32,6 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--every-architecture", action="store_true", help="try engines on all architectures, not a dozen (make models)"
     )
+    parser.addoption("--campaign-size", type=int, default=1, help="so many times the cases of tests/campaign")
+    parser.addoption("--campaign-seed", type=int, default=0, help="what the cases of tests/campaign are drawn from")
 
 
 @pytest.hookimpl(tryfirst=True)  # before those that the command line does not ask for are left out
@@ -40,6 +44,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "s3_server" in getattr(item, "fixturenames", ()):
             item.add_marker("slow")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Says how many cases a campaign tried. Here, because pytest-xdist tells a worker's reports to this file alone."""
+    tried: Counter[str] = Counter()
+    for report in (*terminalreporter.stats.get("passed", ()), *terminalreporter.stats.get("failed", ())):
+        if report.when == "call":
+            name = report.nodeid.partition("[")[0]
+            tried[name] += sum(value for key, value in report.user_properties if key == "tried")
+    seed = terminalreporter.config.getoption("campaign_seed")
+    for name, times in sorted((+tried).items()):
+        terminalreporter.write_line(f"campaign: {times:,} tried with seed {seed}: {name}")
 
 
 def has_gpu() -> bool:
