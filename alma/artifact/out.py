@@ -22,6 +22,7 @@ from alma.artifact.parts import Part, Parts
 from alma.artifact.records import SCHEMAS
 from alma.artifact.seal import libraries, publish_folder
 from alma.artifact.shard import Shard, ShardDone
+from alma.artifact.tables import read_part
 from alma.errors import Stopped, TransientError
 from alma.progress import Emit, Progress, silent
 from alma.store import Store
@@ -162,7 +163,7 @@ class Out:
         rows: list[dict[str, Any]] = []
         for stated in self._parts.settled():
             path = cached(self.store, f"{self.ref}/{stated.file}", stated.size, stated.sha256)
-            rows.extend(pq.read_table(path, columns=columns).to_pylist())
+            rows.extend(read_part(path, stated.schema_name, columns).to_pylist())
         return rows
 
     def aside(self, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from alma.artifact.manifest import Manifest, Metrics, Ref, find_manifest
 from alma.artifact.records import SCHEMAS
+from alma.artifact.tables import read_part
 from alma.errors import DataError
 from alma.parallel import FILES, in_order
 from alma.store import Store
@@ -91,7 +91,7 @@ class Rows(Artifact):
             first += rows
         paths = in_order(self.file, [name for name, _, _ in wanted], FILES)
         for path, (_, low, high) in zip(paths, wanted, strict=True):
-            yield pq.read_table(path, columns=columns, memory_map=True).slice(low, high - low)
+            yield read_part(path, str(self.manifest.schema_name), columns).slice(low, high - low)
 
     def expect(self, *schema_names: str) -> None:
         """Raises ``DataError`` unless these rows are of one of these kinds."""

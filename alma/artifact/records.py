@@ -4,6 +4,10 @@ Every row has an ``id`` that names the artifact it lies in and its place there (
 of the rows it came from in columns that end with ``_id`` or ``_ids``. ``alma trace`` follows nothing else.
 Scores are probability distributions first: a judgement keeps p(0..10), so that another reading of the same judgement
 (integer, real-valued, risk-averse) needs no second forward pass.
+
+``prompt`` is the last thing that a user said; ``earlier`` are the turns of its conversation before that, and null where
+there are none (``alma.prompts.conversation``). Nullable columns may be missing from files that are older than they are:
+whoever reads rows finds nulls there.
 """
 
 from __future__ import annotations
@@ -18,31 +22,37 @@ def _schema(*fields: tuple[str, pa.DataType], nullable: tuple[str, ...] = ()) ->
 
 
 _ids = pa.list_(pa.string())
+_turns = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
 PAIR = _schema(
     ("id", pa.string()),
     ("source_id", pa.string()),  # the id in the user's file, or its line number
+    ("earlier", _turns),
     ("prompt", pa.string()),
     ("response", pa.string()),
+    nullable=("earlier",),
 )
 """A prompt and a response that a person wrote: the SFT seeds."""
 
 SCORE = _schema(
     ("id", pa.string()),
     ("source_id", pa.string()),
+    ("earlier", _turns),
     ("prompt", pa.string()),
     ("response", pa.string()),
     ("score", pa.float64()),  # human, 0..10
+    nullable=("earlier",),
 )
 """A response with a human score: the judge's seeds and its held-out validation."""
 
 EVALUATION_PROMPT = _schema(
     ("id", pa.string()),
     ("source_id", pa.string()),
+    ("earlier", _turns),
     ("prompt", pa.string()),
     ("reference", pa.string()),  # the only right answer, where one exists
     ("family", pa.string()),  # the group in which results are shown
-    nullable=("reference", "family"),
+    nullable=("earlier", "reference", "family"),
 )
 """A held-out prompt. ``reference`` is read by ``evaluate`` and ``report`` and by no stage of the method."""
 
@@ -50,7 +60,7 @@ REFERENCED_PROMPT = _schema(
     *((field.name, field.type) for field in EVALUATION_PROMPT),
     ("true_references", _ids),
     ("false_references", _ids),
-    nullable=("reference", "family", "true_references", "false_references"),
+    nullable=("earlier", "reference", "family", "true_references", "false_references"),
 )
 """A held-out prompt of a set with several true and false answers to each (as TruthfulQA has them)."""
 
@@ -91,6 +101,7 @@ DRAW = _schema(
 RESPONSE = _schema(
     ("id", pa.string()),
     ("prompt_id", pa.string()),
+    ("earlier", _turns),
     ("prompt", pa.string()),
     ("response", pa.string()),
     ("checkpoint_id", pa.string()),  # finetune/<key> of the model that answered
@@ -99,7 +110,10 @@ RESPONSE = _schema(
     ("num_tokens", pa.int32()),  # of the response, end token included; 0: the prompt left no room
     ("ended", pa.bool_()),  # it came to the end token, or to a text of a template that ends it
     ("marker", pa.string()),  # such a text that it still holds, in another spelling
-    nullable=("marker",),
+    nullable=(
+        "earlier",
+        "marker",
+    ),
 )
 
 JUDGEMENT = _schema(
@@ -108,6 +122,7 @@ JUDGEMENT = _schema(
     ("prompt_id", pa.string()),
     ("judge_id", pa.string()),
     ("checkpoint_id", pa.string()),
+    ("earlier", _turns),
     ("prompt", pa.string()),
     ("response", pa.string()),
     ("num_tokens", pa.int32()),
@@ -120,7 +135,7 @@ JUDGEMENT = _schema(
     ("integer", pa.int32()),  # the most probable rating: what a decoded judge would write
     ("parsed", pa.bool_()),  # mass reached ``Judge.min_mass``; false rows are counted and kept out
     ("human_score", pa.float64()),
-    nullable=("checkpoint_id", "num_tokens", "ended", "marker", "human_score"),
+    nullable=("earlier", "checkpoint_id", "num_tokens", "ended", "marker", "human_score"),
 )
 """One forward pass of the judge over one response."""
 
@@ -129,11 +144,12 @@ EXAMPLE = _schema(
     ("judgement_id", pa.string()),
     ("prompt_id", pa.string()),
     ("round", pa.int32()),
+    ("earlier", _turns),
     ("prompt", pa.string()),
     ("response", pa.string()),
     ("score", pa.float32()),
     ("num_tokens", pa.int32()),
-    nullable=("judgement_id", "num_tokens", "score"),
+    nullable=("earlier", "judgement_id", "num_tokens", "score"),
 )
 """A training row: the best response of a prompt."""
 
@@ -143,11 +159,13 @@ PREFERENCE = _schema(
     ("rejected_id", pa.string()),
     ("prompt_id", pa.string()),
     ("round", pa.int32()),
+    ("earlier", _turns),
     ("prompt", pa.string()),
     ("chosen", pa.string()),
     ("rejected", pa.string()),
     ("chosen_score", pa.float32()),
     ("rejected_score", pa.float32()),
+    nullable=("earlier",),
 )
 """A preference pair for the DPO variant (paper section 5.3)."""
 
@@ -170,6 +188,7 @@ RESULT = _schema(
     ("checkpoint_id", pa.string()),
     ("judge_id", pa.string()),
     ("family", pa.string()),
+    ("earlier", _turns),
     ("prompt", pa.string()),
     ("reference", pa.string()),
     ("response", pa.string()),
@@ -179,7 +198,7 @@ RESULT = _schema(
     ("std", pa.float32()),
     ("parsed", pa.bool_()),
     ("correct", pa.bool_()),  # against the reference, where there is one
-    nullable=("family", "reference", "correct"),
+    nullable=("earlier", "family", "reference", "correct"),
 )
 """One evaluation prompt, answered by one checkpoint."""
 
@@ -190,6 +209,7 @@ MEASURED_RESULT = _schema(
     ("judge_id", pa.string()),
     ("shot_ids", _ids),  # the examples before the prompt, in their order
     ("family", pa.string()),
+    ("earlier", _turns),
     ("prompt", pa.string()),
     ("reference", pa.string()),
     ("response", pa.string()),
@@ -205,7 +225,7 @@ MEASURED_RESULT = _schema(
     ("overlap", pa.float32()),  # best ROUGE-L of the prompt with a shot's, 0..1
     ("seen", pa.bool_()),  # the prompt is one of the shots' prompts, case and white space aside
     nullable=(
-        *("judge_id", "family", "reference", "mean", "std", "parsed", "correct"),
+        *("earlier", "judge_id", "family", "reference", "mean", "std", "parsed", "correct"),
         *("rouge_difference", "harm", "harmful", "overlap", "seen"),
     ),
 )

@@ -4,13 +4,15 @@ import json
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from alma.artifact import Artifact, Ref, Rows, artifact_key, find_manifest, parse_row_id, row_id
 from alma.artifact.out import Out
-from alma.artifact.records import PROMPT
+from alma.artifact.records import PAIR, PROMPT
+from alma.artifact.tables import read_part
 from alma.errors import DataError, IntegrityError, Stopped
 from alma.store import Store, open_store
 
@@ -130,6 +132,19 @@ def test_rows_that_do_not_fit_their_schema_are_refused(tmp_path: Path) -> None:
     (part, *_), _ = out.parts(1, 1)
     with pytest.raises((pa.ArrowInvalid, ValueError)):
         out.publish(part, "prompt", [{"id": "a", "candidate_id": "b", "prompt": None}])
+
+
+def test_a_file_that_is_older_than_a_column_has_nulls_there(tmp_path: Path) -> None:
+    path, row = tmp_path / "old.parquet", {"id": "a", "source_id": "1", "prompt": "p", "response": "r"}
+    pq.write_table(pa.Table.from_pylist([row]), path)
+    assert read_part(path, "pair").to_pylist() == [row | {"earlier": None}]
+    told = read_part(path, "pair", ["earlier", "prompt"])
+    assert told.schema.equals(pa.schema([PAIR.field("earlier"), pa.field("prompt", pa.string())]))
+    new = row | {"earlier": [{"role": "user", "content": "before"}]}
+    pq.write_table(pa.Table.from_pylist([new], schema=PAIR), path)
+    assert read_part(path, "pair", ["earlier"]).to_pylist() == [{"earlier": new["earlier"]}]
+    with pytest.raises(pa.ArrowInvalid, match="vector"):
+        read_part(path, "pair", ["vector"])
 
 
 def test_an_empty_artifact_has_its_schema(tmp_path: Path) -> None:
