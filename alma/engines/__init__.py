@@ -47,6 +47,7 @@ What several libraries share::
 
     chat            prompts and responses as the tokens that training and generation share
     template        what a chat template writes around a prompt and its answer
+    renderer        renders templates in a process of their own; sandbox: that process, with bounds on time and memory
     chance          what makes two renderings of a template differ
     tokenizer       a model's tokenizer, and the tokens that end what it generates
     encoding        from texts to tokens

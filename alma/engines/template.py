@@ -7,7 +7,6 @@ that no text is taken for a part of the template, and so that training and gener
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -15,11 +14,11 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from alma.engines.encoding import encode
+from alma.engines.renderer import render_messages
 from alma.engines.tokenizer import special_texts
 from alma.errors import DataError
 from alma.prompts import Prompt, joined, quote
 from alma.prompts.markers import last_line
-from alma.sections.ingest import TEMPLATE_DATE
 
 ASKED, ANSWERED, GOES_ON = "Qzxprompt7", "Vkjanswer7", "Wqyprompt8"
 """Contents that no template holds: a prompt, its answer, and the prompt after that."""
@@ -126,18 +125,10 @@ def render(tokenizer: Any, prompt: str, response: str | None) -> str:
 def render_dialogue(tokenizer: Any, turns: Sequence[tuple[str, str]], *, ask: bool) -> str:
     """The template's rendering of (role, content), its generation prompt added where it is to ``ask``.
 
-    No clock is read: a template that asks for the time is told ``TEMPLATE_DATE``. One that cannot render raises
-    ``DataError``.
+    No clock is read: a template that asks for the time is told ``TEMPLATE_DATE``. One that cannot render, or not within
+    bounds (``alma.engines.renderer``), raises ``DataError``.
     """
-    messages = [{"role": role, "content": content} for role, content in turns]
-    day = datetime.datetime.combine(TEMPLATE_DATE, datetime.time())
-    try:
-        text: str = tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=ask, strftime_now=day.strftime
-        )
-    except Exception as error:  # a template is a program of somebody else's, and may fail in any way
-        raise DataError(f"the chat template of {tokenizer.name_or_path} cannot render a dialogue: {error}") from error
-    return text
+    return render_messages(tokenizer, [{"role": role, "content": content} for role, content in turns], ask=ask)
 
 
 def dialogue(tokenizer: Any, earlier: Sequence[tuple[str, str]], prompt: str) -> Prompt:
