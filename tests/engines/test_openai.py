@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from alma.engines import TOO_LONG, Completion, load_embedder, load_generator
-from alma.engines.openai import endpoint
+from alma.engines.openai import http
 from alma.engines.openai.generate import check_pool
 from alma.errors import AccessError, ConfigError, TransientError
 from alma.prompts import joined, quote
@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(http, "FIRST_WAIT_SECONDS", 0.01)
 
 
 def section(address: str, **settings: Any) -> Inference:
@@ -227,7 +227,7 @@ def test_an_answer_without_usage_or_choice_is_refused(folder: Path) -> None:
 
 
 def test_an_endless_answer_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(http, "MAX_BYTES", 2**20)
     refused(ServerStub(folder, lists=Fault(200, b" " * 2**21)), ConfigError, "more than 1 MiB")
 
 

@@ -3,7 +3,9 @@
 ============  ==============================================
 ``generate``  ``OpenaiGenerator``
 ``score``     ``OpenaiScorer``: the ratings that are listed
+``chat``      ``OpenaiChat``: texts of a model that is only asked
 ``model``     an endpoint beside the tokenizer of its model
-``endpoint``  requests, with patience
+``endpoint``  what an endpoint is asked
+``http``      requests, with patience
 ============  ==============================================
 """

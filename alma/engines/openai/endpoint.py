@@ -1,45 +1,23 @@
-"""Asks an OpenAI-compatible endpoint: one request at a time or many at once, tried again where that can help.
+"""A served model: what an OpenAI-compatible endpoint is asked, one request at a time or many at once.
 
-What the server says is untrusted: it is bounded in size, checked field by field, and shown in messages only as plain
-text, without the key should it be in there. Redirects are not followed, so the key goes to the endpoint alone.
+What the server says is untrusted, and checked field by field. How a request is sent is in ``alma.engines.openai.http``.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import CancelledError
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-import httpx2
-from tenacity import RetryCallState
-
-from alma.errors import AccessError, ConfigError, TransientError
+from alma.engines.openai.http import Connection, NoAnswerError, NotThereError, choice_of
+from alma.errors import ConfigError
 from alma.parallel import in_order
-from alma.retry import Backoff, attempts
 from alma.sections import OpenAI
 
-FIRST_WAIT_SECONDS = 0.5
-"""Before the second try; doubled before each further one, less up to a half by chance so that clients spread out."""
-LONGEST_WAIT_SECONDS = 60.0
-LONGEST_ASKED_SECONDS = 300.0
-"""A server that asks us to wait for longer (Retry-After) has the process end instead, to be run again later."""
-MAX_BYTES = 64 * 2**20
-"""Of one answer."""
-CONNECT_SECONDS = 10.0
+Answer = TypeVar("Answer")
+
 NUM_TRIES_TO_REACH = 3
 """At the start; an address with a typing error in it is not tried for minutes."""
-
-_AGAIN = frozenset({408, 409, 425, 429, *range(500, 600)})
-_CUT_OFF = ("abort", "error")
-"""``finish_reason`` of what a server that shuts down leaves unfinished."""
-_SHOWN_CHARS = 300
 
 
 class Endpoint:
@@ -51,17 +29,13 @@ class Endpoint:
 
     def __init__(self, settings: OpenAI) -> None:
         self.settings = settings
-        self._key = _key(settings.key_variable)
-        self._over = threading.Event()
-        self._client = httpx2.Client(
-            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
-            timeout=httpx2.Timeout(settings.timeout_seconds, connect=min(CONNECT_SECONDS, settings.timeout_seconds)),
-            limits=httpx2.Limits(max_connections=settings.max_concurrent),
-        )
+        self._connection = Connection(settings)
+        self.refusal: Callable[[str], ConfigError] = self._connection.refusal
+        self.shown: Callable[[str | bytes], str] = self._connection.shown
         try:
             self.context = self._reach()
         except BaseException:
-            self._client.close()
+            self._connection.close()
             raise
 
     def __enter__(self) -> Self:
@@ -70,43 +44,49 @@ class Endpoint:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
-        self._client.close()
+        self._connection.close()
 
     def complete(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The answer of ``/completions`` to ``body``, which names no model: its ``choices[0]`` and ``usage`` joined."""
-        answer = self._ask("POST", "/completions", {"model": self.settings.model, "n": 1, **body})
-        choice = _choice(answer)
-        if choice is None:
-            raise self.refusal("answers /completions without the one choice that was asked for")
-        return {**choice, "usage": answer.get("usage")}
+        return self._asked("/completions", body)
+
+    def chat(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The same of ``/chat/completions``, whose body holds ``messages``."""
+        return self._asked("/chat/completions", body)
 
     def complete_all(
         self, bodies: Sequence[Mapping[str, Any]], then: Callable[[int, dict[str, Any]], None]
     ) -> list[dict[str, Any]]:
         """``complete`` of each, ``max_concurrent`` at once; ``then(place, answer)`` is called in order."""
-        self._over.clear()
+        return self.at_once(lambda place: self.complete(bodies[place]), len(bodies), then)
 
-        def work(place: int) -> dict[str, Any]:
+    def at_once(self, ask: Callable[[int], Answer], num: int, then: Callable[[int, Answer], None]) -> list[Answer]:
+        """``ask`` of each place, ``max_concurrent`` at once; what fails ends those that wait for another try."""
+        self._connection.over.clear()
+
+        def work(place: int) -> Answer:
             try:
-                return self.complete(bodies[place])
+                return ask(place)
             except BaseException:
-                self._over.set()  # wakes those that wait for another try
+                self._connection.over.set()
                 raise
 
-        return in_order(work, range(len(bodies)), self.settings.max_concurrent, then)
+        return in_order(work, range(num), self.settings.max_concurrent, then)
 
-    def refusal(self, fault: str) -> ConfigError:
-        """The error that says what is wrong with this endpoint."""
-        return ConfigError(f"openai.endpoint = {self.settings.endpoint!r} {fault}")
+    def _asked(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        answer = self._connection.ask("POST", path, {"model": self.settings.model, "n": 1, **body})
+        choice = choice_of(answer)
+        if choice is None:
+            raise self.refusal(f"answers {path} without the one choice that was asked for")
+        return {**choice, "usage": answer.get("usage")}
 
     def _reach(self) -> int | None:
         """The served model's context in tokens, where the server says it."""
         try:
-            answer = self._ask("GET", "/models", silent_tries=NUM_TRIES_TO_REACH)
-        except _NoAnswerError as error:
+            answer = self._connection.ask("GET", "/models", silent_tries=NUM_TRIES_TO_REACH)
+        except NoAnswerError as error:
             raise self.refusal(f"cannot be reached ({error}): check the address and that the server is up") from error
-        except _NotThereError:  # few servers have no list; the first completion will tell
+        except NotThereError:  # few servers have no list; the first completion will tell
             return None
         models = answer.get("data") if isinstance(answer, dict) else None
         if not isinstance(models, list):
@@ -118,163 +98,3 @@ class Endpoint:
             raise self.refusal(f"does not serve openai.model = {model!r}; it serves: {names}")
         context = found[model].get("max_model_len")
         return context if isinstance(context, int) and context > 0 else None
-
-    def _ask(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, silent_tries: int | None = None
-    ) -> Any:
-        tries = self.settings.retries + 1
-        attempt_number = 0
-
-        def last(state: RetryCallState) -> bool:
-            fault = _fault_of(state)
-            at_end = state.attempt_number == tries or (fault.silent and state.attempt_number == silent_tries)
-            return at_end or (fault.wait_seconds or 0) > LONGEST_ASKED_SECONDS
-
-        try:
-            for attempt in attempts(_AgainError, stop=last, wait=_pause, sleep=self._sleep):
-                with attempt:
-                    attempt_number = attempt.retry_state.attempt_number
-                    return self._send(method, path, body)
-        except _AgainError as fault:
-            kind = _NoAnswerError if fault.silent else TransientError
-            asks = f" and asks to wait {fault.wait_seconds:.0f} s" if fault.wait_seconds is not None else ""
-            raise kind(
-                f"{self.settings.endpoint}{path}: {fault}{asks}, at try {attempt_number} of {tries}; finished parts "
-                "are published, run again to go on"
-            ) from fault
-        raise AssertionError("the last attempt returns or raises")
-
-    def _sleep(self, seconds: float) -> None:
-        """Until the next attempt. Raises ``CancelledError`` where another request has failed for good meanwhile."""
-        if self._over.wait(seconds):
-            raise CancelledError
-
-    def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
-        deadline = time.monotonic() + self.settings.timeout_seconds
-        content = bytearray()
-        try:
-            with self._client.stream(method, self.settings.endpoint + path, json=body) as response:
-                for piece in response.iter_bytes():
-                    content += piece
-                    if len(content) > MAX_BYTES:
-                        raise self.refusal(f"answers {path} with more than {MAX_BYTES >> 20} MiB")
-                    if time.monotonic() > deadline:
-                        raise _AgainError(f"no whole answer within {self.settings.timeout_seconds:g} s", silent=True)
-        except httpx2.TimeoutException as error:
-            raise _AgainError(f"no answer ({type(error).__name__})", silent=True) from error
-        except httpx2.RequestError as error:
-            raise _AgainError(self.shown(str(error) or type(error).__name__), silent=True) from error
-        if response.status_code != 200:
-            raise self._fault(response, path, bytes(content))
-        try:
-            answer = json.loads(content)
-        except (ValueError, RecursionError) as error:
-            raise _AgainError(f"HTTP 200 with what is no JSON: {self.shown(bytes(content))}") from error
-        if (_choice(answer) or {}).get("finish_reason") in _CUT_OFF:
-            raise _AgainError("the server gave the answer up")
-        return answer
-
-    def _fault(self, response: httpx2.Response, path: str, content: bytes) -> Exception:
-        """What an answer other than 200 means."""
-        code, said = response.status_code, self.shown(_message(content))
-        if code in _AGAIN:
-            return _AgainError(f"HTTP {code}: {said}", _asked_seconds(response.headers.get("Retry-After")))
-        if code in (401, 403):
-            variable = self.settings.key_variable
-            remedy = f"the key in ${variable}" if variable else "a request without a key (set openai.key_variable)"
-            return AccessError(f"openai.endpoint = {self.settings.endpoint!r} refuses {remedy}: HTTP {code}: {said}")
-        if code in (404, 405) and path == "/models":
-            return _NotThereError(said)
-        if code == 404:
-            return self.refusal(
-                f"has no openai.model = {self.settings.model!r} or no {path}: HTTP 404: {said}; check the name, and "
-                "that the address ends in /v1"
-            )
-        if 300 <= code < 400:
-            to = self.shown(response.headers.get("Location", "nowhere"))
-            return self.refusal(f"redirects {path} to {to}, where the key is not sent; set the address that answers")
-        return self.refusal(f"refuses the request to {path}: HTTP {code}: {said}")
-
-    def shown(self, said: str | bytes) -> str:
-        """The server's words for a message: one plain line, without the key."""
-        text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
-        text = text[: 10 * _SHOWN_CHARS] if self._key is None else text.replace(self._key, "[key]")
-        text = "".join(each if each.isprintable() else " " for each in text)
-        return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "…"
-
-
-class _AgainError(Exception):
-    """What another try may mend; ``silent`` where no HTTP answer came."""
-
-    def __init__(self, fault: str, wait_seconds: float | None = None, *, silent: bool = False) -> None:
-        super().__init__(fault)
-        self.wait_seconds = wait_seconds
-        self.silent = silent
-
-
-class _NoAnswerError(TransientError):
-    """Nothing answered."""
-
-
-class _NotThereError(Exception):
-    """The server has no such path."""
-
-
-def _fault_of(state: RetryCallState) -> _AgainError:
-    """Why an attempt failed."""
-    fault = state.outcome and state.outcome.exception()
-    assert isinstance(fault, _AgainError)
-    return fault
-
-
-def _pause(state: RetryCallState) -> float:
-    """Seconds before the next attempt: as many as the server asks for, where it does."""
-    drawn = Backoff(FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, least=0.5)(state)
-    asked = _fault_of(state).wait_seconds
-    # All clients were told the same moment: only from it on do they spread out.
-    return drawn if asked is None else asked + min(drawn, 0.1 * asked)
-
-
-def _key(variable: str | None) -> str | None:
-    """The key, which is shown nowhere, or ``None``. Raises ``ConfigError``."""
-    if variable is None:
-        return None
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        raise ConfigError(f"openai.key_variable = {variable!r}: that environment variable is not set or empty")
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise ConfigError(f"openai.key_variable = {variable!r}: its value holds a space or line break; it is no key")
-    return key
-
-
-def _choice(answer: Any) -> dict[str, Any] | None:
-    """The one choice of an answer of ``/completions``."""
-    choices = answer.get("choices") if isinstance(answer, dict) else None
-    if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choices[0], dict):
-        return None
-    return dict(choices[0])
-
-
-def _message(content: bytes) -> str:
-    """What an error's body says: OpenAI's ``error.message``, others' ``message`` or ``detail``, or all of it."""
-    try:
-        told = json.loads(content)
-    except ValueError:
-        return content.decode("utf-8", "replace") or "no message"
-    while isinstance(told, dict):
-        told = next((told[name] for name in ("error", "message", "detail") if told.get(name)), str(told))
-    return str(told)
-
-
-def _asked_seconds(header: str | None) -> float | None:
-    """How long a Retry-After asks to wait: a number of seconds or a date (RFC 9110, 10.2.3); others are ignored."""
-    if header is None:
-        return None
-    if header.strip().isdecimal() and header.isascii():
-        return float(header)
-    try:
-        when = parsedate_to_datetime(header)
-    except (ValueError, OverflowError):
-        return None
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return max(0.0, (when - datetime.now(UTC)).total_seconds())
