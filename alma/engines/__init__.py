@@ -10,6 +10,7 @@ Generator       ``GenerateRequest``       sampled continuations             ``vl
 Scorer          ``ScoreRequest``          p(0..10) of rating prompts        ``vllm``, ``hf``, ``openai``, ``echo``
 Embedder        ``EmbedRequest``          vectors                           ``vllm``, ``hf``, ``sentence``, ``echo``
 Classifier      texts                     p(label)                          ``hf``, ``echo``
+RewardModel     conversations             scalar rewards                    ``hf``, ``echo``
 ReferenceModel  preference pairs          log-probabilities                 ``hf``, ``echo``
 Trainer         training rows             a new model                       ``trl``, ``echo``
 ==============  ========================  ================================  ================================
@@ -46,6 +47,7 @@ What stages use beside it::
 What several libraries share::
 
     chat            prompts and responses as the tokens that training and generation share
+    conversation    whole conversations, as reward models read them
     template        what a chat template writes around a prompt and its answer
     renderer        renders templates in a process of their own; sandbox: that process, with bounds on time and memory
     chance          what makes two renderings of a template differ
@@ -73,6 +75,7 @@ from alma.engines.loading import (
     load_embedder,
     load_generator,
     load_reference,
+    load_reward,
     load_scorer,
     load_sentence_embedder,
     load_trainer,
@@ -84,6 +87,7 @@ from alma.engines.protocols import (
     Generator,
     PairLogprobs,
     ReferenceModel,
+    RewardModel,
     Scorer,
     Trainer,
     Training,
@@ -120,6 +124,7 @@ __all__ = [
     "Rating",
     "ReferenceModel",
     "Request",
+    "RewardModel",
     "ScoreRequest",
     "Scorer",
     "Trainer",
@@ -130,6 +135,7 @@ __all__ = [
     "load_embedder",
     "load_generator",
     "load_reference",
+    "load_reward",
     "load_scorer",
     "load_sentence_embedder",
     "load_trainer",

@@ -8,7 +8,16 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from alma.engines.protocols import Classifier, Embedder, Generator, Loaded, ReferenceModel, Scorer, Trainer
+from alma.engines.protocols import (
+    Classifier,
+    Embedder,
+    Generator,
+    Loaded,
+    ReferenceModel,
+    RewardModel,
+    Scorer,
+    Trainer,
+)
 from alma.errors import ConfigError
 from alma.sections import Inference, Judge, Reference, Scoring
 
@@ -33,6 +42,11 @@ _CLASSIFIERS = {
     "vllm": "alma.engines.hf.classify:HfClassifier",  # vLLM stands on transformers, and a classifier decodes nothing
     "hf": "alma.engines.hf.classify:HfClassifier",
     "echo": "alma.engines.echo.classify:EchoClassifier",
+}
+_REWARDS = {
+    "vllm": "alma.engines.hf.reward:HfReward",  # as of classifiers
+    "hf": "alma.engines.hf.reward:HfReward",
+    "echo": "alma.engines.echo.reward:EchoReward",
 }
 _REFERENCES = {
     "hf": "alma.engines.hf.reference:HfReference",
@@ -81,6 +95,12 @@ def load_classifier(cfg: Inference, model: Path) -> Classifier:
     """Loads the sequence classifier in folder ``model``."""
     classifier: Classifier = _engine(_CLASSIFIERS, cfg.engine, "classify")(cfg, model)
     return classifier
+
+
+def load_reward(cfg: Inference, model: Path) -> RewardModel:
+    """Loads the reward model in folder ``model``."""
+    reward: RewardModel = _engine(_REWARDS, cfg.engine, "give rewards")(cfg, model)
+    return reward
 
 
 def load_reference(cfg: Reference, model: Path) -> ReferenceModel:

@@ -1,6 +1,6 @@
 """What an engine is: one method for what is generated, rated or embedded, and protocols for the rest.
 
-Axes: P prompts, L labels.
+Axes: P prompts or conversations, L labels.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
 from alma.engines.checkpoints import NOWHERE, Remote
+from alma.engines.conversation import Conversation
 from alma.engines.requests import (
     Answered,
     AnswerT_co,
@@ -94,6 +95,15 @@ class Classifier(Loaded, Protocol):
         self, texts_P: Sequence[str], *, max_tokens: int, on_tokens: OnTokens = lambda _: None
     ) -> list[list[float] | None]:
         """Each label's probability, (P, L); ``None`` for a text without tokens or too long to read."""
+
+
+class RewardModel(Loaded, Protocol):
+    """Gives responses a scalar reward (arXiv 2009.01325, section 3.3): higher is better, and the scale is its own."""
+
+    def reward(
+        self, conversations_P: Sequence[Conversation], *, max_tokens: int, on_tokens: OnTokens = lambda _: None
+    ) -> list[float | None]:
+        """The raw reward of each conversation's last response; ``None`` for one too long to read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,10 +174,10 @@ def _read(tokenizer: Any) -> Template:
     asked = rendered(ASKED, None)
     if ASKED not in asked:
         raise DataError(f"the chat template leaves the prompt out: {asked!r}; write message['content']")
-    strip = _strip(rendered, lambda text: (text, None), asked, ASKED)
+    strip = strip_of(rendered, lambda text: (text, None), asked, ASKED)
     asking = Template(asking=tuple(asked.split(ASKED)), prompt_strip=strip)
     for prompt, _ in PROBES:
-        _check_same(repr(prompt), rendered(prompt, None), asking.prompt(prompt))
+        check_same(repr(prompt), rendered(prompt, None), asking.prompt(prompt))
     try:
         return _answering(tokenizer, rendered, asking, asked)
     except DataError as error:  # it can be asked, and not trained on: ingest refuses it, and Template.turn
@@ -205,11 +205,11 @@ def _answering(tokenizer: Any, rendered: Render, asking: Template, asked: str) -
         closing=closing[0],
         left_out=left_out,
         turns=(_behind(tokenizer, closing[0]), common, *parts[1:], last_line(parts[0])),
-        answer_strip=_strip(rendered, lambda text: (ASKED, text), whole, ANSWERED),
+        answer_strip=strip_of(rendered, lambda text: (ASKED, text), whole, ANSWERED),
     )
     template = replace(template, renews=_renews(rendered, template, whole))
     for prompt, response in PROBES:
-        _check_same(f"{prompt!r} and {response!r}", rendered(prompt, response), template.turn(prompt, response))
+        check_same(f"{prompt!r} and {response!r}", rendered(prompt, response), template.turn(prompt, response))
     return _meet(tokenizer, template)
 
 
@@ -233,7 +233,7 @@ def _meet(tokenizer: Any, template: Template) -> Template:
     raise DataError(_not_the_beginning(template.prompt(prompt), template.turn(prompt, response)))
 
 
-def _strip(rendered: Render, place: Callable[[str], tuple[str, str | None]], whole: str, probe: str) -> Strip:
+def strip_of(rendered: Callable[..., str], place: Callable[[str], tuple[Any, ...]], whole: str, probe: str) -> Strip:
     """What is taken off the text at ``place``; ``whole`` is what is rendered with ``probe`` there."""
     left = right = ""
     for space in _SPACES:
@@ -244,7 +244,7 @@ def _strip(rendered: Render, place: Callable[[str], tuple[str, str | None]], who
             for behind in (space, "")
         }
         if found not in written:
-            _check_same(repr(f"{space}{probe}{space}"), found, next(iter(written)))
+            check_same(repr(f"{space}{probe}{space}"), found, next(iter(written)))
         off_left, off_right = written[found]
         left += space if off_left else ""
         right += space if off_right else ""
@@ -283,7 +283,8 @@ def _endings(closing: str, special: Collection[str]) -> tuple[str, ...]:
     return tuple(closing[:place] for place in places if closing.startswith(tuple(special), place))
 
 
-def _check_same(given: str, found: str, expected: str) -> None:
+def check_same(given: str, found: str, expected: str) -> None:
+    """Raises ``DataError`` where a rendering of ``given`` is another one than what follows from other texts."""
     if found != expected:
         raise DataError(
             "the chat template changes what it is given, or what it writes around it, otherwise than by taking white "

@@ -71,9 +71,10 @@ class IngestModel(Ingest):
     """Turns that the chat template is made of, in the place of any other: what a model is trained on and asked in is
     then written as the examples that it is shown; set by ISARA's ``form``."""
 
-    task: Annotated[Literal["generation", "classification", "embedding"], QUIET] = "generation"
+    task: Annotated[Literal["generation", "classification", "embedding", "reward"], QUIET] = "generation"
     """``classification`` for a model that gives texts labels (``evaluate``'s classifier), ``embedding`` for a
-    sentence-transformers model; these need no chat template."""
+    sentence-transformers model; these need no chat template. ``reward`` for a reward model: a classifier with one
+    label, which reads conversations by its own chat template and is given none by itself."""
 
     date: Annotated[str, QUIET] = TEMPLATE_DATE.isoformat()
     """The day, as 2024-07-26, that a chat template is told which writes today's: the result never depends on the clock.
@@ -94,10 +95,10 @@ class IngestModel(Ingest):
 
     @model_validator(mode="after")
     def _template(self) -> Self:
-        if self.task != "generation" and self.day != TEMPLATE_DATE:
+        if self.task not in ("generation", "reward") and self.day != TEMPLATE_DATE:
             raise ValueError(f"date has no use with task = {self.task!r}; leave it out")
         if self.turns is not None and (self.task != "generation" or self.chat_template is not None):
             raise ValueError("turns make a chat template: leave them out, or chat_template and task")
-        if self.task != "generation" and self.chat_template is not None:
+        if self.task not in ("generation", "reward") and self.chat_template is not None:
             raise ValueError(f"chat_template has no use with task = {self.task!r}; leave it out")
         return self

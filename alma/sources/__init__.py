@@ -14,6 +14,7 @@ file          does
 ``ids``       decides whether a column tells the rows of a file apart
 ``lengths``   finds rows that no context window can hold
 ``models``    checks a model folder and writes its chat template
+``heads``     whether a model gives one reward
 ``embedders`` the further files of a sentence-transformers model
 ``weights``   finds its safetensors and reads their headers
 ``hub``       fetches a pinned commit from the Hugging Face Hub

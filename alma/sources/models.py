@@ -17,6 +17,7 @@ from typing import Any
 
 from alma.errors import AccessError, DataError
 from alma.sources import embedders
+from alma.sources.heads import reward_faults
 from alma.sources.quantization import quantization, whole_weights
 from alma.sources.rows import shown
 from alma.sources.untrained import EMBEDDINGS
@@ -102,6 +103,8 @@ def check_model(folder: Path, source: str, task: str = "generation") -> Shapes:
         )
         raise DataError("\n".join(faults))  # its tensors are no shapes of the model's
     shapes = tensor_shapes(folder, source)
+    if task == "reward":
+        faults += reward_faults(config, shapes, source)
     faults += _vocabulary(folder, config, shapes, source)
     if faults:
         raise DataError("\n".join(faults))
@@ -176,6 +179,7 @@ def _link(origin: Path, target: Path) -> bool:
 _ARCHITECTURES = {
     "generation": (("ForCausalLM", "LMHeadModel"), "a causal language model (…ForCausalLM)"),
     "classification": (("ForSequenceClassification",), "a classifier (…ForSequenceClassification) here"),
+    "reward": (("ForSequenceClassification",), "a reward model (…ForSequenceClassification with one label) here"),
 }
 """Task → how names of architectures that can do it end, and what they are called."""
 

@@ -8,6 +8,7 @@ a real model: any folder will do, and folders with other contents answer otherwi
 ``score``      ``EchoScorer``
 ``embed``      ``EchoEmbedder``
 ``classify``   ``EchoClassifier``
+``reward``     ``EchoReward``
 ``reference``  ``EchoReference``
 ``train``      ``EchoTrainer``
 ``model``      what tells one folder from another; hashes and words

@@ -5,7 +5,9 @@
 ``score``      ``HfScorer``: a shared prefix is computed once
 ``embed``      ``HfEmbedder``
 ``classify``   ``HfClassifier``
+``reward``     ``HfReward``: raw logits of whole conversations
 ``reference``  ``HfReference``: preference pairs under DPO's reference
+``headed``     what these two share: models whose head gives a text numbers
 ``model``      a folder into memory, and how it may be run (``alma.engines.ways``)
 ``rotary``     positions that are turned by each row's own length
 ``ends``       what is said at the ends of texts that begin alike
