@@ -417,3 +417,47 @@ def test_a_snapshot_of_the_hubs_cache_is_links_into_its_own_blobs(folder: Path, 
     (snapshot / "merges.txt").symlink_to(tmp_path / "base" / "config.json")
     with pytest.raises(DataError, match=r"merges\.txt is a link to"):
         model_files(snapshot, "base")
+
+
+def as_reward(folder: Path) -> None:
+    """Makes it a reward model."""
+    edit(folder / "config.json", architectures=["LlamaForSequenceClassification"], id2label={"0": "LABEL_0"})
+    shard = folder / "model-00002-of-00002.safetensors"
+    save_file({"score.weight": np.ones((1, 4), np.float32)}, shard)
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    index["weight_map"] = {EMBEDDING: "model-00001-of-00002.safetensors", "score.weight": shard.name}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def test_a_reward_model_keeps_its_own_template(folder: Path) -> None:
+    as_reward(folder)
+    edit(folder / "tokenizer_config.json", chat_template=OWN_TEMPLATE)
+    metrics, copy, _ = take_in(IngestModel(source="base", task="reward"), folder.parent)
+    assert metrics["chat_template_added"] == 0
+    assert json.loads((copy / "tokenizer_config.json").read_text())["chat_template"] == OWN_TEMPLATE
+    given = IngestModel(source="base", task="reward", chat_template=OWN_TEMPLATE.replace("<", "["))
+    metrics, copy, _ = take_in(given, folder.parent)
+    assert metrics["chat_template_added"] == 1
+    assert (copy / "chat_template.jinja").read_text() == given.chat_template
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        pytest.param({"id2label": None}, "says 2 labels, and a reward model gives one number", id="two-labels"),
+        pytest.param({"architectures": ["LlamaForCausalLM"]}, "needs a reward model", id="no-classifier"),
+        pytest.param({}, "has no chat template, by which a reward model reads", id="no-template"),
+    ],
+)
+def test_what_is_no_reward_model_is_refused(folder: Path, changes: dict[str, Any], told: str) -> None:
+    as_reward(folder)
+    edit(folder / "config.json", **changes)
+    with pytest.raises(DataError, match=told):
+        take_in(IngestModel(source="base", task="reward"), folder.parent)
+
+
+def test_a_reward_models_head_must_be_there(folder: Path) -> None:
+    edit(folder / "config.json", architectures=["LlamaForSequenceClassification"], id2label={"0": "LABEL_0"})
+    edit(folder / "tokenizer_config.json", chat_template=OWN_TEMPLATE)
+    with pytest.raises(DataError, match="no weights of a head with one output"):
+        take_in(IngestModel(source="base", task="reward"), folder.parent)
