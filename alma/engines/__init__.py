@@ -7,6 +7,7 @@ A request is a value; ``engine.answer(requests, on_tokens=…)`` yields each ans
 protocol        is asked                  answers                           implemented by
 ==============  ========================  ================================  ================================
 Generator       ``GenerateRequest``       sampled continuations             ``vllm``, ``hf``, ``openai``, ``echo``
+Streamer        ``GenerateRequest``       one of them, as it grows          ``hf``
 Scorer          ``ScoreRequest``          p(0..10) of rating prompts        ``vllm``, ``hf``, ``openai``, ``echo``
 Embedder        ``EmbedRequest``          vectors                           ``vllm``, ``hf``, ``sentence``, ``echo``
 Classifier      texts                     p(label)                          ``hf``, ``echo``
@@ -55,6 +56,7 @@ What several libraries share::
     encoding        from texts to tokens
     quotations      special tokens that people and models spell, as the text that they are
     continuation    from tokens back to text, and where it ends
+    certain         what of an answer is certain while it is still being generated
     rating          which tokens spell the ratings, and how their probabilities add up
     rationale       a judge that writes reasons before it rates
     prefix          the tokens with which rows begin
@@ -78,6 +80,7 @@ from alma.engines.loading import (
     load_reward,
     load_scorer,
     load_sentence_embedder,
+    load_streamer,
     load_trainer,
 )
 from alma.engines.protocols import (
@@ -89,6 +92,7 @@ from alma.engines.protocols import (
     ReferenceModel,
     RewardModel,
     Scorer,
+    Streamer,
     Trainer,
     Training,
 )
@@ -127,6 +131,7 @@ __all__ = [
     "RewardModel",
     "ScoreRequest",
     "Scorer",
+    "Streamer",
     "Trainer",
     "Training",
     "ask",
@@ -138,5 +143,6 @@ __all__ = [
     "load_reward",
     "load_scorer",
     "load_sentence_embedder",
+    "load_streamer",
     "load_trainer",
 ]

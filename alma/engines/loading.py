@@ -16,6 +16,7 @@ from alma.engines.protocols import (
     ReferenceModel,
     RewardModel,
     Scorer,
+    Streamer,
     Trainer,
 )
 from alma.errors import ConfigError
@@ -27,6 +28,7 @@ _GENERATORS = {
     "openai": "alma.engines.openai.generate:OpenaiGenerator",
     "echo": "alma.engines.echo.generate:EchoGenerator",
 }
+_STREAMERS = {"hf": "alma.engines.hf.generate:HfGenerator"}
 _SCORERS = {
     "vllm": "alma.engines.vllm.replicas:scorer",
     "hf": "alma.engines.hf.score:HfScorer",
@@ -61,6 +63,12 @@ def load_generator(cfg: Inference, model: Path) -> Generator:
     """Loads the model in folder ``model`` for generation with the engine that ``cfg`` names."""
     generator: Generator = _engine(_GENERATORS, cfg.engine, "generate")(cfg, model)
     return generator
+
+
+def load_streamer(cfg: Inference, model: Path) -> Streamer:
+    """Loads the model in folder ``model`` for answers that are shown as they grow."""
+    streamer: Streamer = _engine(_STREAMERS, cfg.engine, "stream")(cfg, model)
+    return streamer
 
 
 def load_scorer(cfg: Scoring, model: Path) -> Scorer:

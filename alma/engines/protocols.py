@@ -73,6 +73,22 @@ class Generator(Engine[GenerateRequest, list[list[Completion]]], Protocol):
         """
 
 
+class Streamer(Generator, Protocol):
+    """A generator that tells an answer as it grows."""
+
+    def room(self, text: str) -> int | None:
+        """Tokens that the model's context leaves for an answer to ``text``; ``None`` where it has no border."""
+
+    def stream(self, request: GenerateRequest) -> Iterator[Completion]:
+        """Continues one text for one seed; yields the answer so far after every token, the whole one last.
+
+        Each begins with the one before, whose text is certain: nothing in it is half a character, or may turn out to
+        be a part of a marker. Where texts end an answer, the white space before them is taken off, as
+        ``alma.engines.continuation.answer_text`` does. The whole answer is that of ``answer``, but that nothing is
+        generated behind a special token any more.
+        """
+
+
 Scorer: TypeAlias = Engine[ScoreRequest, list[list[Rating]]]
 """Reads the rating distribution at one position (paper section 3.3.2)."""
 

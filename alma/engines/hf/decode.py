@@ -5,7 +5,7 @@ Axes: P prompts, B samples (rows of the batch), T tokens, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,6 +41,26 @@ def decode(
     on_tokens: OnTokens,
 ) -> list[Completion]:
     """Continues prompt ``prompt_B[b]`` for every row b."""
+    completions: list[Completion] = []
+    for _, completions in decoding(lm, ids_PT, rows, sampling, stops, end_ids, on_tokens):  # noqa: B007 - the last ones
+        pass
+    return completions
+
+
+def decoding(
+    lm: HfModel,
+    ids_PT: Sequence[Sequence[int]],
+    rows: Rows,
+    sampling: Sampling | None,
+    stops: StopTexts,
+    end_ids: torch.Tensor,
+    on_tokens: OnTokens,
+) -> Iterator[tuple[torch.Tensor, list[Completion]]]:
+    """As ``decode``, and yields after every token: the tokens of all rows so far, (B, T), and no completions yet.
+
+    Behind the end of a row, zeros. Last come all tokens with the completions. Each step is to be taken in inference
+    mode.
+    """
     num_rows, num_steps = len(rows.prompt_B), max(rows.limits_B)
     before_B = [ids_PT[each][-1] for each in rows.prompt_B]
     # By row; what shrinks with the batch is in _Open.
@@ -89,6 +109,7 @@ def decode(
         num_open = int(running.open_B.sum())
         if num_open == 0:
             break
+        yield tokens_BT[:, : step + 1], []
         if num_open < texts.shrink_below * len(token_B):
             keep = running.open_B.nonzero()[:, 0]
             running.keep(keep)
@@ -100,10 +121,13 @@ def decode(
     lengths, endeds = length_B.tolist(), ended_B.tolist()
     kept_BT = [ids[:length] for ids, length in zip(tokens_BT.tolist(), lengths, strict=True)]
     kept_BT = [ids[:-1] if ids[-1] in ends else ids for ids in kept_BT]
-    return [
-        Completion(text=cut_texts.get(row, text), num_tokens=lengths[row], ended=endeds[row])
-        for row, text in enumerate(continuations(lm.tokenizer, before_B, kept_BT))
-    ]
+    yield (
+        tokens_BT,
+        [
+            Completion(text=cut_texts.get(row, text), num_tokens=lengths[row], ended=endeds[row])
+            for row, text in enumerate(continuations(lm.tokenizer, before_B, kept_BT))
+        ],
+    )
 
 
 @dataclass(slots=True)

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from alma.engines.answering import OneByOne
+from alma.engines.certain import Certain
 from alma.engines.chat import check_stop_texts, prompt_text, stop_texts
 from alma.engines.continuation import EXACT, answer_of
-from alma.engines.hf.decode import Rows, decode
+from alma.engines.hf.decode import Rows, decode, decoding
 from alma.engines.hf.model import HfModel
 from alma.engines.hf.stop_texts import StopTexts
 from alma.engines.requests import TOO_LONG, Completion, GenerateRequest, OnTokens
@@ -83,6 +84,32 @@ class HfGenerator(HfModel, OneByOne[GenerateRequest, list[list[Completion]]]):
             [completions.get((place, sample), TOO_LONG) for sample in range(len(seeds))]
             for place, seeds in enumerate(request.seeds_PN)
         ]
+
+    def room(self, text: str) -> int | None:
+        """See ``alma.engines.Streamer``."""
+        return None if self.context is None else max(0, self.context - len(self.encode([text])[0]))
+
+    def stream(self, request: GenerateRequest) -> Iterator[Completion]:
+        """See ``alma.engines.Streamer``."""
+        check_stop_texts(request.stop)
+        [text], [[seed]] = request.texts_P, request.seeds_PN
+        [ids] = self.encode([text])
+        limit = self._limit(len(ids), request.max_new_tokens)
+        if limit < 1:
+            yield TOO_LONG
+            return
+        uniforms_BT = None if request.sampling is None else uniforms([seed], request.max_new_tokens)
+        stops = StopTexts(self.tokenizer, self.texts_V if request.stop else (), request.stop, self.device)
+        rows = Rows(prompt_B=[0], limits_B=[limit], uniforms_BT=uniforms_BT)
+        steps = decoding(self, [ids], rows, request.sampling, stops, self.end_ids, lambda _: None)
+        certain = Certain(self.tokenizer, text, ids[-1], self.special, request.stop)
+        whole = None
+        while whole is None:
+            with torch.inference_mode():
+                tokens_BT, completions = next(steps)
+            said = tokens_BT[0].tolist()
+            whole = certain.whole(completions[0]) if completions else certain.over(said)
+            yield whole or certain.of(said)
 
     def _batches(
         self, ids_PT: Sequence[Sequence[int]], seeds_PN: Sequence[Sequence[int]]
