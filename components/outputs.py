@@ -35,6 +35,10 @@ OUTPUTS: dict[str, Output] = {
     "finetune": Output("model", dsl.Model, summary=True),
     "imitate": Output("imitation", dsl.Dataset, summary=True),
     "evaluate": Output("evaluation", dsl.Dataset, metrics=True),
+    "reward": Output("assessment", dsl.Dataset),
+    "appraise": Output("assessment", dsl.Dataset),
+    "contest": Output("assessment", dsl.Dataset),
+    "examine": Output("exam", dsl.Dataset),
     "report": Output("report", dsl.HTML),
 }
 """Stage → its output."""

@@ -17,7 +17,7 @@ from alma.config import explain, read_tree
 from alma.errors import ConfigError
 from alma.sections import Section
 
-Role = Literal["base", "generate", "train"]
+Role = Literal["base", "generate", "train", "harness"]
 
 ROLES: dict[str, Role] = {
     "ingest": "base",
@@ -32,6 +32,10 @@ ROLES: dict[str, Role] = {
     "finetune": "train",
     "evaluate": "generate",
     "imitate": "generate",
+    "reward": "generate",
+    "appraise": "base",
+    "contest": "base",
+    "examine": "harness",
     "report": "base",
 }
 """Stage → what its pods need, where ``[placement.stages]`` says nothing else. ``base``: CPUs and no engine.
@@ -114,7 +118,7 @@ class StagePlacement(Section):
 
 
 class Images(Section):
-    """Images of the three roles. [form]"""
+    """Images of the roles. [form]"""
 
     base: str = f"alma-base:{__version__}"
     """CPU stages."""
@@ -124,6 +128,9 @@ class Images(Section):
 
     train: str = f"alma-trl:{__version__}"
     """Training."""
+
+    harness: str = f"alma-harness:{__version__}"
+    """Tasks of lm-evaluation-harness."""
 
     submit: str = f"alma-submit:{__version__}"
     """What makes and follows the Jobs of stages that run as Jobs."""
@@ -143,6 +150,9 @@ class Placement(Section):
 
     train: Resources = Resources(cpu="8", memory="64Gi", gpus=1)
     """Pods that train."""
+
+    harness: Resources = Resources(cpu="8", memory="64Gi", gpus=1)
+    """Pods that run lm-evaluation-harness."""
 
     stages: dict[str, StagePlacement] = Field(default_factory=dict)
     """Stage → what is otherwise for its pods: ``[placement.stages.respond]``."""

@@ -80,5 +80,5 @@ def small_pod(placement: Placement, image: str = "base", *, hub: bool = False) -
 
 def used_roles(stages: set[str]) -> list[Role]:
     """The roles whose images, and other fields of the form, these stages take."""
-    roles: list[Role] = ["base", "generate", "train"]
+    roles: list[Role] = ["base", "generate", "train", "harness"]
     return [role for role in roles if role == "base" or role in {ROLES[stage] for stage in stages}]

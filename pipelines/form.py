@@ -49,8 +49,8 @@ def form(cfg: Method, placement: Placement) -> list[Field]:
 
 
 def sources(cfg: Method) -> dict[str, Ingest]:
-    """What comes from outside, by use: those sources that a step takes."""
-    taken = {step.use for step in graph(cfg)}
+    """What comes from outside, by use: those sources that a step takes. Evaluators' own are compiled in."""
+    taken = {step.use for step in graph(cfg)} & set(cfg.sources)
     return {use: section for use, section in cfg.uses.items() if use in taken and isinstance(section, Ingest)}
 
 

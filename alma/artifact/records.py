@@ -231,6 +231,42 @@ MEASURED_RESULT = _schema(
 )
 """As ``RESULT``, with what only some evaluations measure; null where it was not asked for."""
 
+ASSESSMENT = _schema(
+    ("id", pa.string()),
+    ("result_id", pa.string()),  # the answer that was judged, or a comparator's
+    ("prompt_id", pa.string()),
+    ("checkpoint_id", pa.string()),  # of the answer; null of a comparator's
+    ("evaluator", pa.string()),  # what judged: a model's artifact, or its name at an endpoint
+    ("family", pa.string()),
+    ("score", pa.float64()),  # as the evaluator gives it: a reward, a grade of 1 to 10
+    ("other_score", pa.float64()),  # of the answer that it was compared with
+    ("preference", pa.float64()),  # 0..1: 1 where this answer is preferred, a half for a draw
+    ("num_tokens", pa.int32()),  # of the answer
+    ("num_chars", pa.int32()),  # of the answer
+    ("other_num_chars", pa.int32()),  # of the answer that it was compared with
+    ("num_paid_tokens", pa.int64()),  # read and written at an endpoint for this row
+    ("verdict", pa.string()),  # what a served model wrote
+    ("fault", pa.string()),  # why there is no score or preference, in a word
+    nullable=(
+        *("prompt_id", "checkpoint_id", "family", "score", "other_score", "preference", "num_tokens"),
+        *("num_chars", "other_num_chars", "num_paid_tokens", "verdict", "fault"),
+    ),
+)
+"""One answer as an outside evaluator judges it."""
+
+EXAM = _schema(
+    ("id", pa.string()),
+    ("checkpoint_id", pa.string()),
+    ("task", pa.string()),
+    ("metric", pa.string()),
+    ("value", pa.float64()),
+    ("error", pa.float64()),  # standard error, as the harness states it
+    ("num", pa.int32()),  # of the questions
+    ("higher_is_better", pa.bool_()),
+    nullable=("error", "higher_is_better"),
+)
+"""What a checkpoint reached in one task of lm-evaluation-harness."""
+
 IMITATION = _schema(
     ("id", pa.string()),
     ("iteration", pa.int32()),  # 1 .. t
@@ -266,6 +302,8 @@ SCHEMAS: dict[str, pa.Schema] = {
     "result": RESULT,
     "imitation": IMITATION,
     "examined": MEASURED_RESULT,
+    "assessment": ASSESSMENT,
+    "exam": EXAM,
 }
 
 DROP_REASONS = {

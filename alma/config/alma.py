@@ -14,10 +14,12 @@ from alma.sections import (
     Diversify,
     Embed,
     Evaluate,
+    Evaluator,
     Finetune,
     IngestModel,
     IngestRows,
     Judge,
+    Outsider,
     Positive,
     Reference,
     Report,
@@ -146,12 +148,21 @@ class Alma(Method):
 
     train: Finetune = Finetune()
     evaluate: Evaluate = Evaluate()
+    evaluators: Annotated[tuple[Evaluator, ...], QUIET] = ()
+    """Who else judges every evaluated checkpoint, beside the judge that the run optimises. None of them selects
+    anything. [ours]"""
+
     curve: BestOfNCurve = BestOfNCurve()
     report: Report = Report(
         title="ALMA",
         about="ALMA, alignment with minimal annotation (arXiv 2412.04305)",
         sections=("quality", "length", "best_of_n", "judge", "selection", "prompts", "training", "cost"),
     )
+
+    @property
+    def outsiders(self) -> tuple[Outsider, ...]:
+        """See ``Method.outsiders``."""
+        return self.evaluators
 
     @property
     def length(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from alma.objectives import OBJECTIVES
-from alma.sections import Engine, Sampling, Section, Vllm
+from alma.sections import Answers, Chat, Engine, Outsider, Reward, Sampling, Section, Vllm
 
 
 class Method(Section):
@@ -48,9 +48,22 @@ class Method(Section):
 
     @property
     def uses(self) -> dict[str, Section]:
-        """The sections, by use: what stages get, and what shapes the graph."""
+        """The sections, by use: what stages get, and what shapes the graph.
+
+        ``evaluator_<name>`` is how an outside evaluator is asked, ``evaluator_<name>_<field>`` what it takes from
+        outside.
+        """
         fields = type(self).model_fields
-        return {name: value for name, value in self if isinstance(value, Section) and not fields[name].exclude}
+        found = {name: value for name, value in self if isinstance(value, Section) and not fields[name].exclude}
+        for each in self.outsiders:
+            use = f"evaluator_{each.name}"
+            found |= {use: each.asks, **{f"{use}_{field}": source for field, source in each.sources.items()}}
+        return found
+
+    @property
+    def outsiders(self) -> tuple[Outsider, ...]:
+        """Who judges the run from outside."""
+        return ()
 
     @property
     def length(self) -> str:
@@ -91,7 +104,10 @@ class Method(Section):
         if not isinstance(values, dict):
             return values
         values = dict(values)
-        for name, defaults in cls.shared(values).items():
+        shared = cls.shared(values)
+        if isinstance(values.get("evaluators"), list | tuple):
+            values["evaluators"] = [_evaluator(each, shared["evaluate"]) for each in values["evaluators"]]
+        for name, defaults in shared.items():
             given = values.get(name, None if name in cls.sources else {})
             if isinstance(given, dict):
                 values[name] = _merged(cls._for_objective(name, defaults, given), given)
@@ -109,6 +125,22 @@ class Method(Section):
         named = given.get("objective", defaults.get("objective", usual))
         own = _defaults_of(named)
         return own | defaults if named == usual else defaults | own
+
+    @model_validator(mode="after")
+    def _outside(self) -> Self:
+        kinds = {each.name: each for each in self.outsiders}
+        if len(kinds) < len(self.outsiders):
+            names = [each.name for each in self.outsiders]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"evaluators: two are called {twice!r}; each has a name of its own")
+        for each in self.outsiders:
+            can = [name for name, other in kinds.items() if isinstance(other, Reward | Chat)]
+            if isinstance(each, Answers) and each.by not in can:
+                raise ValueError(
+                    f"evaluators.{each.name}.by = {each.by!r} names no evaluator of kind 'reward' or 'chat'; there "
+                    f"are: {', '.join(can) or 'none'}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _trained(self) -> Self:
@@ -133,6 +165,15 @@ class Method(Section):
 def _defaults_of(objective: Any) -> dict[str, Any]:
     """An objective's own defaults; none where there is no such objective, which is refused later."""
     return dict(OBJECTIVES[objective].defaults) if isinstance(objective, str) and objective in OBJECTIVES else {}
+
+
+def _evaluator(given: Any, evaluate: Mapping[str, Any]) -> Any:
+    """An outside evaluator with what the run says once: the engine of ``evaluate``."""
+    if not isinstance(given, dict):
+        return given
+    if given.get("kind") == "safety" and isinstance(given.get("evaluate", {}), dict):
+        return given | {"evaluate": _merged(evaluate, given.get("evaluate", {}))}
+    return {"engine": evaluate["engine"]} | given if given.get("kind") in ("reward", "harness") else given
 
 
 def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -107,10 +107,24 @@ def apply(tree: dict[str, Any], override: str, where: str = "--set ") -> None:
     except tomllib.TOMLDecodeError:
         value = text.strip()  # a bare word, so that nobody has to quote twice in a shell
     for step in steps[:-1]:
-        tree = tree.setdefault(step, {})
-        if not isinstance(tree, dict):
-            raise ConfigError(f"{where}{override!r}: {step} is a value, not a section")
+        tree = _entered(tree, step, f"{where}{override!r}")
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{where}{override!r}: {steps[-2]} is a list: name one of its entries and a setting of it")
     tree[steps[-1]] = value
+
+
+def _entered(tree: Any, step: str, said: str) -> Any:
+    """What lies below ``tree`` under ``step``: a section, made where there is none, or a list's entry of that name."""
+    if isinstance(tree, list):
+        found = next((each for each in tree if isinstance(each, dict) and each.get("name") == step), None)
+        if found is None:
+            names = ", ".join(str(each["name"]) for each in tree if isinstance(each, dict) and "name" in each)
+            raise ConfigError(f"{said}: no entry is named {step}; there are: {names or 'none'}")
+        return found
+    found = tree.setdefault(step, {})
+    if not isinstance(found, dict | list):
+        raise ConfigError(f"{said}: {step} is a value, not a section")
+    return found
 
 
 def _suggest(near: Sequence[str]) -> str:

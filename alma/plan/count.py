@@ -258,6 +258,26 @@ def _imitate(use: Use) -> Step:
     )
 
 
+def _reward(use: Use) -> Step:
+    source = use.given["results"]
+    read = source.prompt_tokens + source.response_tokens
+    return use.step(rows=source.rows, tokens={"read": round(source.rows * read)}, num_bytes=source.rows * ROW_BYTES)
+
+
+def _appraise(use: Use) -> Step:
+    source = use.given["results"]
+    return use.step(rows=source.rows, num_bytes=source.rows * _row(use.response_tokens))
+
+
+def _contest(use: Use) -> Step:
+    source = use.given["results"]
+    return use.step(rows=source.rows, num_bytes=source.rows * ROW_BYTES)
+
+
+def _examine(use: Use) -> Step:
+    return use.step()
+
+
 def _report(use: Use) -> Step:
     return use.step(num_bytes=2_000_000)
 
@@ -280,6 +300,10 @@ COUNTS: dict[str, Callable[[Use], Step]] = {
     "finetune": _finetune,
     "evaluate": _evaluate,
     "imitate": _imitate,
+    "reward": _reward,
+    "appraise": _appraise,
+    "contest": _contest,
+    "examine": _examine,
     "report": _report,
 }
 """Stage → what one use of it takes."""

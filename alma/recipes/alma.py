@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from alma.config import Alma
 from alma.objectives import OBJECTIVES
 from alma.recipes import Do, Outcome, seed
+from alma.recipes.outsiders import Outsiders
 from alma.sections import Judge
 
 
@@ -206,19 +207,22 @@ def feedback_rounds(
 ) -> Outcome:
     """Section 3.4: R rounds, each from the base on all data so far."""
 
-    def evaluate(model: Any, point: str) -> Any:
-        label = f"{point} · evaluate"
-        return do("evaluate", cfg.evaluate, label=label, model=model, judge=judge, prompts=given.evaluation_prompts)
+    outsiders = Outsiders(cfg, do, given.evaluation_prompts, cfg.rounds + 2)
+
+    def evaluated(model: Any, point: str, number: int) -> dict[str, Any]:
+        label = f"{outsiders.layer(point)} · evaluate"
+        results = do("evaluate", cfg.evaluate, label=label, model=model, judge=judge, prompts=given.evaluation_prompts)
+        return {"evaluation": results, **outsiders.ports(point, number, model, results)}
 
     def report(point: str, number: int, **inputs: Any) -> Any:
         section = cfg.report.changed(label=point, round=number, seed=seed(cfg, "report", number))
-        return do("report", section, label=f"{point} · report", **inputs)
+        return do("report", section, label=f"{outsiders.layer(point)} · report", **inputs)
 
     page = report(
         "round 00",
         0,
-        evaluation=evaluate(given.base, "round 00"),
-        few_shot=few_shot_base(cfg, do, given, judge),
+        **evaluated(given.base, "round 00", 0),
+        few_shot=few_shot_base(cfg, do, given, judge, outsiders.layer("round 00")),
         prompts=prompts,
         **validation,
     )
@@ -226,9 +230,9 @@ def feedback_rounds(
         "round 01",
         1,
         previous=page,
-        evaluation=evaluate(first, "round 01"),
         training=first,
         **best_of_n(cfg, do, given, judge, first, second),
+        **evaluated(first, "round 01", 1),
     )
     latest, data, reference = first, given.sft_seeds, None
     for r in range(2, cfg.rounds + 2):
@@ -263,7 +267,7 @@ def feedback_rounds(
             point,
             r,
             previous=page,
-            evaluation=evaluate(latest, point),
+            **evaluated(latest, point, r),
             judgements=judgements,
             selected=data,
             training=latest,
@@ -271,7 +275,7 @@ def feedback_rounds(
     return Outcome(latest, judge, page)
 
 
-def few_shot_base(cfg: Alma, do: Do, given: Sources, judge: Any) -> Any:
+def few_shot_base(cfg: Alma, do: Do, given: Sources, judge: Any, layer: str) -> Any:
     """Section 4: the base model behind a few SFT seeds. Asked without, it does not know what form an answer has."""
     if not cfg.base_shots:
         return None
@@ -285,7 +289,7 @@ def few_shot_base(cfg: Alma, do: Do, given: Sources, judge: Any) -> Any:
     return do(
         "evaluate",
         section,
-        label="round 00 · evaluate few-shot",
+        label=f"{layer} · evaluate few-shot",
         model=given.base,
         judge=judge,
         prompts=given.evaluation_prompts,

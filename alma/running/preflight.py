@@ -92,7 +92,7 @@ def check_endpoints(cfg: Method) -> list[str]:
     """Every endpoint that a step asks serves its model; returns their addresses. Raises as ``Endpoint`` does."""
     from alma.engines.openai.endpoint import Endpoint
 
-    asked = {step.use: getattr(cfg, step.use) for step in graph(cfg)}
+    asked: dict[str, Any] = {step.use: cfg.uses[step.use] for step in graph(cfg)}
     settings = [section.openai for section in asked.values() if getattr(section, "engine", None) == "openai"]
     for each in settings:
         with Endpoint(each):

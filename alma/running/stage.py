@@ -18,7 +18,7 @@ from alma.errors import AlmaError, ConfigError
 from alma.nodes import Nodes
 from alma.progress import Emit, silent
 from alma.running.scratch import locked_scratch
-from alma.sections import Section
+from alma.sections import BY, Section
 from alma.stages import SHARDABLE, Stage, load_stage
 from alma.store import Store
 
@@ -134,7 +134,7 @@ def clear_leftovers(store: Store, sealed: Manifest, emit: Emit = silent) -> None
 
 def check_ports(stage: Stage, inputs: Inputs) -> None:
     """Raises ``ConfigError`` for a port that the stage does not have, or lacks."""
-    unknown = sorted(set(inputs) - set(stage.ports))
+    unknown = sorted(port for port in set(inputs) - set(stage.ports) if not (stage.family and port.startswith(BY)))
     if unknown:
         raise ConfigError(f"stage {stage.name} has no input {unknown[0]!r}; it has: {', '.join(stage.ports) or 'none'}")
     missing = [port for port, required in stage.ports.items() if required and inputs.get(port) is None]

@@ -10,6 +10,7 @@ This module imports no machine-learning library, directly or indirectly (a test 
 from __future__ import annotations
 
 from alma.sections.evaluate import Evaluate, Harm
+from alma.sections.evaluators import BY, Answers, Chat, Evaluator, Harness, Outsider, Reward, Safety
 from alma.sections.feedback import Respond, Select
 from alma.sections.finetune import Finetune, Lora
 from alma.sections.imitate import Imitate, Turns
@@ -23,15 +24,20 @@ from alma.sections.report import Report
 from alma.sections.section import Fraction, Positive, Section
 
 __all__ = [
+    "BY",
+    "Answers",
+    "Chat",
     "Curate",
     "Diversify",
     "Dtype",
     "Embed",
     "Engine",
     "Evaluate",
+    "Evaluator",
     "Finetune",
     "Fraction",
     "Harm",
+    "Harness",
     "Imitate",
     "Inference",
     "Ingest",
@@ -42,11 +48,14 @@ __all__ = [
     "Lora",
     "Nucleus",
     "OpenAI",
+    "Outsider",
     "Positive",
     "Rationale",
     "Reference",
     "Report",
     "Respond",
+    "Reward",
+    "Safety",
     "Sampling",
     "Scoring",
     "Section",

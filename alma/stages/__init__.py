@@ -32,6 +32,10 @@ STAGES: dict[str, tuple[str, Kind | None]] = {
     "finetune": ("alma.stages.finetune", "model"),
     "evaluate": ("alma.stages.evaluate", "rows"),
     "imitate": ("alma.stages.imitate", "rows"),
+    "reward": ("alma.stages.reward", "rows"),
+    "appraise": ("alma.stages.appraise", "rows"),
+    "contest": ("alma.stages.contest", "rows"),
+    "examine": ("alma.stages.examine", "rows"),
     "report": ("alma.stages.report", "page"),
 }
 """Stage → its module and what it leaves."""
@@ -49,6 +53,8 @@ class Stage:
     sections: tuple[type[Section], ...]
     ports: Mapping[str, bool]
     """Port → whether it must be given."""
+    family: bool = False
+    """Whether it also takes any number of ports ``by_<name>``."""
 
     @property
     def version(self) -> int:
@@ -68,12 +74,14 @@ def load_stage(name: str) -> Stage:
         raise ConfigError(f"unknown stage {name!r}; there are: {', '.join(STAGES)}")
     module = importlib.import_module(STAGES[name][0])
     hints = typing.get_type_hints(module.run)
+    parameters = inspect.signature(module.run).parameters
+    family = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     ports = {
         port: parameter.default is inspect.Parameter.empty
-        for port, parameter in inspect.signature(module.run).parameters.items()
-        if port not in ("cfg", "out", "base")
+        for port, parameter in parameters.items()
+        if port not in ("cfg", "out", "base") and parameter.kind is not inspect.Parameter.VAR_KEYWORD
     }
-    return Stage(name, module, _sections(hints["cfg"]), ports)
+    return Stage(name, module, _sections(hints["cfg"]), ports, family)
 
 
 def _sections(hint: Any) -> tuple[type[Section], ...]:

@@ -53,6 +53,7 @@ def run(
     training: Model | None = None,
     imitation: Rows | None = None,
     out: Out,
+    **outsiders: Rows,  # noqa: ARG001
 ) -> Metrics:
     """Writes ``report.html``, ``report.json`` and ``curves.json``: the page, its numbers, all trainings step by step.
 

@@ -16,11 +16,14 @@ from pydantic.fields import FieldInfo
 from alma import sections
 from alma.prompts import JUDGE_TEMPLATE
 from alma.sections import (
+    Answers,
+    Chat,
     Curate,
     Diversify,
     Embed,
     Evaluate,
     Finetune,
+    Harness,
     Imitate,
     IngestModel,
     IngestRows,
@@ -28,6 +31,8 @@ from alma.sections import (
     Reference,
     Report,
     Respond,
+    Reward,
+    Safety,
     Sampling,
     Section,
     Select,
@@ -57,6 +62,11 @@ def of(kind: type[Section], /, **values: Any) -> Section:
 
 
 CASES: dict[str, Section] = {
+    "reward": of(Reward, name="r", model={"source": "m"}),
+    "chat": of(Chat, name="c", openai=OPENAI),
+    "answers": of(Answers, name="a", answers={"source": "a.jsonl"}, by="c"),
+    "harness": of(Harness, name="h", tasks=["gsm8k"]),
+    "safety": of(Safety, name="s", prompts={"source": "p.jsonl"}, classifier={"source": "m"}),
     "curate": of(Curate),
     "diversify": of(Diversify),
     "diversify, changed": of(Diversify, method="random", num_clusters=20, per_round=2),
@@ -168,7 +178,7 @@ def test_every_stage_has_a_recorded_section(recorded: dict[str, Any]) -> None:
         sections.Turns,
         sections.Vllm,
     }
-    bases = {sections.Inference, sections.Scoring, sections.Ingest}
+    bases = {sections.Inference, sections.Scoring, sections.Ingest, sections.Outsider}
     assert every() - inner - bases == {type(section) for section in CASES.values()}
 
 

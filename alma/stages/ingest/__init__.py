@@ -62,6 +62,7 @@ def run(
     model: Model | None = None,
     seeds: Rows | None = None,
     scores: Rows | None = None,
+    asked: Rows | None = None,  # noqa: ARG001
     base: Path,
     out: Out,
 ) -> Metrics:

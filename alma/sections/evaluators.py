@@ -1,0 +1,158 @@
+"""Who judges a run from outside: never what selects, always beside the judge that the run optimises.
+
+Each kind is a section of a run file's ``[[alma.evaluators]]``, and the settings of the stage that asks it. What only
+says where something lies, or which checkpoints are looked at, is no part of a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+
+from pydantic import Field, model_validator
+
+from alma.sections.evaluate import Evaluate
+from alma.sections.inference import Inference, OpenAI
+from alma.sections.ingest import Ingest, IngestModel, IngestRows
+from alma.sections.section import HOW, QUIET, Fraction, Positive, Section
+
+BY = "by_"
+"""What the ports of a report begin with that take outside evaluators' rows: ``by_<name>``."""
+
+EvaluatorName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
+Every = Annotated[int, Field(ge=1)] | Literal["all", "ends"]
+
+
+class Outsider(Section):
+    """What every outside evaluator has in common."""
+
+    brings: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """What it takes from outside: field → what its ``ingest`` is told by itself."""
+
+    name: Annotated[EvaluatorName, HOW]
+    """What people call it: on the page, and in the names of its steps."""
+
+    every: Annotated[Every, QUIET, HOW] = "all"
+    """Which evaluated checkpoints it looks at: ``all``, their ``ends`` (the first and the last), or every n-th and the
+    last."""
+
+    @property
+    def asks(self) -> Section:
+        """The settings of the stage that asks it."""
+        return self
+
+    @property
+    def sources(self) -> dict[str, Ingest]:
+        """What it takes from outside, by field."""
+        return {name: getattr(self, name) for name in self.brings}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _brings(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        given = {name: told | values[name] for name, told in cls.brings.items() if isinstance(values.get(name), dict)}
+        return values | given
+
+
+class Reward(Outsider, Inference):
+    """A scalar reward model: sequence classification with one logit, whose raw value is the score."""
+
+    brings: ClassVar[Mapping[str, Mapping[str, Any]]] = {"model": {"kind": "model", "task": "reward"}}
+
+    kind: Literal["reward"] = "reward"
+    """Says that this is a reward model."""
+
+    model: Annotated[IngestModel, HOW]
+    """The reward model, with the chat template that it was trained with."""
+
+    max_tokens: Positive = 8192
+    """Longest conversation, the model's own limit aside; longer ones are left out and counted. [ours]"""
+
+
+class Chat(Outsider):
+    """A model behind an OpenAI-compatible endpoint, which grades answers of 1 to 10 (MT-Bench, arXiv 2306.05685)."""
+
+    kind: Literal["chat"] = "chat"
+    """Says that this is a served model."""
+
+    openai: OpenAI
+    """Where it is served, and under what name."""
+
+    pointwise: Annotated[bool, QUIET, HOW] = True
+    """Grade every answer. ``false`` for one that only compares (``by`` of ``answers``)."""
+
+    pairwise: Annotated[bool, QUIET] = False
+    """Compare with the answers at the port ``others``, in both orders, instead of grading; set by the recipe."""
+
+    max_new_tokens: Positive = 2048
+    """Longest verdict, in tokens. [FastChat]"""
+
+    max_bad_share: Annotated[Fraction, QUIET, HOW] = 0.05
+    """Fraction of unreadable verdicts above which the stage fails; below it they are counted. [ours]"""
+
+    part_rows: Annotated[Positive, HOW] = 64
+    """Answers per published part: what a killed process pays for twice at most."""
+
+
+class Answers(Outsider):
+    """A comparator's answers to the evaluation prompts: win rate, and length-controlled win rate (arXiv 2404.04475)."""
+
+    brings: ClassVar[Mapping[str, Mapping[str, Any]]] = {"answers": {"kind": "pairs"}}
+
+    kind: Literal["answers"] = "answers"
+    """Says that these are answers to compare with."""
+
+    answers: Annotated[IngestRows, HOW]
+    """Its answers, a row with the prompt's text and the response for every evaluation prompt."""
+
+    by: Annotated[EvaluatorName, HOW]
+    """The evaluator that prefers: the higher reward of a ``reward`` model, or a ``chat`` model in both orders."""
+
+    max_missing_share: Annotated[Fraction, QUIET, HOW] = 0.0
+    """Fraction of the evaluation prompts that it may leave unanswered; those are left out and counted. [ours]"""
+
+    seed: Annotated[int, Field(ge=0), QUIET] = 0
+    """Draws the bootstrap's resamples."""
+
+
+class Harness(Outsider, Inference):
+    """Tasks of lm-evaluation-harness, which show whether a gain in style costs knowledge."""
+
+    kind: Literal["harness"] = "harness"
+    """Says that these are such tasks."""
+
+    every: Annotated[Every, QUIET, HOW] = "ends"
+    """As of other evaluators; tasks take long."""
+
+    tasks: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names of its tasks, such as ``ifeval`` and ``gsm8k``."""
+
+
+class Safety(Outsider):
+    """Answers to prompts of its own: how many are harmful, and what is refused rightly and wrongly."""
+
+    brings: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "prompts": {"kind": "prompts"},
+        "classifier": {"kind": "model", "task": "classification"},
+    }
+
+    kind: Literal["safety"] = "safety"
+    """Says that this is about safety."""
+
+    prompts: IngestRows
+    """Harmful and harmless prompts."""
+
+    classifier: IngestModel
+    """A model that tells harmful answers."""
+
+    evaluate: Evaluate = Evaluate()
+    """How they are answered, and how the classifier is read (``harm``)."""
+
+    @property
+    def asks(self) -> Section:
+        """See ``Outsider.asks``."""
+        return self.evaluate
+
+
+Evaluator: TypeAlias = Annotated[Reward | Chat | Answers | Harness | Safety, Field(discriminator="kind")]
