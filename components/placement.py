@@ -42,7 +42,7 @@ ROLES: dict[str, Role] = {
 
 An ingest of a model that is to be trained has the image of ``train``: it proves the model (``alma.engines.probe``)."""
 
-SHARDABLE = ("synthesize", "embed", "respond", "judge", "reference")
+SHARDABLE = ("synthesize", "embed", "respond", "judge", "reference", "reward")
 """Stages that may run as several pods at once; ``alma.stages.SHARDABLE`` is the same (a test holds it)."""
 
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]

@@ -40,7 +40,7 @@ STAGES: dict[str, tuple[str, Kind | None]] = {
 }
 """Stage → its module and what it leaves."""
 
-SHARDABLE = frozenset({"synthesize", "embed", "respond", "judge", "reference"})
+SHARDABLE = frozenset({"synthesize", "embed", "respond", "judge", "reference", "reward"})
 """Stages that may run as several shards: they publish part after part, each from the inputs alone."""
 
 
