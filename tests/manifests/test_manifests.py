@@ -216,7 +216,7 @@ def test_an_image_may_be_named_by_its_digest(tmp_path: Path) -> None:
     assert images["image_base"] == "alma-base"
 
 
-@pytest.mark.parametrize("script", ["hack/kind.sh", "tests/tools/kubectl.sh"])
+@pytest.mark.parametrize("script", ["hack/kind.sh", "images/pin.sh", "tests/tools/kubectl.sh"])
 def test_scripts_are_sound(script: str) -> None:
     checker = shutil.which("shellcheck")
     if checker is None:

@@ -98,6 +98,16 @@ def test_network_policies_fit_the_pods(name: str) -> None:
     assert ("default-deny" in policies) == (name == "production")  # kind shares KFP's namespace
 
 
+def test_narrowed_policies_open_no_address_to_everybody(tmp_path: Path) -> None:
+    tree = copied(tmp_path)
+    folder = kustomization(tree, resources=["../../base"], components=["../../components/narrow-egress"])
+    policies = {i["metadata"]["name"]: i["spec"] for i in objects(folder) if i["kind"] == "NetworkPolicy"}
+    assert {"alma-run", "alma-submit", "alma-stage", "alma-nodes"} == set(policies)
+    blocks = [value for policy in policies.values() for name, value in walk(policy) if name == "cidr"]
+    assert blocks
+    assert "0.0.0.0/0" not in blocks
+
+
 @pytest.mark.parametrize("name", CLUSTERS)
 def test_no_role_is_broad(name: str) -> None:
     for role in (item for item in cluster(name) if item["kind"] == "Role"):
