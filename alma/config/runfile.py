@@ -79,6 +79,11 @@ def explain(error: ValidationError, origin: str, root: str, model: type[Section]
             message = f"unknown setting{_suggest(near) or '; there are: ' + ', '.join(sorted(fields))}"
         elif fault["type"] == "missing":
             message = "is required"
+        elif fault["type"].startswith("union_tag"):
+            kinds = [each.model_fields["kind"].default for each in _sections_at(model, fault["loc"])]
+            message = f"kind is {fault.get('ctx', {}).get('tag', 'missing')}; there are: {', '.join(sorted(kinds))}"
+        elif fault["type"] == "tuple_type" and _sections_at(model, fault["loc"]):
+            message = f"is a list: write [[{place}]] before each entry (it is {_short(fault['input'])})"
         elif fault["type"] != "value_error":
             message = f"{message} (it is {_short(fault['input'])})"
         lines.append(f"{origin}: {place}: {message}")
@@ -86,14 +91,32 @@ def explain(error: ValidationError, origin: str, root: str, model: type[Section]
 
 
 def _fields_at(model: type[Section], steps: Sequence[int | str]) -> list[str]:
+    """The settings of the section at ``steps``."""
+    found = _sections_at(model, steps)
+    return list(found[0].model_fields) if len(found) == 1 else []
+
+
+def _sections_at(model: type[Section], steps: Sequence[int | str]) -> list[type[Section]]:
+    """What may stand at ``steps``; of a list's entry, the step behind its number is its kind."""
+    found = [model]
     for step in steps:
-        kind = model.model_fields[str(step)].annotation if str(step) in model.model_fields else None
-        choices = [kind, *getattr(kind, "__args__", ())]
-        inner = next((c for c in choices if isinstance(c, type) and issubclass(c, Section)), None)
-        if inner is None:
-            return []
-        model = inner
-    return list(model.model_fields)
+        if isinstance(step, int):
+            continue
+        of_kind = [each for each in found if "kind" in each.model_fields and each.model_fields["kind"].default == step]
+        found = of_kind or [inner for each in found if step in each.model_fields for inner in _sections_in(each, step)]
+    return found
+
+
+def _sections_in(model: type[Section], field: str) -> list[type[Section]]:
+    """The sections that a field of ``model`` may hold."""
+    waiting: list[Any] = [model.model_fields[field].annotation]
+    found = []
+    while waiting:
+        kind = waiting.pop()
+        waiting += getattr(kind, "__args__", ())
+        if isinstance(kind, type) and issubclass(kind, Section):
+            found.append(kind)
+    return found
 
 
 def apply(tree: dict[str, Any], override: str, where: str = "--set ") -> None:

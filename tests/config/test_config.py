@@ -11,7 +11,7 @@ import pytest
 
 from alma.config import Alma, Isara, Method, load, parse
 from alma.errors import ConfigError
-from alma.sections import Synthesize, Turns
+from alma.sections import Reward, Synthesize, Turns
 
 ROOT = Path(__file__).parents[2]
 
@@ -218,3 +218,27 @@ def test_isara_has_one_form_unless_it_is_told_otherwise() -> None:
     assert other.notes[0] in other.report.about
     with pytest.raises(ConfigError, match=r"base.turns follows from form and imitate.turns"):
         parse({"isara": tree | {"base": {"source": "base", "turns": turns}}}, "here")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ('[{name="x", kind="reward", model={source="base"}, max_token=1}]', "did you mean max_tokens?"),
+        ('[{name="x", kind="rewrd"}]', "kind is rewrd; there are: answers, chat, harness, reward, safety"),
+        ('[{name="x"}]', "kind is missing; there are: answers, chat"),
+        ('{name="x", kind="reward"}', "is a list: write [[alma.evaluators]]"),
+        ('[{name="x", kind="answers", answers={source="a"}, by="y"}]', "by = 'y' names no evaluator"),
+    ],
+)
+def test_a_wrong_evaluator_is_told_by_its_kind(given: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        load(ROOT / "examples" / "micro.toml", [f"alma.evaluators={given}"])
+
+
+def test_an_entry_of_a_list_is_set_by_its_name() -> None:
+    given = 'alma.evaluators=[{name="x", kind="reward", model={source="base"}}]'
+    (found,) = load(ROOT / "examples" / "micro.toml", [given, "alma.evaluators.x.max_tokens=7"]).outsiders
+    assert isinstance(found, Reward)
+    assert found.max_tokens == 7
+    with pytest.raises(ConfigError, match="no entry is named y; there are: x"):
+        load(ROOT / "examples" / "micro.toml", [given, "alma.evaluators.y.max_tokens=7"])
