@@ -182,7 +182,8 @@ class Placement(Section):
     """ConfigMap with AWS_ENDPOINT_URL and AWS_REGION; may be absent on AWS."""
 
     hf_secret: Name = "alma-hf"  # noqa: S105 - a name
-    """Secret with HF_TOKEN for hf:// sources; may be absent. The pods of ``preflight`` and ``ingest`` get it."""
+    """Secret with HF_TOKEN for hf:// sources and exams' data sets; may be absent. The pods of ``preflight``, ``ingest``
+    and ``examine`` get it."""
 
     pull_secret: Name | None = None
     """Secret for pulling the images; ``None`` = the service account's."""

@@ -63,7 +63,7 @@ def pod_of(placement: Placement, stage: str, section: Any = None) -> Pod:
         memory=own.memory or (of_role.memory if role == "base" else Field(f"memory_{role}")),
         shm=own.shm or of_role.shm or ("8Gi" if gpus else None),
         timeout_seconds=own.timeout_seconds or of_role.timeout_seconds,
-        hub=stage == "ingest",
+        hub=stage in ("ingest", "examine"),  # an exam fetches its data sets
         **nodes,
     )
 

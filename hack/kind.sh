@@ -59,6 +59,7 @@ install_kfp() {
 
 build_images() {
     say "building images (CPU builds; minutes, the first time)"
+    # A run whose evaluators hold exams takes one more, harness-cpu, loaded as alma-harness:kind-cpu.
     REGISTRY=localhost VERSION=kind docker buildx bake --file images/docker-bake.hcl --load base trl-cpu submit
     local image
     for image in alma-base:kind alma-trl:kind-cpu alma-submit:kind; do

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Builds images with podman. (With Docker: docker buildx bake --file images/docker-bake.hcl)
 #
-#   images/build.sh [--cpu] [base|trl|vllm|submit]...     all four if none is named
+#   images/build.sh [--cpu] [base|trl|vllm|harness|submit]...     all five if none is named
 #
-# --cpu builds trl and vllm with PyTorch's CPU build, tagged VERSION-cpu: for tests and laptops.
+# --cpu builds trl, vllm and harness with PyTorch's CPU build, tagged VERSION-cpu: for tests and laptops.
 # The names of what was built are written to standard output, one per line; all else goes to standard error.
 #
 # Environment
@@ -21,11 +21,11 @@ images=()
 for argument in "$@"; do
     case "$argument" in
         --cpu) variant=cpu ;;
-        base | trl | vllm | submit) images+=("$argument") ;;
-        *) echo "$0: $argument: expected --cpu, base, trl, vllm or submit" >&2; exit 2 ;;
+        base | trl | vllm | harness | submit) images+=("$argument") ;;
+        *) echo "$0: $argument: expected --cpu, base, trl, vllm, harness or submit" >&2; exit 2 ;;
     esac
 done
-[[ ${#images[@]} -gt 0 ]] || images=(base trl vllm submit)
+[[ ${#images[@]} -gt 0 ]] || images=(base trl vllm harness submit)
 
 # pip_setting index-url: from PIP_INDEX_URL, else from pip's files; empty if nowhere.
 pip_setting() {
@@ -53,7 +53,7 @@ for image in "${images[@]}"; do
     options+=(--build-arg "VERSION=$version" --build-arg "REVISION=$revision")
     [[ -z ${PYTHON_IMAGE:-} ]] || options+=(--build-arg "PYTHON_IMAGE=$PYTHON_IMAGE")
     [[ -z $authorities ]] || options+=(--secret "id=ca,src=$authorities")
-    if [[ $image == trl || $image == vllm ]]; then
+    if [[ $image == trl || $image == vllm || $image == harness ]]; then
         options+=(--build-arg "VARIANT=$variant")
         if [[ $variant == cpu ]]; then
             name+=-cpu

@@ -1,6 +1,6 @@
 # The images, by Docker's buildx, from the root of the repository:
-#   docker buildx bake --file images/docker-bake.hcl            base, trl, vllm and submit, for GPUs
-#   docker buildx bake --file images/docker-bake.hcl cpu        trl and vllm with PyTorch's CPU build instead
+#   docker buildx bake --file images/docker-bake.hcl            base, trl, vllm, harness and submit, for GPUs
+#   docker buildx bake --file images/docker-bake.hcl cpu        trl, vllm and harness with PyTorch's CPU build instead
 #   REGISTRY=registry.example.com/team VERSION=0.1.0 docker buildx bake --file images/docker-bake.hcl --push
 
 variable "REGISTRY" {
@@ -39,11 +39,11 @@ variable "TORCH_CPU" {
 }
 
 group "default" {
-  targets = ["base", "trl", "vllm", "submit"]
+  targets = ["base", "trl", "vllm", "harness", "submit"]
 }
 
 group "cpu" {
-  targets = ["base", "trl-cpu", "vllm-cpu", "submit"]
+  targets = ["base", "trl-cpu", "vllm-cpu", "harness-cpu", "submit"]
 }
 
 target "_common" {
@@ -102,4 +102,16 @@ target "vllm-cpu" {
   inherits   = ["_cpu"]
   dockerfile = "images/vllm/Dockerfile"
   tags       = ["${REGISTRY}/alma-vllm:${VERSION}-cpu"]
+}
+
+target "harness" {
+  inherits   = ["_gpu"]
+  dockerfile = "images/harness/Dockerfile"
+  tags       = ["${REGISTRY}/alma-harness:${VERSION}"]
+}
+
+target "harness-cpu" {
+  inherits   = ["_cpu"]
+  dockerfile = "images/harness/Dockerfile"
+  tags       = ["${REGISTRY}/alma-harness:${VERSION}-cpu"]
 }

@@ -33,10 +33,14 @@ packages)
     case "$2" in
     */cpu.lock) [ -n "${UV_FIND_LINKS:-}" ] || [ -z "${TORCH_CPU:-}" ] || export UV_FIND_LINKS="$TORCH_CPU" ;;
     esac
-    # kfp, its API client and DeepSpeed are published as source only; build.lock holds what builds them.
+    # These are published as source only; build.lock holds what builds them.
+    sources=
+    for name in kfp kfp-server-api deepspeed rouge-score sqlitedict word2number langdetect antlr4-python3-runtime; do
+        sources="$sources --no-binary $name"
+    done
+    # shellcheck disable=SC2086 # words
     /build/venv/bin/uv pip sync --quiet --python /opt/alma --require-hashes --compile-bytecode \
-        --only-binary :all: --no-binary kfp --no-binary kfp-server-api --no-binary deepspeed \
-        --build-constraints /build/build.lock --require-build-hashes "$2"
+        --only-binary :all: $sources --build-constraints /build/build.lock --require-build-hashes "$2"
     # torch and CUDA lie apart, so that the image can have them in a layer of their own.
     cd /opt/alma/lib/python3*/site-packages
     mkdir -p "/torch$PWD"

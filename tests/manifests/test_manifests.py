@@ -182,7 +182,7 @@ def test_every_image_is_set_by_the_overlay(name: str) -> None:
     images += next(item for item in cluster(name) if item["metadata"]["name"] == "alma-images")["data"].values()
     assert len(images) >= 4
     for image in images:
-        assert re.fullmatch(r"[a-z0-9.]+/alma-(base|vllm|trl|submit):(?!latest)[\w.-]+", image), image
+        assert re.fullmatch(r"[a-z0-9.]+/alma-(base|vllm|trl|harness|submit):(?!latest)[\w.-]+", image), image
 
 
 def test_kind_loads_the_images_that_its_overlay_names() -> None:
