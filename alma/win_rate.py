@@ -9,6 +9,7 @@ Axes: P prompts. Preferences are 0 (the comparator's answer), 1 (the model's) or
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -93,13 +94,17 @@ def _at_equal_length(features_PF: Floats, wins_P: Floats, strength: float) -> fl
 
 def _fitted(features_PF: Floats, wins_P: Floats, strength: float) -> Floats:
     """Weights of the regression; a preference of p is p of a win and 1 - p of a loss."""
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(
         C=strength, l1_ratio=1.0, solver="liblinear", fit_intercept=False, random_state=123, max_iter=100
     )
     labels = np.repeat([1, 0], wins_P.size)
-    model.fit(np.tile(features_PF, (2, 1)), labels, sample_weight=np.concatenate([wins_P, 1 - wins_P]))
+    with warnings.catch_warnings():
+        # Where one side wins all prompts of some length, weights grow without end: they stop where the reference's do.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(np.tile(features_PF, (2, 1)), labels, sample_weight=np.concatenate([wins_P, 1 - wins_P]))
     return np.asarray(model.coef_[0], dtype=np.float64)
 
 

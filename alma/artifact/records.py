@@ -246,10 +246,11 @@ ASSESSMENT = _schema(
     ("other_num_chars", pa.int32()),  # of the answer that it was compared with
     ("num_paid_tokens", pa.int64()),  # read and written at an endpoint for this row
     ("verdict", pa.string()),  # what a served model wrote
+    ("other_verdict", pa.string()),  # and what with both answers in the other order
     ("fault", pa.string()),  # why there is no score or preference, in a word
     nullable=(
         *("prompt_id", "checkpoint_id", "family", "score", "other_score", "preference", "num_tokens"),
-        *("num_chars", "other_num_chars", "num_paid_tokens", "verdict", "fault"),
+        *("num_chars", "other_num_chars", "num_paid_tokens", "verdict", "other_verdict", "fault"),
     ),
 )
 """One answer as an outside evaluator judges it."""

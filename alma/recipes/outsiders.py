@@ -42,10 +42,11 @@ class Outsiders:
         return found
 
     def _bring(self, each: Outsider) -> dict[str, Any]:
-        given = {"asked": self.prompts} if isinstance(each, Answers) else {}
+        if isinstance(each, Answers):
+            section = each.answers.changed(max_missing_share=each.max_missing_share)
+            return {"answers": self.do("ingest", section, label=f"{each.name} answers", asked=self.prompts)}
         return {
-            field: self.do("ingest", section, label=f"{each.name} {field}", **given)
-            for field, section in each.sources.items()
+            field: self.do("ingest", section, label=f"{each.name} {field}") for field, section in each.sources.items()
         }
 
     def _ask(self, each: Outsider, point: str, model: Any, results: Any, found: Mapping[str, Any]) -> Any:

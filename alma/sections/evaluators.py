@@ -88,6 +88,12 @@ class Chat(Outsider):
     max_new_tokens: Positive = 2048
     """Longest verdict, in tokens. [FastChat]"""
 
+    temperature: Annotated[Annotated[float, Field(ge=0.0, le=2.0)] | Literal["default"], QUIET] = 0.0
+    """How the verdict is sampled [FastChat]. ``default`` = not said, for models that take no other than their own."""
+
+    limit: Annotated[Literal["max_tokens", "max_completion_tokens"], QUIET, HOW] = "max_tokens"
+    """The field of the request that holds ``max_new_tokens``; newer models of OpenAI take the second only."""
+
     max_bad_share: Annotated[Fraction, QUIET, HOW] = 0.05
     """Fraction of unreadable verdicts above which the stage fails; below it they are counted. [ours]"""
 

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from alma.sections.imitate import Turns
 from alma.sections.likeness import Likeness
-from alma.sections.section import QUIET, Fraction, Positive, Section
+from alma.sections.section import HOW, QUIET, Fraction, Positive, Section
 
 TEMPLATE_DATE = datetime.date(2024, 7, 26)
 """What day it is in every rendering, where nothing else is said: the one that Llama 3's templates fall back to."""
@@ -55,6 +55,9 @@ class IngestRows(Ingest):
 
     max_bad_share: Fraction = 0.0
     """Fraction of unusable rows up to which they are set aside and counted; above it the stage fails. [ours]"""
+
+    max_missing_share: Annotated[Fraction, QUIET, HOW] = 0.0
+    """Of a comparator's answers: the fraction of the evaluation prompts that may have none; set by the recipe."""
 
 
 class IngestModel(Ingest):

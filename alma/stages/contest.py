@@ -1,14 +1,25 @@
-"""How often a checkpoint's answers are preferred to a comparator's, with and without its longer answers."""
+"""How often a checkpoint's answers are preferred to a comparator's, with and without its longer answers.
+
+The preferences are a reward model's (the higher reward; equal ones are a draw) or those of a served model that compared
+both answers in both orders. Win rates are ``alma.win_rate``'s: prompts without a preference are left out and counted.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
 from alma.artifact import Metrics, Rows
 from alma.artifact.out import Out
-from alma.errors import StageError
+from alma.artifact.records import SCHEMAS
+from alma.errors import ConfigError, StageError
 from alma.sections import Answers
+from alma.win_rate import NUM_FOLDS, WinRate, length_controlled_win_rate, win_rate
 
-# ruff: noqa: ARG001
 VERSION = 1
+PART_ROWS = 65536
 
 
 def run(
@@ -23,4 +34,81 @@ def run(
 ) -> Metrics:
     """Win rates by a reward model's ``rewards`` of both, or by a served model's ``preferences``."""
     results.expect("result", "examined")
-    raise StageError("the stage contest is not there yet")
+    others.expect("pair")
+    answers = {row["prompt"]: row for row in others.table(["id", "prompt", "response"]).to_pylist()}
+    if preferences is not None and rewards is None and other_rewards is None:
+        judged = _judged(preferences)
+        found = [_preferred(row, judged) for row in results.table().to_pylist()]
+    elif preferences is None and rewards is not None and other_rewards is not None:
+        ours, theirs = _judged(rewards), _judged(other_rewards)
+        found = [_higher(row, answers.get(row["prompt"]), ours, theirs) for row in results.table().to_pylist()]
+    else:
+        raise ConfigError("give the inputs rewards and other_rewards, or the input preferences alone")
+    rows = [
+        {
+            "id": out.row_id(i),
+            "result_id": row["id"],
+            **{name: row[name] for name in ("prompt_id", "checkpoint_id", "family", "num_tokens")},
+            "num_chars": len(row["response"]),
+            "other_num_chars": len(other["response"]) if (other := answers.get(row["prompt"])) else None,
+            **columns,
+        }
+        for i, (row, columns) in enumerate(zip(results.table().to_pylist(), found, strict=True))
+    ]
+    out.write(pa.Table.from_pylist(rows, schema=SCHEMAS["assessment"]), "assessment", PART_ROWS)
+    return summary(rows, cfg.seed)
+
+
+def summary(rows: Sequence[Mapping[str, Any]], seed: int) -> Metrics:
+    """Win rates with their intervals (0..1), how many preferences they follow from, and how many there are none of."""
+    known = [row for row in rows if row["preference"] is not None]
+    preferences = [row["preference"] for row in known]
+    metrics: Metrics = {
+        "num_prompts": len(rows),
+        "num_compared": len(known),
+        "num_draws": sum(each == 0.5 for each in preferences),
+        "num_without_preference": len(rows) - len(known),
+    }
+    if not known:
+        raise StageError("no answer was compared with another one: no prompt has two answers that were both judged")
+    metrics |= _stated("win_rate", win_rate(preferences, seed))
+    if len(known) >= NUM_FOLDS:
+        lengths, others = ([row[name] for row in known] for name in ("num_chars", "other_num_chars"))
+        metrics |= _stated(
+            "length_controlled_win_rate", length_controlled_win_rate(preferences, lengths, others, seed=seed)
+        )
+    return metrics
+
+
+def _stated(name: str, rate: WinRate) -> Metrics:
+    return {name: rate.mean, f"{name}_low": rate.low, f"{name}_high": rate.high}
+
+
+def _judged(rows: Rows) -> dict[str, dict[str, Any]]:
+    """Judgements by the answer that they are about."""
+    rows.expect("assessment")
+    columns = ["result_id", "evaluator", "score", "preference", "fault"]
+    return {row["result_id"]: row for row in rows.table(columns).to_pylist()}
+
+
+def _preferred(row: Mapping[str, Any], judged: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    found = judged[row["id"]]
+    return {name: found[name] for name in ("evaluator", "preference", "fault")}
+
+
+def _higher(
+    row: Mapping[str, Any],
+    other: Mapping[str, Any] | None,
+    ours: Mapping[str, Mapping[str, Any]],
+    theirs: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    mine = ours[row["id"]]
+    columns = {"evaluator": mine["evaluator"], "score": mine["score"]}
+    if other is None:
+        return columns | {"preference": None, "fault": mine["fault"] or "missing"}
+    its = theirs[other["id"]]
+    both = {"other_score": its["score"], "preference": None, "fault": mine["fault"] or its["fault"]}
+    if mine["score"] is None or its["score"] is None:
+        return columns | both
+    difference = mine["score"] - its["score"]
+    return columns | both | {"preference": 0.5 if difference == 0 else float(difference > 0)}

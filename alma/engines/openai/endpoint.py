@@ -5,7 +5,8 @@ What the server says is untrusted, and checked field by field. How a request is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -65,13 +66,22 @@ class Endpoint:
         self._connection.over.clear()
 
         def work(place: int) -> Answer:
-            try:
+            with self._ending():
                 return ask(place)
-            except BaseException:
-                self._connection.over.set()
-                raise
 
-        return in_order(work, range(num), self.settings.max_concurrent, then)
+        def heard(place: int, answer: Answer) -> None:
+            with self._ending():
+                then(place, answer)
+
+        return in_order(work, range(num), self.settings.max_concurrent, heard)
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._connection.over.set()
+            raise
 
     def _asked(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         answer = self._connection.ask("POST", path, {"model": self.settings.model, "n": 1, **body})

@@ -22,6 +22,7 @@ from alma.artifact.records import SCHEMAS
 from alma.errors import DataError
 from alma.sections import IngestModel, IngestRows
 from alma.sources import models
+from alma.sources.answers import answers
 from alma.sources.columns import Columns, explain_missing
 from alma.sources.held_out import held_out
 from alma.sources.ids import Ids
@@ -62,21 +63,22 @@ def run(
     model: Model | None = None,
     seeds: Rows | None = None,
     scores: Rows | None = None,
-    asked: Rows | None = None,  # noqa: ARG001
+    asked: Rows | None = None,
     base: Path,
     out: Out,
 ) -> Metrics:
     """Publishes the rows or the model that ``cfg.source`` names. Raises ``DataError`` with what to mend.
 
     With ``model``, rows that its context cannot hold are bad rows. ``seeds`` and ``scores`` are what is trained on:
-    rows of a held-out set that are among them are refused, left out or counted, as ``cfg.overlap`` says.
+    rows of a held-out set that are among them are refused, left out or counted, as ``cfg.overlap`` says. ``asked`` are
+    the evaluation prompts that the rows have to answer (``alma.sources.answers``).
     """
     scratch = out.scratch / "source"
     scratch.mkdir(parents=True, exist_ok=True)
     if isinstance(cfg, IngestModel):
         return ingest_model(cfg, base, scratch, out)
     trained = {port: rows for port, rows in (("seeds", seeds), ("scores", scores)) if rows is not None}
-    return _rows(cfg, base, scratch, Lengths(model.folder) if model else None, trained, out)
+    return _rows(cfg, base, scratch, Lengths(model.folder) if model else None, trained, asked, out)
 
 
 @dataclass(slots=True)
@@ -103,7 +105,13 @@ class _Read:
 
 
 def _rows(
-    cfg: IngestRows, base: Path, scratch: Path, lengths: Lengths | None, trained: dict[str, Rows], out: Out
+    cfg: IngestRows,
+    base: Path,
+    scratch: Path,
+    lengths: Lengths | None,
+    trained: dict[str, Rows],
+    asked: Rows | None,
+    out: Out,
 ) -> Metrics:
     columns = Columns(cfg.kind, cfg.columns, cfg.system_turn)
     paths = sources.fetch_rows(cfg, base, scratch)
@@ -115,6 +123,7 @@ def _rows(
         out.note(f"{cfg.source}: {said}")
     out.aside([{"where": where, "reason": b.reason, "detail": b.detail, "row": b.raw} for where, b in read.bad])
     read.rows, overlaps = held_out(cfg, read.rows, trained, out)
+    read.rows, answered = answers(cfg, read.rows, asked, out)
     record = RECORDS[cfg.kind]
     if any(row.get("true_references") for row in read.rows):
         record = "referenced_prompt"
@@ -134,6 +143,7 @@ def _rows(
         "num_duplicates": read.num_duplicates,
         "num_bad": len(read.bad),
         **overlaps,
+        **answered,
         **means,
     }
 
