@@ -5,10 +5,15 @@ count       the recipe traced with a ``do`` that counts rows and tokens
 rates       tokens per second as ``benchmarks/`` measured them, in one JSON file
 hours       tokens → hours of one device, measured and by arithmetic
 table       what is printed
+shape       the model's sizes, from its ``config.json``
+machine     the GPUs that the user states
+training    what one GPU holds of a training
+serving     what one GPU holds of a model that generates or rates
+fit         every step on these GPUs; ``remedies`` what would fit where it does not; ``fit_table`` what is printed
 ==========  ====================================================================
 
-Nothing is read but the run file and, where it is named, the file of rates. Nothing is imported before it is needed: the
-command line comes first.
+Nothing is read but the run file and, where they are named, the file of rates and the model's ``config.json``. Nothing
+is imported before it is needed: the command line comes first.
 """
 
 from __future__ import annotations
@@ -17,10 +22,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from alma.errors import ConfigError
+
 if TYPE_CHECKING:
     from alma.config import Method
     from alma.plan.count import Step
     from alma.plan.hours import Means
+    from alma.plan.machine import Machine
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -50,13 +58,33 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--utilisation", type=float, metavar="FRACTION", help="the fraction of that peak that is reached, such as 0.4"
     )
+    parser.add_argument(
+        "--gpu-memory",
+        metavar="SIZE",
+        help="memory of one GPU, such as 80GiB: say what fits where, by the arithmetic of docs/plan.md, and exit 2 "
+        "where something cannot fit",
+    )
+    parser.add_argument("--gpus", type=int, default=1, metavar="N", help="GPUs of one machine or pod (default: 1)")
+    parser.add_argument(
+        "--nodes", type=int, default=1, metavar="N", help="machines that train one model together (default: 1)"
+    )
+    parser.add_argument(
+        "--model-config",
+        type=Path,
+        metavar="FILE",
+        help="the base model's config.json, for --gpu-memory (default: in its folder, or in the Hub's cache here)",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
     """The command. Raises ``alma.errors.ConfigError`` for options that do not go together, before anything is read."""
     from alma.config import load
     from alma.plan.hours import Means
+    from alma.plan.machine import Machine
 
+    machine = Machine.of(gpu_memory=options.gpu_memory, gpus=options.gpus, nodes=options.nodes)
+    if machine is None and options.model_config is not None:
+        raise ConfigError("--model-config goes with --gpu-memory, the memory of one GPU, such as 80GiB")
     means = Means.of(
         parameters=options.parameters,
         rates=options.rates,
@@ -70,6 +98,23 @@ def run(options: argparse.Namespace) -> None:
     from alma.plan.table import print_notes
 
     print_notes(cfg.notes)
+    if machine is not None:
+        print_fit(cfg, options, machine)
+
+
+def print_fit(cfg: Method, options: argparse.Namespace, machine: Machine) -> None:
+    """What fits where. Raises ``ConfigError`` for what cannot, after the table."""
+    from alma.plan.fit import fits, refuse, uncounted
+    from alma.plan.fit_table import print_fits
+    from alma.plan.shape import find_config, read_shape
+    from alma.sections import IngestModel
+
+    base = cfg.uses["base"]
+    assert isinstance(base, IngestModel), "every method begins with a model"
+    shape = read_shape(find_config(base, options.run_file.parent, options.model_config), options.parameters)
+    found = fits(cfg, shape, machine, options.prompt_tokens)
+    print_fits(found, shape, machine, uncounted(cfg))
+    refuse(found)
 
 
 def plan(cfg: Method, *, prompt_tokens: int, response_tokens: int) -> list[Step]:
