@@ -33,7 +33,8 @@ class Local:
     """Runs the stages of a recipe, one after the other, and remembers what ran under which label.
 
     ``isolate=False`` runs them in this process: faster for tiny models, and memory is only given back at the end.
-    ``run_name`` keeps the state of every step in the store, for ``alma status``.
+    ``run_name`` keeps the state of every step in the store, for ``alma status``. ``first`` is called once, before the
+    first stage that is not sealed.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Local:
         isolate: bool = True,
         stop: Stop | None = None,
         run_name: str | None = None,
+        first: Callable[[], object] = lambda: None,
     ) -> None:
         self.store = store
         self.base = base
@@ -53,6 +55,7 @@ class Local:
         self._isolate = isolate
         self._stop = stop or Stop()
         self._run_name = run_name
+        self._first = first
 
     def __call__(self, stage: str, section: Section, *, label: str, **inputs: Ref | None) -> Ref:
         """Runs the stage unless its artifact is sealed; see ``alma.recipes.Do``. Errors name the label."""
@@ -68,6 +71,9 @@ class Local:
         check_ports(loaded, inputs)
         ref, _, _ = name_work(loaded, section, inputs, self.base)
         manifest = find_manifest(self.store, ref)
+        if manifest is None:
+            self._first()
+            self._first = lambda: None
         self._show(label, {"event": "sealed" if manifest else "start", "stage": stage, "key": ref.key})
         journal = Journal(self.store, Place(self._run_name, label), stage) if self._run_name else None
         if manifest is None:

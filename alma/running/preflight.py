@@ -18,6 +18,7 @@ from alma.config import Method, parse
 from alma.errors import AccessError, ConfigError, DataError, IntegrityError, StoreUnavailableError, UserError
 from alma.monitor import journal
 from alma.recipes.graph import differences, fingerprint, graph, shape
+from alma.running.endpoints import check_endpoints
 from alma.running.form import CHANGES, fill_in, resolve
 from alma.running.ledger import Ledger, Settings, generation
 from alma.running.pod import json_object
@@ -86,18 +87,6 @@ def check_store(uri: str, run: str, record: Mapping[str, Any]) -> Store:
             "(docs/kubernetes.md)"
         ) from error
     return store
-
-
-def check_endpoints(cfg: Method) -> list[str]:
-    """Every endpoint that a step asks serves its model; returns their addresses. Raises as ``Endpoint`` does."""
-    from alma.engines.openai.endpoint import Endpoint
-
-    asked: dict[str, Any] = {step.use: cfg.uses[step.use] for step in graph(cfg)}
-    settings = [section.openai for section in asked.values() if getattr(section, "engine", None) == "openai"]
-    for each in settings:
-        with Endpoint(each):
-            pass
-    return [each.endpoint for each in settings]
 
 
 def check_sources(cfg: Method, base: Path) -> list[str]:
@@ -177,7 +166,7 @@ def preflight(
         f"store {opened.uri}: can be written, read and listed",
         *(f"source {line}" for line in check_sources(cfg, base)),
         *(f"model {line}" for line in check_models(cfg, base)),
-        *(f"endpoint {address}" for address in check_endpoints(cfg)),
+        *(f"endpoint {line}" for line in check_endpoints(cfg)),
     ]
     ledger = Ledger(settings=settings.write(opened), artifacts={}, generation=generation(opened))
     return lines, ledger.write(opened)

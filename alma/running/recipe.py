@@ -12,6 +12,7 @@ from alma.monitor.display import display
 from alma.monitor.journal import slug
 from alma.monitor.outcome import print_outcome
 from alma.recipes import Outcome, recipe_of
+from alma.running.endpoints import check_endpoints
 from alma.running.local import Local
 from alma.running.stopping import stop_signals
 from alma.store import Store, open_store
@@ -22,7 +23,15 @@ def run_recipe(cfg: Method, run_file: Path, store_uri: str, *, as_json: bool, is
     store = open_store(store_uri)
     with stop_signals() as stop, display(force_json=as_json) as show:
         name = run_name(cfg, run_file)
-        local = Local(store, run_file.resolve().parent, show, isolate=isolate, stop=stop, run_name=name)
+        local = Local(
+            store,
+            run_file.resolve().parent,
+            show,
+            isolate=isolate,
+            stop=stop,
+            run_name=name,
+            first=lambda: check_endpoints(cfg),
+        )
         try:
             outcome = recipe_of(cfg)(cfg, local)
         finally:

@@ -1,0 +1,36 @@
+"""Endpoints that a run asks, reached once before any work: a wrong key or address is told then, not rounds later."""
+
+from __future__ import annotations
+
+from alma.config import Method
+from alma.errors import AlmaError
+from alma.recipes.graph import graph
+from alma.sections import Chat, OpenAI
+
+
+def endpoints(cfg: Method) -> dict[str, OpenAI]:
+    """Use → the endpoint that it asks, of every use that the run's steps have."""
+    found: dict[str, OpenAI] = {}
+    for use in dict.fromkeys(step.use for step in graph(cfg)):
+        section = cfg.uses[use]
+        settings: OpenAI | None = getattr(section, "openai", None)
+        if settings and (isinstance(section, Chat) or getattr(section, "engine", None) == "openai"):
+            found[use] = settings
+    return found
+
+
+def check_endpoints(cfg: Method) -> list[str]:
+    """Every endpoint answers, takes the key and serves its model; returns a line for each, naming its use.
+
+    Nothing is generated, so nothing is paid. Raises as ``Endpoint`` does.
+    """
+    lines = []
+    for use, settings in endpoints(cfg).items():
+        from alma.engines.openai.endpoint import Endpoint
+
+        try:
+            with Endpoint(settings):
+                lines.append(f"{use}: {settings.endpoint} serves {settings.model}")
+        except AlmaError as error:
+            raise type(error)(f"{use}: {error}") from error
+    return lines
