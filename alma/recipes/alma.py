@@ -36,10 +36,11 @@ class Sources(NamedTuple):
 def alma(cfg: Alma, do: Do) -> Outcome:
     """The whole method. Every setting that the paper leaves open, and every ablation, is a field of ``cfg``."""
     given = sources(cfg, do)
+    outsiders = Outsiders(cfg, do, given.evaluation_prompts, cfg.rounds + 2)
     reserve, prompts = write_prompts(cfg, do, given)
     first, second = initial_checkpoints(cfg, do, given)
     judge, validation = train_judge(cfg, do, given, reserve, first, second)
-    return feedback_rounds(cfg, do, given, prompts, first, second, judge, validation)
+    return feedback_rounds(cfg, do, given, outsiders, prompts, first, second, judge, validation)
 
 
 def sources(cfg: Alma, do: Do) -> Sources:
@@ -199,6 +200,7 @@ def feedback_rounds(
     cfg: Alma,
     do: Do,
     given: Sources,
+    outsiders: Outsiders,
     prompts: Any,
     first: Any,
     second: Any,
@@ -206,8 +208,6 @@ def feedback_rounds(
     validation: dict[str, Any],
 ) -> Outcome:
     """Section 3.4: R rounds, each from the base on all data so far."""
-
-    outsiders = Outsiders(cfg, do, given.evaluation_prompts, cfg.rounds + 2)
 
     def evaluated(model: Any, point: str, number: int) -> dict[str, Any]:
         label = f"{outsiders.layer(point)} · evaluate"

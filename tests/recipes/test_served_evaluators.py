@@ -77,7 +77,7 @@ def test_a_key_that_is_not_set_is_said_before_any_work(
     tmp_path: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("GRADER_KEY")
-    with pytest.raises(ConfigError, match="evaluator_gpt: openai.key_variable = 'GRADER_KEY'"):
+    with pytest.raises(ConfigError, match=r"evaluator_gpt: openai\.key_variable = 'GRADER_KEY'"):
         check_endpoints(settings(*overrides))
     changes = [word for each in [*SMALL, *overrides] for word in ("--set", each)]
     with pytest.raises(SystemExit) as ended:
@@ -92,16 +92,17 @@ def test_an_endpoint_is_reached_before_any_work_and_nothing_is_paid(stub: ChatSt
     assert line.startswith("evaluator_gpt: http://127.0.0.1:")
     assert stub.bodies == []
     stub.name = "another"
-    with pytest.raises(ConfigError, match="evaluator_gpt: .*does not serve openai.model = 'served'"):
+    with pytest.raises(ConfigError, match=r"evaluator_gpt: .*does not serve openai.model = 'served'"):
         check_endpoints(settings(*overrides))
 
 
 def test_answers_that_lack_prompts_end_the_run_before_anything_is_generated(
     tmp_path: Path, stub: ChatStub, overrides: list[str]
 ) -> None:
-    with pytest.raises(DataError, match="other answers: .*no answer to 1 of 12 evaluation prompts"):
+    with pytest.raises(DataError, match=r"other answers: .*no answer to 1 of 12 evaluation prompts"):
         Ran(settings(*overrides, "alma.evaluators.other.max_missing_share=0"), tmp_path / "store", pages=False)
     assert stub.bodies == []
+    assert not (tmp_path / "store" / "synthesize").exists()
 
 
 def test_one_that_only_compares_grades_nothing(overrides: list[str]) -> None:
