@@ -13,6 +13,7 @@
     │   ├── StoreUnavailableError  (OSError) the store did not answer after every retry
     │   └── Stopped                this process was asked to stop; what it had finished is published
     ├── StageError                 exit 1: the stage ran and its result is not usable
+    ├── InternalError              exit 1: alma itself is at fault
     └── Abandoned                  exit 69: nobody follows this process any more; what it had finished is published
 
 Each error is also one of the standard library's, so that code that knows nothing of alma can catch it.
@@ -74,6 +75,10 @@ class Stopped(TransientError):  # noqa: N818 - a state that was asked for, not a
 
 class StageError(AlmaError):
     """The stage ran to its end and its result is not usable (too many bad rows, say)."""
+
+
+class InternalError(AlmaError):
+    """Alma itself is at fault: what a process of ours says of an error that nobody foresaw."""
 
 
 class Abandoned(AlmaError):  # noqa: N818 - as Stopped

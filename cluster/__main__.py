@@ -9,8 +9,8 @@ from typing import NoReturn
 
 from alma.cli.pipeline import add_finish, run_finish
 from alma.cli.stage import add_stage
+from alma.ending import Parser, end, spelt
 from alma.errors import AlmaError
-from alma.progress import json_lines
 from alma.running.lease import SILENCE_SECONDS
 from cluster.follow import HOPELESS_SECONDS, POLL_SECONDS
 from cluster.names import PREFIX
@@ -18,7 +18,7 @@ from cluster.names import PREFIX
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    top = argparse.ArgumentParser(prog="python -m cluster", description="Kubernetes Jobs for shards and nodes.")
+    top: argparse.ArgumentParser = Parser(prog="python -m cluster", description="Kubernetes Jobs for shards and nodes.")
     commands = top.add_subparsers(dest="command", required=True, metavar="command")
     add_stage(commands)
     stage = commands.choices["stage"]
@@ -86,23 +86,13 @@ def run_finish_and_clean(given: argparse.Namespace) -> None:
         if given.run is not None:
             run_clean(given)
     except AlmaError as error:
-        print(f"cluster: what the run left of Jobs is not deleted: {error}", file=sys.stderr)  # noqa: T201
+        print(f"cluster: what the run left of Jobs is not deleted: {spelt(str(error))}", file=sys.stderr)  # noqa: T201
     run_finish(given)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs one command; exits as ``alma`` does."""
-    options = parser().parse_args(arguments)
-    try:
-        options.do(options)
-    except AlmaError as error:
-        if getattr(options, "log", "auto") == "json":
-            kind = type(error).__name__
-            json_lines({"event": "error", "kind": kind, "message": str(error), "exit": error.exit_code})
-        else:
-            print(f"cluster: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(error.exit_code)
-    sys.exit(0)
+    end("cluster", parser(), arguments, lambda options: options.do(options))
 
 
 if __name__ == "__main__":

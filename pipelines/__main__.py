@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from alma import __version__
-from alma.errors import AlmaError, Stopped
+from alma.ending import Parser, end
+from alma.errors import Stopped
 from pipelines import compile as compiling
 from pipelines import draw
 from pipelines.runs import follow, status, stop, submit
@@ -25,25 +26,26 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     130 interrupted by a person, 143 told to stop and the run was stopped with it.
     """
     listen()
-    options = parser().parse_args(arguments)
+    end("pipelines", parser(), arguments, run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command that was asked for."""
     try:
         options.run(options)
-    except AlmaError as error:
-        _fail(error, error.exit_code)
     except Terminated:
-        _fail(Stopped("told to stop by SIGTERM"), Stopped.exit_code)
+        raise Stopped("told to stop by SIGTERM") from None
     except KeyboardInterrupt:
         sys.exit(130)
-    sys.exit(0)
 
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    top = argparse.ArgumentParser(
+    top: argparse.ArgumentParser = Parser(
         prog="python -m pipelines",
         description="ALMA on Kubeflow Pipelines: compile a run file, submit it, follow, look at and stop its runs.",
         epilog="exit status: 0 done, 1 the run failed or was stopped, 2 wrong usage, parameters or credentials, "
-        "75 worth another try",
+        "75 worth another try, 130 Ctrl-C, 143 told to stop and the run was stopped with it",
     )
     top.add_argument("--version", action="version", version=f"alma {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="command")
@@ -54,13 +56,6 @@ def parser() -> argparse.ArgumentParser:
     status.add_parsers(commands)
     stop.add_parser(commands)
     return top
-
-
-def _fail(error: AlmaError, code: int) -> NoReturn:
-    from pipelines.runs.events import plain
-
-    print(f"pipelines: {plain(str(error))}", file=sys.stderr, flush=True)  # noqa: T201
-    sys.exit(code)
 
 
 if __name__ == "__main__":

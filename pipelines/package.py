@@ -11,6 +11,7 @@ from typing import Any
 from alma.errors import ConfigError
 from alma.pace import BETWEEN
 from alma.recipes.graph import SOURCES
+from alma.regular import DOCUMENT_BYTES, read_regular
 
 Spec = Mapping[str, Any]
 
@@ -51,11 +52,11 @@ def read_package(path: Path) -> dict[str, Any]:
 
     loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader  # ten rounds: 0.5 s instead of 3
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path, DOCUMENT_BYTES, kind=ConfigError).decode("utf-8")
         documents = [d for d in yaml.load_all(text, loader) if d is not None]
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; give a pipeline that 'pipelines compile' wrote") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise ConfigError(f"{path}: not YAML: {error}") from None
     specs = [d for d in documents if isinstance(d, dict) and "pipelineInfo" in d and "root" in d]
     platforms = [d for d in documents if isinstance(d, dict) and "platforms" in d]

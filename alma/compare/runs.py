@@ -12,6 +12,7 @@ from alma.artifact import Artifact, Page, Ref
 from alma.errors import ConfigError, DataError
 from alma.monitor import journal
 from alma.page.numbers import Point, Quality, Report
+from alma.regular import DOCUMENT_BYTES, read_regular
 from alma.store import Store, open_store
 
 
@@ -77,7 +78,7 @@ def _depth(store: Store, page: Artifact) -> int:
 
 def _read(path: Path) -> Report:
     try:
-        return Report.model_validate_json(path.read_bytes())
+        return Report.model_validate_json(read_regular(path, DOCUMENT_BYTES))
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; a report's folder holds report.html and report.json") from error
     except ValidationError as error:

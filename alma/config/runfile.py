@@ -14,6 +14,7 @@ from alma.config.alma import Alma
 from alma.config.isara import Isara
 from alma.config.method import Method
 from alma.errors import ConfigError
+from alma.regular import SETTINGS_BYTES, read_regular
 from alma.sections import Section
 
 METHODS: dict[str, type[Method]] = {"alma": Alma, "isara": Isara}
@@ -34,17 +35,21 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Method:
 def read_tree(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """A run file as plain values, ``overrides`` applied. Raises ``ConfigError`` for one that is not TOML."""
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = read_regular(path, SETTINGS_BYTES, kind=ConfigError).decode("utf-8")
         tree = tomllib.loads(text)
     except FileNotFoundError as error:
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.toml")], n=3, cutoff=0.4)
-        raise ConfigError(f"{path}: no such run file{_suggest(near)}") from error
+        raise ConfigError(f"{path}: no such run file{_suggest(near) or '; name one that is there'}") from error
     except IsADirectoryError as error:
         raise ConfigError(f"{path}: is a folder; name the run file (a .toml) in it") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from error
+        raise ConfigError(f"{path}: not TOML: {error}; mend it there") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: is nested too deep to be read; settings have four levels") from error
+    except ValueError as error:  # a number of 5,000 digits
+        raise ConfigError(f"{path}: not readable as TOML: {error}; mend it") from error
     for override in overrides:
         apply(tree, override)
     return tree
@@ -55,7 +60,8 @@ def parse(tree: dict[str, Any], origin: str) -> Method:
     roots = (*METHODS, PLACEMENT)
     unknown = sorted(set(tree) - set(roots))
     if unknown:
-        raise ConfigError(f"{origin}: unknown root [{unknown[0]}]; a run file has [{'], ['.join(roots)}]")
+        known = f"a run file has [{'], ['.join(roots)}]: rename it, or remove it"
+        raise ConfigError(f"{origin}: unknown root [{_short(unknown[0])[1:-1]}]; {known}")
     named = [root for root in METHODS if root in tree]
     if len(named) != 1:
         said = f"both [{'] and ['.join(named)}]" if named else "no method"
@@ -121,18 +127,24 @@ def _sections_in(model: type[Section], field: str) -> list[type[Section]]:
 
 def apply(tree: dict[str, Any], override: str, where: str = "--set ") -> None:
     """Sets one value of a run file's tree, such as ``alma.rounds=3``. Raises ``ConfigError`` that names ``where``."""
+    shown = override if len(override) <= 200 else f"{override[:200]}…"
     place, equals, text = override.partition("=")
     steps = place.strip().split(".")
     if not equals or not all(steps):
-        raise ConfigError(f"{where}{override!r}: write it as alma.section.key=value")
+        raise ConfigError(f"{where}{shown!r}: write it as alma.section.key=value")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        loaded = tomllib.loads(f"value = {text}")
+        value = loaded["value"] if len(loaded) == 1 else text.strip()
     except tomllib.TOMLDecodeError:
         value = text.strip()  # a bare word, so that nobody has to quote twice in a shell
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"{where}{shown!r}: the value is not readable as TOML: {str(error)[:100]}; mend it"
+        ) from error
     for step in steps[:-1]:
-        tree = _entered(tree, step, f"{where}{override!r}")
+        tree = _entered(tree, step, f"{where}{shown!r}")
     if not isinstance(tree, dict):
-        raise ConfigError(f"{where}{override!r}: {steps[-2]} is a list: name one of its entries and a setting of it")
+        raise ConfigError(f"{where}{shown!r}: {steps[-2]} is a list: name one of its entries and a setting of it")
     tree[steps[-1]] = value
 
 

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from alma.artifact import Ref
+from alma.ending import as_ours
 from alma.errors import EXIT_FAILED, AlmaError, ConfigError, Stopped, StoreUnavailableError
 from alma.progress import Event
 from alma.store import Store
@@ -168,9 +169,11 @@ def kept(journal: Journal) -> Iterator[None]:
 
 
 def _told(error: BaseException) -> dict[str, object]:
-    kind, ours = type(error).__name__, isinstance(error, AlmaError)
-    code = error.exit_code if isinstance(error, AlmaError) else EXIT_FAILED
-    return {"message": str(error) if ours else f"{kind}: {error}", "exit_code": code, "kind": kind}
+    said = error if isinstance(error, AlmaError) else as_ours(error)
+    if said is not None:
+        return {"message": str(said), "exit_code": said.exit_code, "kind": type(said).__name__}
+    kind = type(error).__name__
+    return {"message": f"{kind}: {error}", "exit_code": EXIT_FAILED, "kind": kind}
 
 
 def mark_sealed(store: Store, run: str, made: Mapping[str, Ref]) -> None:

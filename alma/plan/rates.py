@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from alma.errors import ConfigError
 from alma.plan.count import Work
+from alma.regular import DOCUMENT_BYTES, parse, read_regular
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Words = Annotated[str, Field(min_length=1)]
@@ -52,14 +52,12 @@ class Rates(BaseModel):
 def read_rates(path: Path) -> tuple[Rate, ...]:
     """The rates in a file. Raises ``ConfigError`` that names the file, the place and the value."""
     try:
-        text = path.read_text(encoding="utf-8")
-        return Rates.model_validate(json.loads(text)).rates
+        data = read_regular(path, DOCUMENT_BYTES, kind=ConfigError)
+        return Rates.model_validate(parse(data, str(path), ConfigError)).rates
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file of rates; benchmarks/generation.py --rates {path} makes it") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{path}:{error.lineno}: not JSON: {error.msg}; write it anew with benchmarks/") from error
     except ValidationError as error:
         faults = [
             f"{path}: {'.'.join(map(str, fault['loc']))}: {fault['msg']} (it is {fault['input']!r:.80})"

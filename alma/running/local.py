@@ -13,7 +13,7 @@ from typing import Any
 
 from alma import errors
 from alma.artifact import Manifest, Ref, find_manifest
-from alma.errors import AlmaError, StageError, Stopped, TransientError
+from alma.errors import AlmaError, InternalError, StageError, Stopped, TransientError
 from alma.monitor.journal import Journal, Place, kept
 from alma.progress import Event
 from alma.running.stage import check_ports, clear_leftovers, name_work, run
@@ -166,6 +166,8 @@ _RAISED: dict[str, type[AlmaError]] = {
 
 
 def _as_raised(error: Event | None, code: int, lines: list[str]) -> AlmaError:
+    if error is not None and error.get("kind") == InternalError.__name__:
+        return InternalError(f"{error['message']}\n{''.join(lines)}".rstrip())
     if error is not None and error.get("kind") in _RAISED:
         return _RAISED[error["kind"]](error["message"])
     if code < 0:

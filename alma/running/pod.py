@@ -18,6 +18,7 @@ from alma.monitor.display import display
 from alma.monitor.journal import Journal, Place, kept
 from alma.nodes import Nodes
 from alma.progress import Event
+from alma.regular import DOCUMENT_BYTES, parse, read_regular
 from alma.running.executor_input import fill
 from alma.running.hand_on import check_there, hand_on, read_made
 from alma.running.helper import await_seal
@@ -114,17 +115,17 @@ def _config(text: str) -> str:
     if not text.startswith("@"):
         return text
     try:
-        return Path(text[1:]).read_text(encoding="utf-8")
+        data = read_regular(Path(text[1:]), DOCUMENT_BYTES, named=f"--config {text}", kind=ConfigError)
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"--config {text}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
     except OSError as error:
-        raise ConfigError(f"--config {text}: {error.strerror}") from error
+        raise ConfigError(f"--config {text}: {error.strerror}; name a file with the section as JSON") from error
 
 
 def json_object(text: str, option: str) -> dict[str, Any]:
     """A JSON object. Raises ``ConfigError`` that names ``option`` and where the text is wrong."""
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{option} is not JSON: {error}: {text[:200]}") from error
+    value = parse(text, f"{option} {text[:200]!r}", ConfigError)
     if not isinstance(value, dict):
         raise ConfigError(f"{option} must be a JSON object, not {text[:40]!r}")
     return value
@@ -146,7 +147,7 @@ def read_input(given: str, ledger: Ledger | None = None) -> tuple[str, Ref]:
     if not path.is_file():
         return port, Ref.parse(name)
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = parse(read_regular(path, DOCUMENT_BYTES), f"--in {given}")
         return port, Ref.parse(f"{manifest['stage']}/{manifest['key']}")
     except (ValueError, KeyError, TypeError, DataError) as error:
         raise DataError(f"--in {port}={name}: is not a manifest ({type(error).__name__})") from error

@@ -18,6 +18,7 @@ from alma.config import Method, parse
 from alma.errors import AccessError, ConfigError, DataError, IntegrityError, StoreUnavailableError, UserError
 from alma.monitor import journal
 from alma.recipes.graph import differences, fingerprint, graph, shape
+from alma.regular import expand
 from alma.running.endpoints import check_endpoints
 from alma.running.form import CHANGES, fill_in, resolve
 from alma.running.ledger import Ledger, Settings, generation
@@ -122,7 +123,7 @@ def check_models(cfg: Method, base: Path) -> list[str]:
             continue
         from alma.engines.ways import proof_of
 
-        proof = proof_of(base / Path(section.source).expanduser())
+        proof = proof_of(base / expand(section.source))
         left_off = "; ".join(f"{each.check} does not hold, so {each.chosen}" for each in proof.left_off)
         holds = f"all {len(proof.findings)} checks hold"
         lines.append(f"{name}: a model of type {proof.model_type}: {left_off or holds}")

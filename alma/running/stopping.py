@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from alma.errors import EXIT_TRANSIENT
+
 PARENT = "ALMA_PARENT_PID"
 """Set for a stage that ``alma.running.local`` started: it stops when that process is gone."""
 
@@ -25,9 +27,10 @@ class Stop:
         return self._asked.is_set() or (self._parent > 0 and os.getppid() != self._parent)
 
     def ask(self, signum: int, _: object = None) -> None:
-        """The signal handler. A second signal ends the process at once."""
+        """The signal handler. A second signal ends the process at once: what was published by then is kept."""
+        del signum
         if self._asked.is_set():
-            os._exit(128 + signum)
+            os._exit(EXIT_TRANSIENT)
         self.request()
 
     def request(self) -> None:

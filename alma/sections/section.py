@@ -51,7 +51,7 @@ _KEY: Final = {"key": True}
 class Section(BaseModel):
     """Base of all sections: frozen, no unknown keys, field docstrings become help."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     _origin: Section | None = PrivateAttr(default=None)
     _changes: dict[str, Any] = PrivateAttr(default_factory=dict)

@@ -32,6 +32,7 @@ from typing import Literal
 
 from alma.errors import AccessError, ConfigError, DataError
 from alma.parallel import FILES, in_order
+from alma.regular import check_regular, expand
 from alma.sections import Ingest, IngestModel, IngestRows
 from alma.store import Store, open_store
 from alma.store.cache import current
@@ -108,7 +109,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def _local_file(source: str, base: Path) -> Path:
-    path = base / Path(source).expanduser()
+    path = base / expand(source)
     if path.is_dir():
         files = ", ".join(sorted(p.name for p in path.iterdir() if p.is_file())[:8])
         raise DataError(f"{source}: is a folder ({path}); name the file in it{': ' + files if files else ''}")
@@ -118,7 +119,7 @@ def _local_file(source: str, base: Path) -> Path:
 
 
 def _local_folder(source: str, base: Path) -> Path:
-    path = base / Path(source).expanduser()
+    path = base / expand(source)
     _must_exist(source, path)
     if not path.is_dir():
         raise DataError(f"{source}: is a file; name the folder that holds config.json and the safetensors")
@@ -136,6 +137,7 @@ def _must_exist(source: str, path: Path) -> None:
 
 
 def _must_open(source: str, path: Path) -> None:
+    check_regular(path, named=source)
     try:
         path.open("rb").close()
     except PermissionError as error:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from alma.errors import AccessError, DataError
+from alma.regular import DOCUMENT_BYTES, parse, read_regular
 from alma.sources.rows import shown
 
 INDEX = "model.safetensors.index.json"
@@ -101,12 +101,10 @@ def explain_absent(source: str, names: Iterable[str]) -> str:
 def read_json(path: Path, source: str) -> dict[str, Any]:
     """The object in a JSON file of a model. Raises ``DataError``, ``AccessError``."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno} column {error.colno}"
-        raise DataError(f"{source}: {path.name} {where} is not JSON: {error.msg}{_pointer_hint(path)}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{source}: {path.name} is not UTF-8 at byte {error.start}") from error
+        data = read_regular(path, DOCUMENT_BYTES, named=f"{source}: {path.name}")
+        value = parse(data, f"{source}: {path.name}")
+    except DataError as error:
+        raise DataError(f"{error}{_pointer_hint(path)}") from error
     except PermissionError as error:
         raise AccessError(_may_not_read(source, path)) from error
     if not isinstance(value, dict):

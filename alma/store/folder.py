@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from alma.errors import ConfigError
+from alma.regular import check_regular, expand
 from alma.store.files import file_errors, mode, publish
 from alma.store.names import check_name, is_name
 
@@ -21,7 +22,7 @@ class FolderStore:
     """A folder, created by the first write. It may lie on a mounted file system that several machines use."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root.expanduser().absolute()
+        self.root = expand(root, ConfigError).absolute()
         self.uri = str(self.root)
         with file_errors(self.root):
             if mode(self.root) and not stat.S_ISDIR(mode(self.root)):
@@ -100,6 +101,7 @@ class FolderStore:
     def _open(self, name: str) -> BinaryIO:
         path = self.local(name)
         try:
+            check_regular(path)
             return path.open("rb")
         except (IsADirectoryError, NotADirectoryError) as error:  # as on S3, a folder is not an object
             raise FileNotFoundError(errno.ENOENT, "no such object", str(path)) from error

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from alma.ending import visible
+
 MAX_CHARS = 200
 MAX_MESSAGE_CHARS = 2000
 """Characters of an error that are shown."""
@@ -15,7 +17,7 @@ def plain(value: Any) -> str:
         return f"{value:.4f}"
     if isinstance(value, list) and value and isinstance(value[0], float):
         return "[" + ", ".join(f"{x:.3f}" for x in value[:16]) + (", …]" if len(value) > 16 else "]")
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
+    text = visible(str(value)[: MAX_CHARS + 1]).replace("\n", "\\n")
     return text if len(text) <= MAX_CHARS else text[: MAX_CHARS - 1] + "…"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from alma.errors import ConfigError
+from alma.regular import SETTINGS_BYTES, read_regular
 from pipelines.rules.limits import PARAMETER_BYTES, go_json
 
 KINDS = {
@@ -129,14 +130,14 @@ def _short(value: Any) -> str:
 def _parsed(setting: str, text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ConfigError(f'--set {setting}: the value has to be JSON, such as 3, true or ["a"]') from None
 
 
 def _read(path: Path) -> dict[Any, Any]:
     """A file of parameters: YAML, or JSON where it is called so (YAML reads its escapes and exponents otherwise)."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path, SETTINGS_BYTES, named=f"--parameters {path}", kind=ConfigError).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--parameters {path}: {getattr(error, 'strerror', None) or error}") from None
     read = _read_json(path, text) if path.suffix == ".json" else _read_yaml(path, text)
@@ -156,7 +157,7 @@ def _read_json(path: Path, text: str) -> Any:
 
     try:
         return json.loads(text, object_pairs_hook=mapping)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"--parameters {path}: not JSON: {error}") from None
 
 

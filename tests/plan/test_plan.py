@@ -227,7 +227,7 @@ def test_options_that_do_not_fit_are_refused(name: str, capsys: pytest.CaptureFi
 
 
 BAD_FILES = {
-    "not JSON": ('{\n"format": 1,\n!', r"rates.json:3: not JSON"),
+    "not JSON": ('{\n"format": 1,\n!', r"rates.json line 3 column 1 is not JSON"),
     "another format": ('{"format": 2, "rates": []}', r"format: .*it is 2"),
     "no speed": (
         json.dumps({"rates": [rate().model_dump() | {"tokens_per_second": 0}]}),

@@ -1,0 +1,93 @@
+"""What people bring as files: paths that can be one, regular files of a bounded size, JSON that Python can hold.
+
+A pipe or a device in the place of a file would be read for ever, a file that was taken for it by mistake all at once.
+So each is looked at before it is opened. ``kind`` is the error that is raised: of settings or of data.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from alma.errors import AccessError, DataError, UserError
+
+SETTINGS_BYTES = 2**20
+"""Of a run file, and of what a command line names with it."""
+
+DOCUMENT_BYTES = 2**28
+"""Of a JSON file of a model or a report: the largest tokenizers have 40 MB."""
+
+_KINDS = {
+    stat.S_ISFIFO: "a pipe",
+    stat.S_ISCHR: "a device",
+    stat.S_ISBLK: "a device",
+    stat.S_ISSOCK: "a socket",
+}
+
+
+def expand(path: str | Path, kind: type[UserError] = DataError) -> Path:
+    """``path`` with the home that ``~`` names. Raises ``kind`` for a user that is not known, or what is no path."""
+    text = str(path)
+    if "\0" in text:
+        raise kind(f"{text!r} holds a NUL character, which no path can; take it out")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise kind(f"{text!r} holds half a character (a lone surrogate), which no path can; take it out") from error
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise kind(f"{text}: this machine knows no user of this name; write the whole path, or ./{text}") from error
+
+
+def check_regular(
+    path: Path, most_bytes: int | None = None, *, named: str = "", kind: type[UserError] = DataError
+) -> None:
+    """Raises ``kind`` for a pipe, device or socket, and for a file of more than ``most_bytes``.
+
+    ``named`` is what a person called it. What is not there, or is a folder, raises as opening it does.
+    """
+    name = named or str(path)
+    state = expand(path, kind).stat()
+    what = next((what for test, what in _KINDS.items() if test(state.st_mode)), None)
+    if what is not None:
+        raise kind(f"{name}: is {what}, and not a regular file; write what it gives into a file, and name that")
+    if most_bytes is not None and state.st_size > most_bytes:
+        raise kind(
+            f"{name}: has {state.st_size:,} bytes, and {most_bytes:,} are the most that are read; is it the right file?"
+        )
+
+
+def read_regular(path: Path, most_bytes: int, *, named: str = "", kind: type[UserError] = DataError) -> bytes:
+    """The bytes of a regular file. Raises as ``check_regular``, and ``AccessError``."""
+    check_regular(path, most_bytes, named=named, kind=kind)
+    try:
+        with path.open("rb") as file:
+            return file.read(most_bytes + 1)
+    except PermissionError as error:
+        raise AccessError(f"{named or path}: this user may not read it; try: chmod a+r {path}") from error
+
+
+def parse(
+    text: str | bytes,
+    named: str,
+    kind: type[UserError] = DataError,
+    hook: Callable[[list[tuple[str, Any]]], Any] | None = None,
+) -> Any:
+    """The value of a JSON text. Raises ``kind`` with the place for what is none, or none that Python can hold."""
+    try:
+        return json.loads(text, object_pairs_hook=hook)
+    except json.JSONDecodeError as error:
+        raise kind(
+            f"{named} line {error.lineno} column {error.colno} is not JSON: {error.msg}; mend it there"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise kind(f"{named}: is not UTF-8 at byte {error.start}; save it as UTF-8") from error
+    except RecursionError as error:
+        raise kind(f"{named}: is nested too deep to be read; a hundred levels are enough") from error
+    except ValueError as error:  # a number of 5,000 digits; a fault that the hook found
+        raise kind(f"{named}: is not readable as JSON: {str(error)[:200]}") from error
