@@ -223,7 +223,7 @@ def test_isara_has_one_form_unless_it_is_told_otherwise() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ('[{name="x", kind="reward", model={source="base"}, max_token=1}]', "did you mean max_tokens?"),
+        ('[{name="x", kind="reward", model={source="base"}, max_token=1}]', "did you mean max_tokens"),
         ('[{name="x", kind="rewrd"}]', "kind is rewrd; there are: answers, chat, harness, reward, safety"),
         ('[{name="x"}]', "kind is missing; there are: answers, chat"),
         ('{name="x", kind="reward"}', "is a list: write [[alma.evaluators]]"),
