@@ -14,14 +14,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from alma.engines.chance import chances
+from alma.engines.dialogue import Dialogue, Roles, answering, asking
 from alma.engines.encoding import encode, encode_inner
-from alma.engines.template import PROBES, Template, dialogue
+from alma.engines.template import PROBES, Template
 from alma.engines.tokenizer import load_tokenizer, special_texts, stop_ids
 from alma.errors import ConfigError, DataError
 from alma.prompts import Prompt, quote
+from alma.prompts.conversation import Message
 from alma.prompts.markers import markers, rating_literals
 from alma.sections import Turns
 from alma.text.turns import chat_template
+
+
+class Exchange(NamedTuple):
+    """A prompt and its answer, behind the ``earlier`` turns of their conversation."""
+
+    prompt: str
+    response: str
+    earlier: tuple[Message, ...] = ()
 
 
 class Turn(NamedTuple):
@@ -37,13 +47,23 @@ def check_stop_texts(stop: Sequence[str]) -> None:
         raise ConfigError("stop holds an empty text, which would end every continuation at once; remove it")
 
 
-def prompt_text(tokenizer: Any, prompt: str, earlier: Sequence[tuple[str, str]] = ()) -> Prompt:
-    """The text that asks for the answer to ``prompt``, behind ``earlier`` prompts with their answers.
+def prompt_text(tokenizer: Any, prompt: str, earlier: Sequence[Message] = ()) -> Prompt:
+    """The text that asks for the answer to ``prompt``, behind the ``earlier`` turns of the conversation.
 
     It is the chat template's, generation prompt added, and with it what the template writes before every answer. A
-    tokenizer without a (working) chat template raises ``DataError``.
+    tokenizer without a (working) chat template, or one that does not write such turns, raises ``DataError``.
     """
-    return dialogue(tokenizer, earlier, prompt)
+    return asking(tokenizer, earlier, prompt)
+
+
+def check_dialogue(model: Path, roles: Roles) -> None:
+    """Raises ``DataError`` unless the model in this folder can be trained on, and asked in, turns of these roles.
+
+    The last of them is the user's, who asks.
+    """
+    tokenizer = load_tokenizer(model)
+    if len(roles) > 1 and (fault := Dialogue.of(tokenizer, roles).fault) is not None:
+        raise DataError(fault)
 
 
 def stop_texts(tokenizer: Any, rating_template: str | None = None) -> tuple[str, ...]:
@@ -69,30 +89,29 @@ def turns_template(model: Path, turns: Turns) -> str:
     return chat_template(turns, "" if ends else "{{ eos_token }}")
 
 
-def render_prompt(tokenizer: Any, prompt: str) -> list[int]:
+def render_prompt(tokenizer: Any, prompt: str, earlier: Sequence[Message] = ()) -> list[int]:
     """The tokens that ask for the answer to ``prompt``."""
-    return encode(tokenizer, [prompt_text(tokenizer, prompt)])[0]
+    return encode(tokenizer, [prompt_text(tokenizer, prompt, earlier)])[0]
 
 
 def render_turn(tokenizer: Any, prompt: str, response: str, stops: Collection[int]) -> Turn | None:
     """As ``render_turns``, for one row."""
-    return render_turns(tokenizer, [(prompt, response)], stops)[0]
+    return render_turns(tokenizer, [Exchange(prompt, response)], stops)[0]
 
 
-def render_turns(tokenizer: Any, pairs: Sequence[tuple[str, str]], stops: Collection[int]) -> list[Turn | None]:
-    """Token ids of (prompt, response) pairs; ``stops`` as of ``stop_ids``.
+def render_turns(tokenizer: Any, exchanges: Sequence[Exchange], stops: Collection[int]) -> list[Turn | None]:
+    """Token ids of prompts with their answers; ``stops`` as of ``stop_ids``.
 
     ``completion_ids`` goes up to and including the first stop token after the response; what the template writes after
     it (a line break, say) is never generated and is left out. ``None`` where the prompt's tokens are not the beginning
     of the whole's (a response that begins with a line break may merge with the template's last one) or no stop token
     follows: such a row would teach what generation never sees.
     """
-    template = Template.of(tokenizer)
-    asked = encode(tokenizer, [template.prompt(prompt) for prompt, _ in pairs])
-    whole = encode(tokenizer, [template.turn(prompt, response) for prompt, response in pairs])
+    asked = encode(tokenizer, [asking(tokenizer, each.earlier, each.prompt) for each in exchanges])
+    whole = encode(tokenizer, [answering(tokenizer, each.earlier, each.prompt, each.response) for each in exchanges])
     turns: list[Turn | None] = []
-    for prompt_ids, ids, (_, response) in zip(asked, whole, pairs, strict=True):
-        end = _end(tokenizer, ids, len(prompt_ids), response, stops)
+    for prompt_ids, ids, each in zip(asked, whole, exchanges, strict=True):
+        end = _end(tokenizer, ids, len(prompt_ids), each.response, stops)
         aligned = ids[: len(prompt_ids)] == prompt_ids
         turns.append(Turn(prompt_ids, ids[len(prompt_ids) : end]) if aligned and end is not None else None)
     return turns

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from alma.engines.chat import render_turns
+from alma.engines.chat import Exchange, render_turns
 from alma.engines.protocols import PairLogprobs
 from alma.engines.tokenization import TokenRow
 from alma.errors import DataError
+from alma.prompts.conversation import messages
 
 LOGPROBS = ("ref_chosen_logps", "ref_rejected_logps")
 """Columns of a token row, as ``trl.DPOTrainer`` calls them."""
@@ -19,10 +20,16 @@ LOGPROBS = ("ref_chosen_logps", "ref_rejected_logps")
 _IDS = ("prompt_ids", "chosen_ids", "rejected_ids")
 
 
-def dpo_rows(tokenizer: Any, stops: frozenset[int], rows: Sequence[dict[str, Any]]) -> list[TokenRow | None]:
+def dpo_rows(tokenizer: Any, stops: frozenset[int], rows: Sequence[Mapping[str, Any]]) -> list[TokenRow | None]:
     """``prompt_ids``, ``chosen_ids`` and ``rejected_ids``, as ``trl.DPOTrainer`` makes them itself."""
+    before = [messages(row.get("earlier")) for row in rows]
     sides = [
-        render_turns(tokenizer, [(row["prompt"], row[side]) for row in rows], stops) for side in ("chosen", "rejected")
+        render_turns(
+            tokenizer,
+            [Exchange(row["prompt"], row[side], earlier) for row, earlier in zip(rows, before, strict=True)],
+            stops,
+        )
+        for side in ("chosen", "rejected")
     ]
     return [
         None

@@ -5,7 +5,7 @@ Axes: P prompts or conversations, L labels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +24,7 @@ from alma.engines.requests import (
     Rating,
     ScoreRequest,
 )
+from alma.prompts.conversation import Message
 from alma.sections import Finetune
 
 RequestT_contra = TypeVar("RequestT_contra", contravariant=True)
@@ -57,12 +58,12 @@ class Engine(Loaded, Protocol[RequestT_contra, AnswerT_co]):
 class Generator(Engine[GenerateRequest, list[list[Completion]]], Protocol):
     """Samples continuations."""
 
-    def chat(self, prompt: str, earlier: Sequence[tuple[str, str]] = ()) -> str:
+    def chat(self, prompt: str, earlier: Sequence[Message] = ()) -> str:
         """The text that asks this model for the answer to ``prompt``: its chat template, generation prompt added.
 
-        ``earlier`` are the turns of the conversation before it, (prompt, answer).
-        With it comes what the template writes before every answer; where the model writes it, or what stands before its
-        end token, it is taken off the continuation of that text.
+        ``earlier`` are the turns of the conversation before it; a model whose chat template does not write them raises
+        ``DataError``. With it comes what the template writes before every answer; where the model writes it, or what
+        stands before its end token, it is taken off the continuation of that text.
         """
 
     def stops(self, rating_template: str | None = None) -> tuple[str, ...]:
@@ -138,9 +139,9 @@ class ReferenceModel(Loaded, Protocol):
     """DPO's reference model (arXiv 2305.18290)."""
 
     def read(
-        self, pairs_P: Sequence[tuple[str, str, str]], *, on_tokens: OnTokens = lambda _: None
+        self, pairs_P: Sequence[Mapping[str, Any]], *, on_tokens: OnTokens = lambda _: None
     ) -> list[PairLogprobs | None]:
-        """Of (prompt, chosen, rejected), tokenized as in training; ``None`` for a pair that training sets aside."""
+        """Of rows as DPO trains on them (``alma.objectives``), tokenized as there; ``None`` for what it sets aside."""
 
 
 @dataclass(frozen=True, slots=True)

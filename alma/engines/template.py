@@ -35,7 +35,7 @@ PROBES = (
 _BEGINNINGS = tuple(("a", f"{chr(code)}a") for code in range(33, 127))
 """An answer for every character of ASCII that is seen."""
 
-_SPACES = "".join(filter(str.isspace, map(chr, range(0x3001))))
+SPACES = "".join(filter(str.isspace, map(chr, range(0x3001))))
 """All white space of Unicode."""
 
 Render = Callable[[str, str | None], str]
@@ -106,11 +106,20 @@ class Template:
 
         Raises ``DataError`` for a template with a ``fault``.
         """
+        return joined([self.prompt(prompt), self.answer(response)])
+
+    def answer(self, response: str) -> Prompt:
+        """What follows the text that asks: an answer, and what is written behind it. Raises as ``turn`` does."""
         if self.fault is not None:
             raise DataError(self.fault)
         own = response.removeprefix(self.opening) if self.renews else response
-        answer = quote(self.answer_strip(own))
-        return joined([self.prompt(prompt), self.opening[self.num_given :], answer, self.closing])
+        return joined([self.opening[self.num_given :], quote(self.answer_strip(own)), self.closing])
+
+    @property
+    def asked_behind(self) -> str:
+        """What the template itself writes behind a prompt where it asks, as far as it is the same in its own turns."""
+        behind = self.asking[-1]
+        return behind[: len(behind) - self.num_given]
 
 
 _KNOWN: WeakKeyDictionary[Any, tuple[str, Template]] = WeakKeyDictionary()
@@ -129,42 +138,6 @@ def render_dialogue(tokenizer: Any, turns: Sequence[tuple[str, str]], *, ask: bo
     bounds (``alma.engines.renderer``), raises ``DataError``.
     """
     return render_messages(tokenizer, [{"role": role, "content": content} for role, content in turns], ask=ask)
-
-
-def dialogue(tokenizer: Any, earlier: Sequence[tuple[str, str]], prompt: str) -> Prompt:
-    """The text that asks for the answer to ``prompt`` behind ``earlier`` prompts with their answers.
-
-    Raises ``DataError`` for a template that does not write earlier turns as they are, in their order, each once.
-    """
-    template = Template.of(tokenizer)
-    if not earlier:
-        return template.prompt(prompt)
-    names = [(f"{ASKED}n{place}n", f"{ANSWERED}n{place}n") for place in range(len(earlier))]
-    probes = [*(each for pair in names for each in pair), GOES_ON]
-    turns = [turn for asked, answered in names for turn in (("user", asked), ("assistant", answered))]
-    text = render_dialogue(tokenizer, [*turns, ("user", GOES_ON)], ask=True)
-    literals, rest = [], text
-    for probe in probes:
-        literal, found, rest = rest.partition(probe)
-        if not found:
-            raise DataError(_no_dialogue(tokenizer, text))
-        literals.append(literal)
-    behind = template.asking[-1]
-    if len(template.asking) > 2 or not rest.startswith(behind[: len(behind) - template.num_given]):
-        raise DataError(_no_dialogue(tokenizer, text))
-    strips = [template.prompt_strip, template.answer_strip]
-    contents = [*(each for pair in earlier for each in pair), prompt]
-    quoted = [quote(strips[place % 2](content)) for place, content in enumerate(contents)]
-    whole = joined([*(part for pair in zip(literals, quoted, strict=True) for part in pair), behind])
-    alone = template.prompt(prompt)
-    return Prompt(whole, whole.quoted, alone.openings, alone.endings)
-
-
-def _no_dialogue(tokenizer: Any, text: str) -> str:
-    return (
-        f"the chat template of {tokenizer.name_or_path} does not write earlier turns as they are: {text!r}; show no "
-        "examples as turns of a conversation (in ALMA: base_shots = 0)"
-    )
 
 
 def _read(tokenizer: Any) -> Template:
@@ -236,7 +209,7 @@ def _meet(tokenizer: Any, template: Template) -> Template:
 def strip_of(rendered: Callable[..., str], place: Callable[[str], tuple[Any, ...]], whole: str, probe: str) -> Strip:
     """What is taken off the text at ``place``; ``whole`` is what is rendered with ``probe`` there."""
     left = right = ""
-    for space in _SPACES:
+    for space in SPACES:
         found = rendered(*place(f"{space}{probe}{space}"))
         written = {
             whole.replace(probe, f"{before}{probe}{behind}"): (not before, not behind)

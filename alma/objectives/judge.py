@@ -13,6 +13,7 @@ from math import floor
 
 from alma.objectives.objective import Objective, Row, Source
 from alma.prompts import JUDGE_TEMPLATE_TOKENS, RATINGS
+from alma.prompts.conversation import asked
 from alma.sections import Finetune
 
 
@@ -54,16 +55,17 @@ def _own(cfg: Finetune, row: Row) -> Row | None:
 
 
 def _target(row: Row, target_R: Sequence[float]) -> Row:
-    return {"prompt": row["prompt"], "response": row["response"], "target": target_R}
+    return {"prompt": asked(row), "response": row["response"], "target": target_R}
 
 
 JUDGE = Objective(
     trains="judge",
     sources={
-        "score": Source(("prompt", "response", "score"), _human),
-        "judgement": Source(("prompt", "response", "probs", "mean", "parsed"), _own),
+        "score": Source(("earlier", "prompt", "response", "score"), _human),
+        "judgement": Source(("earlier", "prompt", "response", "probs", "mean", "parsed"), _own),
     },
     defaults={"packing": False, "labels": "sharpened"},
     extra_tokens=JUDGE_TEMPLATE_TOKENS,
 )
-"""Rows have ``prompt, response, target``, the last the wanted p(0..10) as a list of 11 floats."""
+"""Rows have ``prompt, response, target``: as the judge is shown them, a conversation as one text, and the wanted
+p(0..10) as a list of 11 floats."""

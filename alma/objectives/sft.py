@@ -12,7 +12,7 @@ def _kept(cfg: Finetune, row: Row) -> Row | None:
     return {"prompt": row["prompt"], "response": row["response"]} if row["train"] else None
 
 
-ANSWERED = Source(("prompt", "response"))
+ANSWERED = Source(("earlier", "prompt", "response"))
 
 SFT = Objective(
     trains="policy",
@@ -22,4 +22,4 @@ SFT = Objective(
         "imitation": Source(("prompt", "response", "train"), _kept),
     },
 )
-"""Rows have ``prompt, response``."""
+"""Rows have ``prompt, response``, and ``earlier`` where turns of a conversation stand before the prompt."""

@@ -31,6 +31,11 @@ def column(earlier: Sequence[Message]) -> list[dict[str, str]] | None:
     return [{"role": turn.role, "content": turn.content} for turn in earlier] or None
 
 
+def exchanges(pairs: Iterable[tuple[str, str]]) -> tuple[Message, ...]:
+    """Prompts with their answers as turns."""
+    return tuple(turn for asked, answered in pairs for turn in (Message("user", asked), Message("assistant", answered)))
+
+
 def conversation(prompt: str, earlier: Sequence[Message] = ()) -> str:
     """``prompt`` with all that was said before it as plain text, each turn behind its role; alone, just ``prompt``.
 

@@ -85,7 +85,12 @@ def training_rows(cfg: Finetune, given: Rows) -> list[dict[str, Any]]:
     given.expect(*sources)
     source = sources[str(given.manifest.schema_name)]
     made = (source.row(cfg, row) for row in given.table(list(source.columns)).to_pylist())
-    return [row for row in made if row is not None]
+    return [_without_hole(row) for row in made if row is not None]
+
+
+def _without_hole(row: dict[str, Any]) -> dict[str, Any]:
+    """A single prompt has no turns before it, and says nothing of them."""
+    return {name: value for name, value in row.items() if name != "earlier" or value is not None}
 
 
 def logprobs_of(reference: Rows, model: Model, ids: list[str]) -> list[PairLogprobs | None]:

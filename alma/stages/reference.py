@@ -26,12 +26,11 @@ def run(cfg: Reference, *, model: Model, rows: Rows, previous: Rows | None = Non
     known = _known(cfg, model, previous) if previous else {}
     with lazy(lambda: load_reference(cfg, model.folder)) as reference:
         for part, progress in out.each(len(rows), cfg.part_rows, "pairs"):
-            names = ["id", "chosen_id", "rejected_id", "prompt", "chosen", "rejected"]
+            names = ["id", "chosen_id", "rejected_id", "earlier", "prompt", "chosen", "rejected"]
             given = rows.table(names, part.start, part.stop).to_pylist()
             new = [row for row in given if _sides(row) not in known]
             tokens: list[int] = []
-            pairs = [(row["prompt"], row["chosen"], row["rejected"]) for row in new]
-            read = reference().read(pairs, on_tokens=tokens.append) if pairs else []
+            read = reference().read(new, on_tokens=tokens.append) if new else []
             found = {row["id"]: _columns(logprobs) for row, logprobs in zip(new, read, strict=True)}
             found |= {row["id"]: known[_sides(row)] for row in given if _sides(row) in known}
             table = [

@@ -86,7 +86,7 @@ def _requests(cfg: Respond, prompts: Rows, pool: dict[str, Model], out: Out, par
         def request(generator: Generator) -> GenerateRequest:
             stops[place] = generator.stops(cfg.judge_template)
             return GenerateRequest(
-                texts_P=[generator.chat(row["prompt"]) for row in asked],
+                texts_P=[generator.chat(row["prompt"], messages(row["earlier"])) for row in asked],
                 seeds_PN=[[_seed(cfg, row["prompt"], roles[place], j) for j in range(len(mine))] for row in asked],
                 sampling=cfg.sampling,
                 max_new_tokens=cfg.sampling.max_new_tokens,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from alma.engines.answering import OneByOne
 from alma.engines.echo.model import EchoModel, count_tokens, digest
 from alma.engines.requests import Completion, GenerateRequest, OnTokens
+from alma.prompts.conversation import Message
 from alma.prompts.markers import markers, rating_literals
 from alma.sections import Inference
 
@@ -26,9 +27,9 @@ _UNENDED_SHARE = 0.05
 class EchoGenerator(EchoModel[Inference], OneByOne[GenerateRequest, list[list[Completion]]]):
     """``alma.engines.Generator``: a few words by (model, text, seed); one in twenty goes on to the token limit."""
 
-    def chat(self, prompt: str, earlier: Sequence[tuple[str, str]] = ()) -> str:
+    def chat(self, prompt: str, earlier: Sequence[Message] = ()) -> str:
         """See ``alma.engines.Generator``."""
-        before = "".join(f"User: {asked}\nAssistant: {answered}\n" for asked, answered in earlier)
+        before = "".join(f"{turn.role.capitalize()}: {turn.content}\n" for turn in earlier)
         return f"{before}User: {prompt}\nAssistant:"
 
     def stops(self, rating_template: str | None = None) -> tuple[str, ...]:

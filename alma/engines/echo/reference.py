@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from alma.engines.echo.model import EchoModel, count_tokens, digest
 from alma.engines.protocols import PairLogprobs
 from alma.engines.requests import OnTokens
+from alma.prompts.conversation import asked
 from alma.sections import Reference
 
 _DIGITS = 32
@@ -18,10 +20,10 @@ class EchoReference(EchoModel[Reference]):
     """``alma.engines.ReferenceModel``: about -2 nats a word by (model, prompt, response)."""
 
     def read(
-        self, pairs_P: Sequence[tuple[str, str, str]], *, on_tokens: OnTokens = lambda _: None
+        self, pairs_P: Sequence[Mapping[str, Any]], *, on_tokens: OnTokens = lambda _: None
     ) -> list[PairLogprobs | None]:
         """See ``alma.engines.ReferenceModel``."""
-        return [self._read(*pair, on_tokens) for pair in pairs_P]
+        return [self._read(asked(row), row["chosen"], row["rejected"], on_tokens) for row in pairs_P]
 
     def _read(self, prompt: str, chosen: str, rejected: str, on_tokens: OnTokens) -> PairLogprobs | None:
         sizes = [count_tokens(f"{prompt} {response}") for response in (chosen, rejected)]

@@ -20,6 +20,7 @@ from alma.engines.hf.stop_texts import StopTexts
 from alma.engines.requests import TOO_LONG, Completion, GenerateRequest, OnTokens
 from alma.engines.tokenizer import special_texts, stop_ids
 from alma.prompts import Prompt
+from alma.prompts.conversation import Message
 from alma.sections import Inference
 
 
@@ -49,7 +50,7 @@ class HfGenerator(HfModel, OneByOne[GenerateRequest, list[list[Completion]]]):
         """``special_texts`` of the tokenizer."""
         return special_texts(self.tokenizer)
 
-    def chat(self, prompt: str, earlier: Sequence[tuple[str, str]] = ()) -> Prompt:
+    def chat(self, prompt: str, earlier: Sequence[Message] = ()) -> Prompt:
         """See ``alma.engines.Generator``. A model without a (working) chat template raises ``DataError``."""
         return prompt_text(self.tokenizer, prompt, earlier)
 

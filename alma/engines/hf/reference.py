@@ -5,9 +5,10 @@ Axes: P pairs, B rows of a batch, T tokens, N tokens that are read, V vocabulary
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import torch
 
@@ -56,13 +57,12 @@ class HfReference(HfModel):
             ) from error
 
     def read(
-        self, pairs_P: Sequence[tuple[str, str, str]], *, on_tokens: OnTokens = lambda _: None
+        self, pairs_P: Sequence[Mapping[str, Any]], *, on_tokens: OnTokens = lambda _: None
     ) -> list[PairLogprobs | None]:
         """See ``alma.engines.ReferenceModel``."""
-        texts = [{"prompt": prompt, "chosen": chosen, "rejected": rejected} for prompt, chosen, rejected in pairs_P]
         rows_P = [
             row if row is not None and num_tokens(row) <= self.limit else None
-            for row in dpo_rows(self.tokenizer, self.stops, texts)
+            for row in dpo_rows(self.tokenizer, self.stops, pairs_P)
         ]
         kept = [row for row in rows_P if row is not None]
         highest = max(map(highest_id, kept), default=0)

@@ -19,6 +19,7 @@ from alma.engines.requests import TOO_LONG, Completion, GenerateRequest, OnToken
 from alma.engines.tokenizer import special_texts, stop_ids
 from alma.errors import ConfigError
 from alma.prompts import Prompt
+from alma.prompts.conversation import Message
 from alma.sections import Inference, Sampling, Scoring
 
 _SEED_BITS = 2**63 - 1
@@ -60,7 +61,7 @@ class OpenaiGenerator(ServedModel, OneByOne[GenerateRequest, list[list[Completio
             self.__exit__(type(error), error, None)
             raise
 
-    def chat(self, prompt: str, earlier: Sequence[tuple[str, str]] = ()) -> Prompt:
+    def chat(self, prompt: str, earlier: Sequence[Message] = ()) -> Prompt:
         """See ``alma.engines.Generator``. A model without a (working) chat template raises ``DataError``."""
         return prompt_text(self.tokenizer, prompt, earlier)
 

@@ -12,6 +12,7 @@ from alma.engines.requests import TOO_LONG, Completion, GenerateRequest
 from alma.engines.tokenizer import special_texts, stop_ids
 from alma.engines.vllm.model import Sequences, VllmModel
 from alma.prompts import Prompt
+from alma.prompts.conversation import Message
 from alma.sections import Inference, Sampling
 
 _SEED_BITS = 2**63 - 1
@@ -28,7 +29,7 @@ class VllmGenerator(VllmModel):
     def __init__(self, cfg: Inference, model: Path) -> None:
         super().__init__(cfg, model, enable_prefix_caching=cfg.vllm.prefix_caching)
 
-    def chat(self, prompt: str, earlier: Sequence[tuple[str, str]] = ()) -> Prompt:
+    def chat(self, prompt: str, earlier: Sequence[Message] = ()) -> Prompt:
         """See ``alma.engines.Generator``. A model without a (working) chat template raises ``DataError``."""
         return prompt_text(self.tokenizer, prompt, earlier)
 

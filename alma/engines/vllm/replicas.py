@@ -23,6 +23,7 @@ from alma.engines.tokenizer import load_tokenizer
 from alma.engines.vllm.process import Answer, Replica, Verb
 from alma.engines.vllm.start import library, num_engines, on_cpu
 from alma.prompts import Prompt
+from alma.prompts.conversation import Message
 from alma.sections import Inference, Scoring
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Replicas:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def chat(self, prompt: str, earlier: Sequence[tuple[str, str]] = ()) -> Prompt:
+    def chat(self, prompt: str, earlier: Sequence[Message] = ()) -> Prompt:
         """See ``alma.engines.Generator``."""
         return prompt_text(self.tokenizer, prompt, earlier)
 
