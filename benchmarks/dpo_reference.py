@@ -51,10 +51,9 @@ def read(folder: Path, rows: list[dict[str, str]], _: argparse.Namespace) -> Fou
     from alma.engines import load_reference
     from alma.sections import Reference
 
-    pairs = [(row["prompt"], row["chosen"], row["rejected"]) for row in rows]
     start, cpu_start = time.perf_counter(), time.process_time()
     with load_reference(Reference(max_tokens=MAX_TOKENS), folder) as reference:
-        found = reference.read(pairs)
+        found = reference.read(rows)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
     logprobs_of(folder).write_text(json.dumps([each and asdict(each) for each in found]), encoding="utf-8")
     return {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak": peak()}

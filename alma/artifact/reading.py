@@ -74,6 +74,11 @@ class Rows(Artifact):
     def __len__(self) -> int:
         return self.manifest.num_rows or 0
 
+    @property
+    def columns(self) -> list[str]:
+        """The columns of these rows."""
+        return list(SCHEMAS[str(self.manifest.schema_name)].names)
+
     def table(self, columns: list[str] | None = None, start: int = 0, stop: int | None = None) -> pa.Table:
         """Rows ``start`` to ``stop``; only the parts that hold them are fetched."""
         tables = list(self._tables(columns, start, len(self) if stop is None else stop))

@@ -166,6 +166,14 @@ class Isara(Method):
             )
         if self.base.turns != (self.imitate.turns if self.form == "turns" else None):
             raise ValueError("base.turns follows from form and imitate.turns: leave it out")
+        for name in ("seeds", "evaluation_prompts"):
+            rows: IngestRows = getattr(self, name)
+            kept = "turns = 'all'" if rows.turns == "all" else "system_turn = 'keep'"
+            if rows.turns == "all" or rows.system_turn == "keep":
+                raise ValueError(
+                    f"{name}: {kept} keeps conversations, and ISARA shows and asks single questions: leave it out, and "
+                    "first exchanges are read (system_turn = 'prepend' writes a system turn before the question)"
+                )
         fitting = policy_objectives("imitation")
         if self.train.objective not in fitting:
             raise ValueError(f"train.objective = {self.train.objective!r}: ISARA trains with {' or '.join(fitting)}")

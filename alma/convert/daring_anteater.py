@@ -32,6 +32,8 @@ def questions(rows: Iterator[Row], file: str) -> list[Question]:
         if not usable(first.user.text, first.answer.text):
             continue
         said = [{"role": turn.role, "content": turn.text} for turn in turns]
+        if said[-1]["role"] == "user":  # nobody answers it
+            said.pop()
         if isinstance(system, str) and system.strip() and said[0]["role"] != "system":
             said = [{"role": "system", "content": system}, *said]
         question = found.of(first.user.text)

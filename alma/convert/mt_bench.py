@@ -10,8 +10,21 @@ from collections.abc import Iterator
 
 from alma.convert.question import Question, first_turns
 from alma.sources.rows import Row
+from alma.text.normalise import normalise
+
+PUBLISHED = "MT-Bench's question.jsonl: question_id, category, turns"
 
 
 def questions(rows: Iterator[Row], file: str) -> list[Question]:
-    """The first turn of each; the second one needs an answer to it."""
-    return first_turns(rows, file, "mt-bench", "MT-Bench's question.jsonl: question_id, category, turns")
+    """The turns of each; a model answers the first one before it is asked the second."""
+    read = list(rows)
+    found = first_turns(iter(read), file, "mt-bench", PUBLISHED)
+    later = {normalise(row.values["turns"][0]): row.values["turns"][1:] for row in read if _has_turns(row)}
+    for question in found:
+        question.later = later.get(normalise(question.prompt), [])
+    return found
+
+
+def _has_turns(row: Row) -> bool:
+    turns = row.values.get("turns")
+    return isinstance(turns, list) and bool(turns) and all(isinstance(each, str) and each.strip() for each in turns)

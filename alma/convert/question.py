@@ -33,14 +33,32 @@ class Question:
     messages: list[dict[str, str]] | None = None
     """The whole conversation that the prompt opens, its system turn first where there is one."""
 
+    later: list[str] = field(default_factory=list)
+    """What is asked next, behind an answer of the model's own to the prompt."""
+
     def scored_rows(self) -> list[dict[str, Any]]:
         """The columns of ``scores.jsonl``, a row for each response."""
         assert self.scores is not None
         pairs = zip(self.responses, self.scores, strict=True)
         return [{"prompt": self.prompt, "response": response, "score": score} for response, score in pairs]
 
-    def evaluation_row(self) -> dict[str, Any]:
-        """The columns of ``evaluation.jsonl`` that this set has."""
+    def evaluation_rows(self) -> list[dict[str, Any]]:
+        """A row of ``evaluation.jsonl``, and one for each later turn with those before it (``turns = "all"``)."""
+        families = "; ".join(self.families)
+        asked = [self.prompt, *self.later]
+        return [
+            self._evaluation_row(),
+            *(
+                {
+                    "messages": [{"role": "user", "content": text} for text in asked[:number]],
+                    "family": f"{families} turn {number}".strip(),
+                }
+                for number in range(2, len(asked) + 1)
+            ),
+        ]
+
+    def _evaluation_row(self) -> dict[str, Any]:
+        """The columns that this set has."""
         row = {
             "prompt": self.prompt,
             "family": "; ".join(self.families) or None,

@@ -64,7 +64,7 @@ def _learnt(question: Question, rng: random.Random) -> list[dict[str, Any]]:
 
 
 def _held(question: Question) -> list[dict[str, Any]]:
-    return [question.evaluation_row()] if question.scores is None else question.scored_rows()
+    return question.evaluation_rows() if question.scores is None else question.scored_rows()
 
 
 def write(converted: Converted, out: Path) -> None:

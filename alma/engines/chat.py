@@ -9,7 +9,7 @@ No torch here: ``ingest`` checks a model with it before anything is trained.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from alma.engines.template import PROBES, Template
 from alma.engines.tokenizer import load_tokenizer, special_texts, stop_ids
 from alma.errors import ConfigError, DataError
 from alma.prompts import Prompt, quote
-from alma.prompts.conversation import Message
+from alma.prompts.conversation import Message, messages, who_speaks
 from alma.prompts.markers import markers, rating_literals
 from alma.sections import Turns
 from alma.text.turns import chat_template
@@ -56,14 +56,25 @@ def prompt_text(tokenizer: Any, prompt: str, earlier: Sequence[Message] = ()) ->
     return asking(tokenizer, earlier, prompt)
 
 
-def check_dialogue(model: Path, roles: Roles) -> None:
-    """Raises ``DataError`` unless the model in this folder can be trained on, and asked in, turns of these roles.
+def check_conversations(model: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Raises ``DataError``, naming the row, where the model in this folder cannot be asked and trained in its turns.
 
-    The last of them is the user's, who asks.
+    ``rows`` have ``id``, and ``earlier`` as an artifact has it.
     """
-    tokenizer = load_tokenizer(model)
-    if len(roles) > 1 and (fault := Dialogue.of(tokenizer, roles).fault) is not None:
-        raise DataError(fault)
+    known: set[Roles] = set()
+    tokenizer = None
+    for row in rows:
+        roles = who_speaks(messages(row["earlier"]))
+        if roles in known or len(roles) == 1:
+            continue
+        known.add(roles)
+        tokenizer = tokenizer or load_tokenizer(model)
+        try:
+            fault = Dialogue.of(tokenizer, roles).fault
+        except DataError as error:
+            fault = str(error)
+        if fault is not None:
+            raise DataError(f"row {row['id']}: {fault}")
 
 
 def stop_texts(tokenizer: Any, rating_template: str | None = None) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from math import floor
 
 from alma.objectives.objective import Objective, Row, Source
 from alma.prompts import JUDGE_TEMPLATE_TOKENS, RATINGS
-from alma.prompts.conversation import asked
+from alma.prompts.conversation import asked_text
 from alma.sections import Finetune
 
 
@@ -55,7 +55,7 @@ def _own(cfg: Finetune, row: Row) -> Row | None:
 
 
 def _target(row: Row, target_R: Sequence[float]) -> Row:
-    return {"prompt": asked(row), "response": row["response"], "target": target_R}
+    return {"prompt": asked_text(row), "response": row["response"], "target": target_R}
 
 
 JUDGE = Objective(

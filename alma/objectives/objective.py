@@ -51,6 +51,9 @@ class Objective:
     """Whether it needs the log-probabilities of the rows by the model that training starts from: ``finetune``'s input
     ``reference``, or else a further forward pass of the trainer."""
 
+    learns_all: bool = False
+    """Whether it can learn every answer of a conversation: ``loss_on``."""
+
     num_sequences: int = 1
     """Sequences that a row makes, each with the prompt and one response."""
 
@@ -63,6 +66,11 @@ class Objective:
             return (
                 f"dropout = true with objective = '{cfg.objective}' would compare a model at random with its "
                 "reference; leave dropout out (an adapter's own is adapter.dropout)"
+            )
+        if cfg.loss_on == "all" and not self.learns_all:
+            return (
+                f"loss_on = 'all' with objective = '{cfg.objective}' has no use: it learns from the last answer; leave "
+                "loss_on out"
             )
         return None
 

@@ -21,5 +21,6 @@ SFT = Objective(
         "example": ANSWERED,
         "imitation": Source(("prompt", "response", "train"), _kept),
     },
+    learns_all=True,
 )
 """Rows have ``prompt, response``, and ``earlier`` where turns of a conversation stand before the prompt."""

@@ -46,14 +46,16 @@ def conversation(prompt: str, earlier: Sequence[Message] = ()) -> str:
     return "\n\n".join(f"{role.capitalize()}: {content}" for role, content in (*earlier, Message("user", prompt)))
 
 
-def asked(row: Mapping[str, Any]) -> str:
+def asked_text(row: Mapping[str, Any]) -> str:
     """``conversation`` of a row with ``prompt`` and, if it has that, ``earlier``: what a judge is shown of it."""
     return conversation(row["prompt"], messages(row.get("earlier")))
 
 
-def is_single(row: Mapping[str, Any]) -> bool:
-    """Whether nothing but a system turn stands before a row's prompt, so that it can be understood alone."""
-    return all(turn.role == "system" for turn in messages(row.get("earlier")))
+def first_exchange(row: Mapping[str, Any]) -> tuple[str, str]:
+    """The first thing that a row with ``response`` asks, and its answer: nothing has to be said before them."""
+    spoken = [turn.content for turn in messages(row.get("earlier")) if turn.role != "system"]
+    asked_first, answered, *_ = (*spoken, row["prompt"], row["response"])
+    return asked_first, answered
 
 
 def questions(row: Mapping[str, Any]) -> list[str]:
@@ -69,3 +71,11 @@ def questions(row: Mapping[str, Any]) -> list[str]:
 def lacks_answer(earlier: Sequence[Message]) -> bool:
     """Whether a user's turn is followed by another of the user's, the prompt being the last: the model answers it."""
     return any(one.role == "user" == two.role for one, two in pairwise((*earlier, Message("user", ""))))
+
+
+def who_speaks(earlier: Sequence[Message]) -> tuple[Role, ...]:
+    """The roles of all turns up to the prompt, with those of the answers that are not there yet."""
+    roles: list[Role] = []
+    for turn in (*earlier, Message("user", "")):
+        roles += ["assistant", turn.role] if [*roles[-1:], turn.role] == ["user", "user"] else [turn.role]
+    return tuple(roles)

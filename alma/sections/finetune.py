@@ -100,6 +100,10 @@ class Finetune(Section):
     padded where that is not possible: on a GPU without flash attention, or with a model whose joined rows would see one
     another. It is said, and the report's table of trainings has what was done. [ours]"""
 
+    loss_on: Annotated[Literal["last", "all"], QUIET] = "last"
+    """SFT on conversations: learn the last answer behind all that was said before it, or every answer of the
+    assistant's. ``all`` needs a chat template that writes an earlier answer as the last one. [ours]"""
+
     beta: Annotated[float, Field(gt=0)] = 0.1
     """DPO: strength of the pull towards the reference model. [ours]"""
 

@@ -35,9 +35,15 @@ class IngestRows(Ingest):
     """Our column → theirs; dots reach into nested values (``score = "meta.rating"``). A column that holds conversations
     is read by the roles of their turns (``prompt = "messages"``)."""
 
-    system_turn: Annotated[Literal["prepend", "omit"] | None, QUIET] = None
-    """What becomes of a conversation's system turn: ``prepend`` sets it before the prompt, with an empty line between,
-    ``omit`` leaves it out. ``None`` = a row with one is unusable, unless ``columns`` point past it by place. [ours]"""
+    turns: Annotated[Literal["first", "all"], QUIET] = "first"
+    """What of a conversation is a row: its first exchange alone, or ``all`` of it. Then the prompt is the user's last
+    turn, and the answer to it is what is learnt, or what the score is of. Prompts to evaluate with end with the user;
+    of two turns of the user's in a row the model answers the first one itself. [ours]"""
+
+    system_turn: Annotated[Literal["keep", "prepend", "omit"] | None, QUIET] = None
+    """What becomes of a conversation's system turn: ``keep`` leaves it one, which the chat template has to write;
+    ``prepend`` sets it before the first prompt, with an empty line between; ``omit`` leaves it out. ``None`` = ``keep``
+    with ``turns = "all"``; else a row with one is unusable, unless ``columns`` point past it by place. [ours]"""
 
     split: str = "train"
     """Split of a Hub data set."""

@@ -8,6 +8,7 @@ file          does
 ``paths``     follows a dotted path into a row
 ``turns``     reads the turns of a conversation, each with its role
 ``exchange``  finds the exchange of a conversation that is a row
+``whole``     reads a conversation whole
 ``places``    checks a path against who speaks there
 ``roles``     reads prompt and answer by who speaks
 ``values``    checks one value of a row: a text, a score, an id

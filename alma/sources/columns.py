@@ -11,7 +11,7 @@ from typing import Any
 
 from alma.errors import ConfigError
 from alma.sources.paths import Found, by_place, find
-from alma.sources.roles import ANSWERS, CONVERSATIONS, SYSTEM, Kind, Roles, SystemTurn
+from alma.sources.roles import ANSWERS, CONVERSATIONS, SYSTEM, Kind, Roles, SystemTurn, Turns
 from alma.sources.rows import shown
 from alma.sources.values import Fault, characters, identifier, is_hole, score, text, texts
 
@@ -50,7 +50,13 @@ class Columns:
     ``found`` counts how many rows had each. Raises ``ConfigError`` for a column that the kind does not have.
     """
 
-    def __init__(self, kind: Kind, columns: Mapping[str, str], system_turn: SystemTurn | None = None) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        columns: Mapping[str, str],
+        system_turn: SystemTurn | None = None,
+        turns: Turns = "first",
+    ) -> None:
         ours = ("id", *REQUIRED[kind], *OPTIONAL[kind])
         for name in columns:
             if name not in ours:
@@ -60,11 +66,11 @@ class Columns:
         self.must_appear = {*REQUIRED[kind], *columns}
         self.needed = {*REQUIRED[kind], *({"id"} & set(columns))}
         self.id_is_named = "id" in columns
-        self.roles = Roles(kind, set(columns), system_turn)
+        self.roles = Roles(kind, set(columns), system_turn, turns)
         self.found: Counter[str] = Counter()
 
     def read(self, values: Mapping[str, Any], *, numbers_are_text: bool = False) -> dict[str, Any]:
-        """One checked row: ``id`` and our columns. Raises ``Fault``.
+        """One checked row: ``id``, our columns, and ``earlier`` where turns are before the prompt. Raises ``Fault``.
 
         ``id`` is a text, ``None`` where the source has none, or the ``Fault`` of a column that nobody named (``Ids``
         decides about those). ``numbers_are_text`` is for CSV, where every value is text.
@@ -84,7 +90,7 @@ class Columns:
         picked = {name: None if each is None else each.value for name, each in found.items()}
         prompt, answer = found["prompt"], ANSWERS[self.kind]
         assert prompt is not None, "every kind needs one"
-        picked["prompt"], picked[answer] = self.roles.read(prompt, found[answer])
+        picked["prompt"], picked[answer], earlier = self.roles.read(prompt, found[answer])
         row: dict[str, Any] = {"id": self._id(picked.pop("id"))}
         for name, value in picked.items():
             if name == "score":
@@ -100,7 +106,7 @@ class Columns:
             raise Fault(
                 f"no {lacks}", f"has {' and '.join(set(LISTS) - {lacks})} and no {lacks}: they are only compared"
             )
-        return row
+        return row | ({"earlier": earlier} if earlier else {})
 
     def _id(self, value: Any) -> str | Fault | None:
         """Of a column that nobody named, what is wrong with it is no fault of the row."""
@@ -119,7 +125,8 @@ class Columns:
         """The columns of the source to read, where ``there`` are all."""
         wanted = {*self.theirs.values(), SYSTEM}
         sides = {"prompt", ANSWERS[self.kind]} & (self.needed - self.roles.named)
-        return wanted if sides <= set(there) else wanted | set(CONVERSATIONS)
+        is_plain = self.roles.turns == "first" and sides <= set(there)  # else a row may have its conversation there
+        return wanted if is_plain else wanted | set(CONVERSATIONS)
 
     def never_found(self) -> list[str]:
         """Columns of ours that no row had, although they are required or the settings name them."""

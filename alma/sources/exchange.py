@@ -1,4 +1,4 @@
-"""The exchange of a conversation that is a row: the first thing a user said, and the assistant's answer to it."""
+"""What of a conversation is a row: its first exchange, or all that is spoken in it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Any
 
 from alma.sources.turns import Turn, read_turn
 from alma.sources.values import Fault, characters
+
+ONE = "make them one"
+"""What to do about two turns of one role in a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,29 +28,43 @@ def read_turns(listed: list[Any], column: str) -> list[Turn]:
     return [read_turn(each, number, column) for number, each in enumerate(listed, start=1)]
 
 
-def first_exchange(turns: list[Turn], column: str) -> Exchange:
+def first_exchange(turns: list[Turn], column: str, remedy: str = ONE) -> Exchange:
     """The first exchange, which alone needs nothing that was said before it.
 
-    Raises ``Fault`` for a conversation in which it is unclear who answers whom: the assistant first, a role twice in a
-    row, a system turn in the midst, tools.
+    Raises ``Fault`` for a conversation in which it is unclear who answers whom: as ``spoken`` does, and for a role
+    twice in a row, whose ``remedy`` it says.
+    """
+    system, turns = spoken(turns, column)
+    check_alternate(turns, column, remedy)
+    answer = turns[1] if len(turns) > 1 else None
+    return Exchange(system, turns[0], answer, len(turns[2:]))
+
+
+def spoken(turns: list[Turn], column: str) -> tuple[str, list[Turn]]:
+    """The text of the system turns that stand first, and what user and assistant say behind them.
+
+    Raises ``Fault`` for the assistant first, a system turn in the midst, tools.
     """
     system = list(takewhile(lambda turn: turn.role == "system", turns))
-    spoken = turns[len(system) :]
-    tool = next((turn for turn in spoken if turn.role == "tool"), None)
+    others = turns[len(system) :]
+    tool = next((turn for turn in others if turn.role == "tool"), None)
     if tool is not None:
         raise Fault("tool turn", f"turn {tool.number} of {column!r} is a tool's or calls one; rows are of text alone")
-    late = next((turn for turn in spoken if turn.role == "system"), None)
+    late = next((turn for turn in others if turn.role == "system"), None)
     if late is not None:
         raise Fault("late system turn", f"turn {late.number} of {column!r} is a system turn behind the first turns")
-    if not spoken:
+    if not others:
         raise Fault("no user turn", f"{column!r} has no turn of a user")
-    if spoken[0].role != "user":
-        detail = f"{column!r} starts with the assistant (turn {spoken[0].number}), and what it answers is not there"
+    if others[0].role != "user":
+        detail = f"{column!r} starts with the assistant (turn {others[0].number}), and what it answers is not there"
         raise Fault("starts with the assistant", detail)
-    for one, two in pairwise(spoken):
-        if one.role == two.role:
-            detail = f"turns {one.number} and {two.number} of {column!r} are both the {one.role}'s; make them one"
-            raise Fault(f"two {one.role} turns in a row", detail)
     instructions = [characters("the system turn", turn.text) for turn in system if turn.text is not None]
-    answer = spoken[1] if len(spoken) > 1 else None
-    return Exchange("\n\n".join(filter(str.strip, instructions)), spoken[0], answer, len(spoken[2:]))
+    return "\n\n".join(filter(str.strip, instructions)), others
+
+
+def check_alternate(turns: list[Turn], column: str, remedy: str = ONE, *, may_lack_answers: bool = False) -> None:
+    """Raises ``Fault`` for two turns of one role in a row; of the user's they ``may_lack_answers`` between them."""
+    for one, two in pairwise(turns):
+        if one.role == two.role and not (may_lack_answers and one.role == "user"):
+            detail = f"turns {one.number} and {two.number} of {column!r} are both the {one.role}'s; {remedy}"
+            raise Fault(f"two {one.role} turns in a row", detail)

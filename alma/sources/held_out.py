@@ -8,6 +8,7 @@ from typing import Any
 from alma.artifact import Metrics, Rows
 from alma.artifact.out import Out
 from alma.errors import DataError
+from alma.prompts.conversation import questions
 from alma.sections import IngestRows
 from alma.text.overlap import KINDS, Known, overlap_metric
 
@@ -26,11 +27,11 @@ def held_out(
     """
     if cfg.likeness is None:
         return rows, {}
-    known = Known([row["prompt"] for row in rows], cfg.likeness)
+    known = Known([questions(row)[-1] for row in rows], cfg.likeness)
     metrics: Metrics = {}
     dropped: set[int] = set()
     for port, other in others.items():
-        theirs = other.table(["source_id", "prompt"]).to_pylist()
+        theirs = other.table(["source_id", "earlier", "prompt"]).to_pylist()
         found = _found(known, theirs)
         exact = [place for place, (kind, _) in found.items() if kind == "exact"]
         if exact and cfg.overlap == "refuse":
@@ -50,9 +51,10 @@ def _found(known: Known, theirs: Sequence[Mapping[str, Any]]) -> dict[int, tuple
     """Place of ours → the surest kind, and the id of the first of theirs that is so like it; in the order of ours."""
     found: dict[int, tuple[str, str]] = {}
     for row in theirs:
-        for place, kind in known.matches(row["prompt"]).items():
-            if place not in found or KINDS.index(kind) < KINDS.index(found[place][0]):
-                found[place] = (kind, row["source_id"])
+        for text in questions(row):
+            for place, kind in known.matches(text).items():
+                if place not in found or KINDS.index(kind) < KINDS.index(found[place][0]):
+                    found[place] = (kind, row["source_id"])
     return dict(sorted(found.items()))
 
 

@@ -37,12 +37,14 @@ class Lengths:
         """Raises ``Fault`` for a row whose texts together leave no room in the context."""
         if self._tokenizer is None or self.context is None:
             return
-        texts = [row[name] for name in ("prompt", "response") if row.get(name)]
+        earlier = [turn.content for turn in row.get("earlier", ())]
+        texts = [*earlier, *(row[name] for name in ("prompt", "response") if row.get(name))]
         if sum(len(text) for text in texts) < self.context:
             return  # a token has at least one character
         num_tokens = sum(len(self._tokenizer.encode(text, add_special_tokens=False).ids) for text in texts)
         if num_tokens >= self.context:
-            what = "prompt and response" if len(texts) > 1 else "prompt"
+            what = "prompt and response" if row.get("response") else "prompt"
+            what = f"conversation, {what}," if earlier else what
             raise Fault(
                 "longer than the context",
                 f"{what} of {num_tokens} tokens where the model's context holds {self.context}: {texts[0][:60]!r}…",

@@ -1,8 +1,8 @@
 """Reads prompt and answer by who speaks, and never by place alone.
 
-A row of ours is one exchange: a user's text and the assistant's answer to it. What a person maps may be a text, a whole
-conversation, or a place in one. Whole conversations are read by role; a place is checked against the role that stands
-there.
+A row of ours is one exchange, a user's text and the assistant's answer to it, or a whole conversation that ends with
+one. What a person maps may be a text, a conversation, or a place in one. Conversations are read by role; a place is
+checked against the role that stands there.
 """
 
 from __future__ import annotations
@@ -10,16 +10,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
+from alma.prompts.conversation import Message
 from alma.sources.exchange import Exchange, first_exchange, read_turns
 from alma.sources.paths import Found
 from alma.sources.places import check_follows, check_side
 from alma.sources.turns import Turn, is_spelt, is_without_roles, listed, read_turn, role_of
 from alma.sources.values import Fault, text
+from alma.sources.whole import read_whole
 
 Kind = Literal["pairs", "scores", "prompts"]
-SystemTurn = Literal["prepend", "omit"]
+SystemTurn = Literal["keep", "prepend", "omit"]
+Turns = Literal["first", "all"]
 
 ANSWERS: Final[dict[Kind, str]] = {"pairs": "response", "scores": "response", "prompts": "reference"}
 """Our column that holds an answer to the prompt."""
@@ -31,21 +34,33 @@ SYSTEM: Final = "system"
 """The column in which some data sets have the system turn, beside a conversation without one."""
 
 
+class Sides(NamedTuple):
+    """The values of a row's prompt and answer, ``None`` for one that is not there, and the turns before them."""
+
+    prompt: Any
+    answer: Any
+    earlier: tuple[Message, ...] = ()
+
+
 class Roles:
-    """The two sides of a row of one kind.
+    """The two sides of a row of one kind, and the turns before them where ``turns`` or ``system_turn`` keep any.
 
     ``named`` are our columns that a person mapped. ``said`` counts rows by what a person should know of them.
     """
 
-    def __init__(self, kind: Kind, named: set[str], system_turn: SystemTurn | None) -> None:
+    def __init__(
+        self, kind: Kind, named: set[str], system_turn: SystemTurn | None = None, turns: Turns = "first"
+    ) -> None:
         self.answer = ANSWERS[kind]
         self.is_answered = kind != "prompts"
         self.is_scored = kind == "scores"
         self.named = named
-        self.system_turn = system_turn
+        self.system_turn = "keep" if turns == "all" and system_turn is None else system_turn
+        self.turns = turns
         self.said: Counter[str] = Counter()
         self._of_this_row: list[str] = []
         self._beside = ""
+        self._system: tuple[Message, ...] = ()
 
     def kept(self) -> None:
         """Counts what there was to say of the row that was read last: it is a good one."""
@@ -56,7 +71,7 @@ class Roles:
 
         It is the conversation mapped for the other side, or else the only one in a column of ``CONVERSATIONS``.
         """
-        self._of_this_row = []
+        self._of_this_row, self._system = [], ()
         beside = values.get(SYSTEM)
         self._beside = beside if isinstance(beside, str) else ""
         sides = ["prompt", self.answer] if self.is_answered else ["prompt"]
@@ -71,12 +86,32 @@ class Roles:
                 picked[side] = there[0]
             self._say(f"{' and '.join(lacking)} read by role from the column {there[0].path!r}")
 
-    def read(self, prompt: Found, answer: Found | None) -> tuple[Any, Any]:
-        """The values of both sides, ``None`` for one that is not there. Raises ``Fault`` where roles are unclear."""
+    def read(self, prompt: Found, answer: Found | None) -> Sides:
+        """Both sides. Raises ``Fault`` where roles are unclear, or a conversation ends in the wrong one."""
         check_side("prompt", "user", prompt)
         if answer is not None:
             check_side(self.answer, "assistant", answer)
         asked, answered = listed(prompt.value), None if answer is None else listed(answer.value)
+        if self.turns == "all" and (asked is not None or answered is not None):
+            return self._whole(prompt, answer)
+        user, value = self._first(prompt, answer, asked, answered)
+        return Sides(user, value, self._system)
+
+    def _whole(self, prompt: Found, answer: Found | None) -> Sides:
+        found = read_whole(prompt, answer, is_answered=self.is_answered)
+        system = found.system or self._beside
+        first, *others = found.messages()
+        if system.strip():
+            first = Message("user", self._with(system, first.content))
+        if others:
+            self._say(f"the conversation of {found.column!r} is kept, with the turns before the last prompt")
+        *earlier, last = first, *others
+        return Sides(last.content, found.answer, (*self._system, *earlier))
+
+    def _first(
+        self, prompt: Found, answer: Found | None, asked: list[Any] | None, answered: list[Any] | None
+    ) -> tuple[Any, Any]:
+        """The first exchange."""
         if asked is None and answered is None:
             check_follows(self.answer, prompt, answer)
             return self._before(prompt), None if answer is None else answer.value
@@ -132,11 +167,13 @@ class Roles:
         self._of_this_row.append(sentence)
 
     def _exchange(self, turns: list[Turn], column: str) -> Exchange:
-        found = first_exchange(turns, column)
+        remedy = "make them one"
+        if not self.is_answered:
+            remedy += ', or set turns = "all", by which a model answers the first one itself'
+        found = first_exchange(turns, column, remedy)
         if found.num_later and self.is_scored:
-            raise Fault(
-                "several exchanges", f"{column!r} has several exchanges, and which one the score is of is unclear"
-            )
+            detail = f"{column!r} has several exchanges, and which one the score is of is unclear"
+            raise Fault("several exchanges", f'{detail}; set turns = "all" where it is of the last answer')
         if found.num_later:
             self._say(f"only the first exchange of {column!r} is read, and there are more")
         return found if found.system or not self._beside.strip() else replace(found, system=self._beside)
@@ -146,13 +183,16 @@ class Roles:
             return user
         if self.system_turn is None:
             detail = (
-                f"has a system turn, {found.system[:40]!r}, and a row of ours has none. In the run file: system_turn = "
-                '"prepend" puts it before the prompt, "omit" leaves it out'
+                f"has a system turn, {found.system[:40]!r}, and nothing says what becomes of it. In the run file: "
+                'system_turn = "keep" keeps it as one, "prepend" puts it before the prompt, "omit" leaves it out'
             )
             raise Fault("system turn", detail)
         return self._with(found.system, user)
 
     def _with(self, system: str, user: Any) -> Any:
+        if self.system_turn == "keep":
+            self._system = (Message("system", system),)
+            return user
         if self.system_turn == "prepend":
             return f"{system}\n\n{text('prompt', user)}"
         self._say("a system turn is left out")

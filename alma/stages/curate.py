@@ -12,6 +12,7 @@ from alma.artifact import Metrics, Rows
 from alma.artifact.out import Out
 from alma.artifact.records import PROMPT
 from alma.errors import ConfigError, StageError
+from alma.prompts.conversation import questions
 from alma.sections import Curate
 from alma.text.normalise import normalise
 from alma.text.overlap import KINDS, Known, char_grams, overlap_metric
@@ -76,7 +77,9 @@ REASONS = ("unfinished", "length", "pattern", "marker", "repetition", "duplicate
 
 
 def _known(rows: Rows, cfg: Curate) -> Known:
-    return Known(list(dict.fromkeys(rows.table(["prompt"])["prompt"].to_pylist())), cfg.likeness)
+    """All that the rows ask, in the midst of conversations too."""
+    given = rows.table(["earlier", "prompt"]).to_pylist()
+    return Known(list(dict.fromkeys(text for row in given for text in questions(row))), cfg.likeness)
 
 
 def _overlap(others: Mapping[str, Known], text: str) -> str | None:

@@ -16,6 +16,7 @@ from alma.engines.feed import PartRequests, feed
 from alma.engines.judging import ScoredRow, ShotsOf, averaged, judge_requests, reading
 from alma.engines.pool import scorer_pool
 from alma.errors import ConfigError, StageError
+from alma.prompts.conversation import asked_text
 from alma.sections import Judge
 from alma.seeds import sample_seed
 from alma.statistics import pairwise_accuracy
@@ -81,8 +82,8 @@ def _shots_of(cfg: Judge, shots: Rows | None) -> ShotsOf:
     shots.expect("score")
     if len(shots) < cfg.num_shots:
         raise ConfigError(f"judge.num_shots = {cfg.num_shots} and {shots.ref} holds {len(shots)} rows; lower it")
-    rows = {row["id"]: row for row in shots.table(["id", "prompt", "response", "score"]).to_pylist()}
-    among = DataSet(Shot(row_id, row["prompt"], row["response"]) for row_id, row in rows.items())
+    rows = {row["id"]: row for row in shots.table(["id", "earlier", "prompt", "response", "score"]).to_pylist()}
+    among = DataSet(Shot(row_id, asked_text(row), row["response"]) for row_id, row in rows.items())
 
     def draw_for(prompt: str) -> list[ScoredRow]:
         # By the prompt's text, so that all responses to it are rated after the same rows.
@@ -99,9 +100,9 @@ def _requests(
     given = responses.table(None, part.start, part.stop).to_pylist()
     # What was too long to be answered has no response to rate.
     answered = [row for row in given if row.get("num_tokens") != 0]
-    pairs = [(row["prompt"], row["response"]) for row in answered]
+    pairs = [(asked_text(row), row["response"]) for row in answered]
     requests = judge_requests(cfg, pairs, shots_of)
-    asked = [(place, lambda _, request=request: request) for place in range(len(judges)) for request in requests]
+    turns = [(place, lambda _, request=request: request) for place in range(len(judges)) for request in requests]
 
     def rows(answers: list[list[list[Rating]]], num_tokens: int) -> tuple[list[dict[str, Any]], dict[str, int]]:
         readings = [[rating for several in answer for rating in several] for answer in answers]
@@ -113,6 +114,7 @@ def _requests(
                 "prompt_id": row.get("prompt_id") or row["id"],
                 "judge_id": str(judges[0].ref),
                 "checkpoint_id": row.get("checkpoint_id"),
+                "earlier": row["earlier"],
                 "prompt": row["prompt"],
                 "response": row["response"],
                 "num_tokens": row.get("num_tokens"),
@@ -126,15 +128,17 @@ def _requests(
         unparsable = sum(not row["parsed"] for row in rows) - (len(given) - len(answered))
         return rows, {"num_tokens": num_tokens, "num_unparsable": unparsable}
 
-    return PartRequests(asked, rows)
+    return PartRequests(turns, rows)
 
 
 def validation(out: Out) -> Metrics:
     """Agreement with the human scores: pairs of one prompt, and the mean absolute difference."""
-    rows = [row for row in out.read_back(["prompt", "human_score", "mean", "integer", "parsed"]) if row["parsed"]]
+    rows = [
+        row for row in out.read_back(["earlier", "prompt", "human_score", "mean", "integer", "parsed"]) if row["parsed"]
+    ]
     if not rows:
         return {}
-    prompts = [row["prompt"] for row in rows]
+    prompts = [asked_text(row) for row in rows]
     human = [row["human_score"] for row in rows]
     means = [row["mean"] for row in rows]
     real, num_pairs = pairwise_accuracy(prompts, human, means)

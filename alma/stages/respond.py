@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from alma.engines.continuation import answer_text
 from alma.engines.feed import PartRequests, feed
 from alma.engines.pool import generator_pool
 from alma.engines.too_long import check_too_long, too_long_counts
-from alma.errors import ConfigError
+from alma.errors import ConfigError, DataError
+from alma.prompts.conversation import asked_text, lacks_answer, messages
 from alma.prompts.markers import held
 from alma.sections import Respond
 from alma.seeds import sample_seed
@@ -45,10 +46,11 @@ def run(
         raise ConfigError(
             f"respond.num_samples = {cfg.num_samples} is below the {len(models)} checkpoints that share it"
         )
-    stop_prompt = len(prompts) if cfg.num_prompts is None else cfg.first_prompt + cfg.num_prompts
-    if stop_prompt > len(prompts):
+    places = _askable(prompts, out)
+    stop_prompt = len(places) if cfg.num_prompts is None else cfg.first_prompt + cfg.num_prompts
+    if stop_prompt > len(places):
         raise ConfigError(
-            f"respond asks for prompts {cfg.first_prompt} to {stop_prompt} and {prompts.ref} has {len(prompts)}; raise "
+            f"respond asks for prompts {cfg.first_prompt} to {stop_prompt} and {prompts.ref} has {len(places)}; raise "
             "synthesize.num_attempts or lower rounds or respond.num_prompts"
         )
     num_prompts = stop_prompt - cfg.first_prompt
@@ -64,7 +66,7 @@ def run(
             part_rows,
             "responses",
             "response",
-            lambda part: _requests(cfg, prompts, pool, out, part),
+            lambda part: _requests(cfg, prompts, places, pool, out, part),
             generators.at,
             parts_per_turn=parts_per_turn,
         )
@@ -72,13 +74,34 @@ def run(
     return {"num_prompts": num_prompts, "num_samples": samples, "num_checkpoints": len(models)}
 
 
-def _requests(cfg: Respond, prompts: Rows, pool: dict[str, Model], out: Out, part: Part) -> PartRequests:
+def _askable(prompts: Rows, out: Out) -> Sequence[int]:
+    """The places of the prompts that can be asked at once: before others a model has to answer an earlier one."""
+    if "earlier" not in prompts.columns:
+        return range(len(prompts))
+    turns = prompts.table(["earlier"])["earlier"].to_pylist()
+    places = [place for place, earlier in enumerate(turns) if not lacks_answer(messages(earlier))]
+    if not places:
+        raise DataError(
+            f"all {len(prompts)} prompts of {prompts.ref} follow one that the model has to answer first, which "
+            "evaluate does and respond does not: add others, or set curve.enabled = false"
+        )
+    if len(places) < len(prompts):
+        out.note(
+            f"{len(prompts) - len(places)} of {len(prompts)} prompts are left out here: before them a model has to "
+            "answer an earlier one, and samples of several models would follow different answers"
+        )
+    return places
+
+
+def _requests(
+    cfg: Respond, prompts: Rows, places: Sequence[int], pool: dict[str, Model], out: Out, part: Part
+) -> PartRequests:
     """One request per checkpoint, its place in ``pool``, by role, the turn."""
     samples = cfg.num_samples
     roles, models = list(pool), list(pool.values())
     low, high = cfg.first_prompt + part.start // samples, cfg.first_prompt + part.stop // samples
     stops: dict[int, tuple[str, ...]] = {}
-    asked: list[dict[str, str]] = prompts.table(["id", "prompt"], low, high).to_pylist()
+    asked = _rows(prompts, places[low:high])
 
     def ask(place: int) -> Callable[[Generator], GenerateRequest]:
         mine = range(place, samples, len(models))
@@ -87,7 +110,7 @@ def _requests(cfg: Respond, prompts: Rows, pool: dict[str, Model], out: Out, par
             stops[place] = generator.stops(cfg.judge_template)
             return GenerateRequest(
                 texts_P=[generator.chat(row["prompt"], messages(row["earlier"])) for row in asked],
-                seeds_PN=[[_seed(cfg, row["prompt"], roles[place], j) for j in range(len(mine))] for row in asked],
+                seeds_PN=[[_seed(cfg, asked_text(row), roles[place], j) for j in range(len(mine))] for row in asked],
                 sampling=cfg.sampling,
                 max_new_tokens=cfg.sampling.max_new_tokens,
                 stop=stops[place],
@@ -106,11 +129,12 @@ def _requests(cfg: Respond, prompts: Rows, pool: dict[str, Model], out: Out, par
                     {
                         "id": out.row_id(part.start + len(rows)),
                         "prompt_id": row["id"],
+                        "earlier": row["earlier"],
                         "prompt": row["prompt"],
                         "response": text,
                         "checkpoint_id": str(models[place].ref),
                         "sample_index": i,
-                        "sample_seed": _seed(cfg, row["prompt"], roles[place], j),
+                        "sample_seed": _seed(cfg, asked_text(row), roles[place], j),
                         "num_tokens": completion.num_tokens,
                         "ended": completion.ended,
                         "marker": held(text, stops[place]),
@@ -125,6 +149,12 @@ def _requests(cfg: Respond, prompts: Rows, pool: dict[str, Model], out: Out, par
         return rows, {**counts, **too_long_counts(nums_tokens)}
 
     return PartRequests([(place, ask(place)) for place in range(len(models))], rows)
+
+
+def _rows(prompts: Rows, places: Sequence[int]) -> list[dict[str, Any]]:
+    columns: list[str] = [name for name in ("id", "earlier", "prompt") if name in prompts.columns]
+    table = prompts.table(columns, places[0], places[-1] + 1)
+    return [{"earlier": None, **row} for row in table.take([place - places[0] for place in places]).to_pylist()]
 
 
 def _folder(model: Model) -> Path:

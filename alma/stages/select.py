@@ -12,6 +12,7 @@ from alma.artifact import Metrics, Rows
 from alma.artifact.out import Out
 from alma.artifact.records import SCHEMAS
 from alma.errors import ConfigError, StageError
+from alma.prompts.conversation import asked_text
 from alma.sections import Select
 from alma.selection.readings import Judgement, score
 from alma.selection.rules import select
@@ -36,7 +37,7 @@ def run(cfg: Select, *, judgements: Rows, previous: Rows | None = None, out: Out
             num_unparsable += sum(not row["parsed"] for row in several)
             num_unfinished += sum(not row["ended"] for row in several)
             num_marked += sum(row["marker"] is not None for row in several)
-            selected = select(cfg, several[0]["prompt"], usable)
+            selected = select(cfg, asked_text(several[0]), usable)
             if selected is None:
                 num_empty += 1
                 continue
@@ -69,7 +70,7 @@ def _usable(cfg: Select, judgement: Judgement) -> bool:
 
 def _row(cfg: Select, chosen: Judgement, rejected: Judgement | None = None) -> dict[str, Any]:
     """A row to train on: a response, or a preference pair."""
-    prompt = {"prompt_id": chosen["prompt_id"], "prompt": chosen["prompt"]}
+    prompt = {name: chosen[name] for name in ("prompt_id", "earlier", "prompt")}
     if rejected is None:
         return prompt | {
             "judgement_id": chosen["id"],
@@ -95,6 +96,7 @@ def _earlier(previous: Rows, schema: str) -> list[dict[str, Any]]:
                 "judgement_id": None,
                 "prompt_id": row["id"],
                 "round": 1,
+                "earlier": row["earlier"],
                 "prompt": row["prompt"],
                 "response": row["response"],
             }

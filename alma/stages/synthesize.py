@@ -15,6 +15,7 @@ from alma.engines.pool import generator_pool
 from alma.engines.too_long import check_too_long, too_long_counts
 from alma.errors import DataError
 from alma.prompts import Prompt, filled, joined
+from alma.prompts.conversation import questions
 from alma.sections import Synthesize
 from alma.seeds import sample_seed
 
@@ -23,7 +24,9 @@ VERSION = 2
 
 def run(cfg: Synthesize, *, model: Model, seeds: Rows, out: Out) -> Metrics:
     """One candidate per attempt, unfiltered; attempt i depends on (seed, i) only."""
-    shots = seeds.table(["id", "prompt"]).to_pylist()
+    # Of a conversation what was asked first, which alone needs nothing that was said before it.
+    rows = seeds.table(["id", "earlier", "prompt"]).to_pylist()
+    shots = [{"id": row["id"], "prompt": questions(row)[0]} for row in rows]
     if len(shots) < cfg.max_shots:
         raise DataError(
             f"{seeds.ref} has {len(shots)} prompts, and synthesize.max_shots = {cfg.max_shots} are shown at once"

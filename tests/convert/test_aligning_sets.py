@@ -39,7 +39,7 @@ def daring_anteater() -> list[dict[str, Any]]:
 
     def talk(number: int) -> list[dict[str, Any]]:
         speakers = ("User", "Assistant") if number else ("Assistant", "User")
-        turns = speakers * (1 + number % 2)
+        turns = speakers * (1 + number % 2) + speakers[:1] * (number == 8)  # and one that nobody answers
         return [{"from": who, "value": f"{number} {place}", "label": None} for place, who in enumerate(turns)]
 
     return [
@@ -114,6 +114,7 @@ def test_daring_anteater_keeps_turns_and_systems(tmp_path: Path) -> None:
     assert ("system", "user", "assistant") in roles
     assert ("user", "assistant", "user", "assistant") in roles
     assert ingested(tmp_path, "seeds.jsonl", kind="pairs", system_turn="prepend") == 9
+    assert ingested(tmp_path, "seeds.jsonl", kind="pairs", turns="all") == 9
     with pytest.raises(ConfigError, match="9 of 9 questions have a response to learn from, and 10"):
         convert("daring-anteater", put(tmp_path, daring_anteater()), tmp_path / "many", num_seeds=10)
 
@@ -123,11 +124,26 @@ def test_sets_of_prompts_are_one_family_each(tmp_path: Path, name: str) -> None:
     for number, published in enumerate(PROMPTS[name]):
         out = tmp_path / str(number)
         convert(name, put(tmp_path, published), out)
-        rows = read(out / "evaluation.jsonl")
+        rows = [row for row in read(out / "evaluation.jsonl") if "messages" not in row]
         assert sorted(row["prompt"] for row in rows) == [f"What is {i}?" for i in range(4)]
         assert {row["family"] for row in rows} == {name}
         assert [path.name for path in out.iterdir()] == ["evaluation.jsonl"]
-        assert ingested(out, "evaluation.jsonl", kind="prompts") == 4
+        if name != "mt-bench":
+            assert ingested(out, "evaluation.jsonl", kind="prompts") == 4
+
+
+def test_mt_bench_has_second_turns_behind_the_model_s_own_answers(tmp_path: Path) -> None:
+    converted = convert("mt-bench", put(tmp_path, PROMPTS["mt-bench"][0]), tmp_path, num_evaluation=3)
+    rows = read(tmp_path / "evaluation.jsonl")
+    first, second = ([row for row in rows if ("messages" in row) == later] for later in (False, True))
+    assert (len(first), len(second), converted.num_left) == (3, 3, 1)
+    assert {row["family"] for row in second} == {"mt-bench turn 2"}
+    assert [[turn["content"] for turn in row["messages"]] for row in second] == [
+        [row["prompt"], "And more?"] for row in first
+    ]
+    assert ingested(tmp_path, "evaluation.jsonl", kind="prompts", turns="all") == 6
+    with pytest.raises(DataError, match=r"turns 1 and 2 of 'messages' are both the user's; .* set turns = \"all\""):
+        ingested(tmp_path, "evaluation.jsonl", kind="prompts")
 
 
 def test_an_input_stands_below_its_instruction(tmp_path: Path) -> None:

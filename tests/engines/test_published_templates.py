@@ -11,10 +11,13 @@ import trl
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from alma.engines.chat import prompt_text, render_prompt, render_turn
+from alma.engines.chat import Exchange, prompt_text, render_prompt, render_turn
+from alma.engines.dialogue import answering
 from alma.engines.encoding import encode
+from alma.engines.learnt import all_answers, last_answers
 from alma.engines.template import Template, render, render_dialogue
 from alma.errors import DataError
+from alma.prompts.conversation import Message, exchanges
 
 FOLDER = Path(trl.__file__).parent / "chat_templates"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.jinja") if not path.stem.endswith("_training"))
@@ -73,11 +76,73 @@ def test_rows_are_the_template_s_own_and_begin_where_generation_does(name: str) 
         assert turn is not None
         assert turn.prompt_ids + turn.completion_ids == whole[: len(asked) + len(turn.completion_ids)]
         assert response in tokenizer.decode(turn.completion_ids)
-    earlier = [("Who?", "Me: *you*."), ("a\n\nb", "1")]
-    turns = [turn for asked, answered in earlier for turn in (("user", asked), ("assistant", answered))]
-    rendered = render_dialogue(tokenizer, [*turns, ("user", "And {x}?")], ask=True)
+    earlier = exchanges([("Who?", "Me: *you*."), ("a\n\nb", "1")])
+    rendered = render_dialogue(tokenizer, [*earlier, ("user", "And {x}?")], ask=True)
     given = template.opening[: template.num_given]
     assert prompt_text(tokenizer, "And {x}?", earlier) in (rendered, rendered.removesuffix(template.left_out) + given)
+
+
+EARLIER = exchanges([("Who? ", " Me: *you*."), ("a\n\nb", "1")])
+SYSTEM = Message("system", " Be {kind}\n")
+
+
+@pytest.mark.parametrize("name", ["cohere2", "deepseekv3", "gemma3", "gptoss", "llama3_1", "phi3", "qwen3", "lfm2"])
+@pytest.mark.parametrize("earlier", [(SYSTEM,), (SYSTEM, *EARLIER)], ids=["system", "conversation"])
+def test_a_conversation_with_its_system_turn_is_the_template_s_own(name: str, earlier: tuple[Message, ...]) -> None:
+    """White space is taken off where the template takes it off, and contents are never a part of it."""
+    tokenizer = tokenizer_of(name)
+    template = Template.of(tokenizer)
+    rendered = render_dialogue(tokenizer, [*earlier, ("user", "And {x}?")], ask=True)
+    given = template.opening[: template.num_given]
+    assert prompt_text(tokenizer, "And {x}?", earlier) in (rendered, rendered.removesuffix(template.left_out) + given)
+    answered = render_dialogue(tokenizer, [*earlier, ("user", "And {x}?"), ("assistant", "Aye")], ask=False)
+    assert answering(tokenizer, earlier, "And {x}?", "Aye") == answered
+
+
+def test_a_template_that_refuses_a_system_turn_says_what_to_do() -> None:
+    tokenizer = tokenizer_of("gemma")
+    with pytest.raises(DataError, match=r'System role not supported; in the section .* system_turn = "prepend"'):
+        prompt_text(tokenizer, "a", (SYSTEM,))
+    assert "Be" not in prompt_text(tokenizer, "a", EARLIER)
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("llama3_1", None),
+        ("gemma3", None),
+        ("qwen3_instruct_2507", None),
+        ("qwen3", r"writes an earlier answer otherwise.*think.*loss_on = \"last\""),
+        ("gptoss", r"is ' Me: \*you\*\.<\|return\|>' where it is the last"),
+    ],
+)
+def test_all_answers_are_learnt_as_generation_writes_them(name: str, fault: str | None) -> None:
+    """Answers and their end tokens, and nothing between them; or the template is refused that writes them otherwise."""
+    tokenizer = tokenizer_of(name)
+    whole = encode(tokenizer, [render_dialogue(tokenizer, [*EARLIER, ("user", "q"), ("assistant", "yes")], ask=False)])
+    stops = set(tokenizer.added_tokens_decoder)
+    exchange = Exchange("q", "yes", EARLIER)
+    if fault:
+        with pytest.raises(DataError, match=fault):
+            all_answers(tokenizer, [exchange], stops)
+        return
+    [row], [last] = all_answers(tokenizer, [exchange], stops), last_answers(tokenizer, [exchange], stops)
+    assert row is not None
+    assert last is not None
+    assert (row.ids, row.spans[-1:]) == (last.ids, last.spans)
+    assert row.ids == whole[0][: len(row.ids)]
+    learnt = [tokenizer.decode(row.ids[start:stop]) for start, stop in row.spans]
+    end = tokenizer.decode(row.ids[-1:])
+    assert [text.strip().removesuffix(end) for text in learnt] == ["Me: *you*.", "1", "yes"]
+    for start, stop in row.spans:
+        assert [each in stops for each in row.ids[start:stop]] == [False] * (stop - start - 1) + [True]
+        assert render_prompt(tokenizer, *asked_before(row.spans.index((start, stop)))) == row.ids[:start]
+
+
+def asked_before(place: int) -> tuple[str, tuple[Message, ...]]:
+    """What is asked before an answer of ``EARLIER`` and "yes", and the turns before that."""
+    turns = (*EARLIER, Message("user", "q"))
+    return turns[2 * place].content, turns[: 2 * place]
 
 
 def test_a_template_without_earlier_turns_shows_none() -> None:
@@ -86,5 +151,5 @@ def test_a_template_without_earlier_turns_shows_none() -> None:
         "<s>{{ messages[0].content }}{% if messages[1] %} {{ messages[1].content }}</s>{% endif %}"
     )
     assert prompt_text(tokenizer, "a") == "<s>a "
-    with pytest.raises(DataError, match=r"does not write earlier turns as they are.*base_shots = 0"):
-        prompt_text(tokenizer, "a", [("b", "c")])
+    with pytest.raises(DataError, match=r"leaves out a turn of the user.*base_shots = 0"):
+        prompt_text(tokenizer, "a", exchanges([("b", "c")]))

@@ -45,13 +45,9 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("start"), chat=CHAT.replace("</s>\n", "</s>"))
 
 
-def pairs(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
-    return [(row["prompt"], row["chosen"], row["rejected"]) for row in rows]
-
-
 def read(start: Path, rows: Sequence[dict[str, Any]], **changes: Any) -> list[PairLogprobs | None]:
     with load_reference(Reference(**changes), start) as reference:
-        return reference.read(pairs(rows))
+        return reference.read(rows)
 
 
 def wanted(start: Path, prompt: str, response: str) -> float:
@@ -68,7 +64,7 @@ def wanted(start: Path, prompt: str, response: str) -> float:
 def test_the_numbers_are_the_responses_log_probabilities(start: Path, batch_tokens: int) -> None:
     tokens: list[int] = []
     with load_reference(Reference(batch_tokens=batch_tokens), start) as reference:
-        found = reference.read(pairs(PREFERENCES), on_tokens=tokens.append)
+        found = reference.read(PREFERENCES, on_tokens=tokens.append)
     for row, each in zip(PREFERENCES, found, strict=True):
         assert each is not None
         assert each.chosen == pytest.approx(wanted(start, row["prompt"], row["chosen"]), abs=1e-4)

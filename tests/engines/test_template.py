@@ -16,6 +16,7 @@ from alma.engines.requests import Completion
 from alma.engines.template import Template, render
 from alma.engines.tokenizer import load_tokenizer, special_texts, stop_ids
 from alma.errors import DataError
+from alma.prompts.conversation import exchanges
 from alma.sections import Turns
 from alma.text.turns import answer_prompt
 
@@ -269,7 +270,7 @@ def test_turns_are_a_template(tmp_path: Path, raw: Tokenizer, turns: Turns, ends
     assert template.turn("a", "Yes") == whole
     assert template.prompt("a").rstrip() == answer_prompt(turns, [], "a").rstrip()
     earlier = [("a", "Yes"), ("b", "No")]
-    spoken = prompt_text(tokenizer, "c", earlier).replace("<|im_end|>", "")
+    spoken = prompt_text(tokenizer, "c", exchanges(earlier)).replace("<|im_end|>", "")
     assert spoken.rstrip() == answer_prompt(turns, earlier, "c").rstrip()
     turn = render_turn(tokenizer, "a", "Yes", stop_ids(folder, tokenizer))
     assert turn is not None

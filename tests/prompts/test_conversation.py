@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 
 from alma.prompts.conversation import (
     Message,
-    asked,
+    asked_text,
     column,
     conversation,
-    is_single,
+    first_exchange,
     lacks_answer,
     messages,
     questions,
@@ -19,16 +19,15 @@ SYSTEM, FIRST, ANSWER = Message("system", "Be kind."), Message("user", "1 + 1?")
 
 def test_a_single_prompt_is_its_own_text() -> None:
     for row in ({"prompt": "1 + 1?"}, {"prompt": "1 + 1?", "earlier": None}):
-        assert asked(row) == "1 + 1?"
+        assert asked_text(row) == "1 + 1?"
         assert questions(row) == ["1 + 1?"]
-        assert is_single(row)
+        assert first_exchange(row | {"response": "2"}) == ("1 + 1?", "2")
 
 
 def test_a_conversation_spells_who_speaks() -> None:
     row = {"prompt": "And 2 + 2?", "earlier": column([SYSTEM, FIRST, ANSWER])}
-    assert asked(row) == "System: Be kind.\n\nUser: 1 + 1?\n\nAssistant: 2\n\nUser: And 2 + 2?"
-    assert not is_single(row)
-    assert is_single(row | {"earlier": column([SYSTEM])})
+    assert asked_text(row) == "System: Be kind.\n\nUser: 1 + 1?\n\nAssistant: 2\n\nUser: And 2 + 2?"
+    assert first_exchange(row | {"response": "4"}) == ("1 + 1?", "2")
     assert questions(row) == ["1 + 1?", "User: 1 + 1?\n\nAssistant: 2\n\nUser: And 2 + 2?"]
 
 

@@ -27,6 +27,7 @@ from alma.artifact.records import SCHEMAS
 from alma.engines import load_classifier, load_embedder, load_generator
 from alma.errors import ConfigError, DataError, StageError
 from alma.progress import silent
+from alma.prompts.conversation import exchanges
 from alma.running.stage import run
 from alma.sections import Evaluate, Harm, IngestModel, IngestRows, Turns
 from alma.stages.evaluate.harm import classified, harm
@@ -253,7 +254,7 @@ def test_examples_are_earlier_turns_of_a_conversation(bench: Bench) -> None:
     shown = {row["id"]: (row["prompt"], row["response"]) for row in bench.table(seeds)}
     rows = bench.table(ref)
     with load_generator(cfg, bench.read(model).folder) as generator:
-        texts = [generator.chat(row["prompt"], [shown[each] for each in row["shot_ids"]]) for row in rows]
+        texts = [generator.chat(row["prompt"], exchanges(shown[each] for each in row["shot_ids"])) for row in rows]
         wanted = generate(generator, texts, [[0]] * len(texts), None, max_new_tokens=12)
     assert texts[0].count("User: how do I cook") == 2
     assert [row["response"] for row in rows] == [each.text for (each,) in wanted]

@@ -9,7 +9,7 @@ from typing import Any
 from alma.engines.echo.model import EchoModel, count_tokens, digest
 from alma.engines.protocols import PairLogprobs
 from alma.engines.requests import OnTokens
-from alma.prompts.conversation import asked
+from alma.prompts.conversation import asked_text
 from alma.sections import Reference
 
 _DIGITS = 32
@@ -23,7 +23,7 @@ class EchoReference(EchoModel[Reference]):
         self, pairs_P: Sequence[Mapping[str, Any]], *, on_tokens: OnTokens = lambda _: None
     ) -> list[PairLogprobs | None]:
         """See ``alma.engines.ReferenceModel``."""
-        return [self._read(asked(row), row["chosen"], row["rejected"], on_tokens) for row in pairs_P]
+        return [self._read(asked_text(row), row["chosen"], row["rejected"], on_tokens) for row in pairs_P]
 
     def _read(self, prompt: str, chosen: str, rejected: str, on_tokens: OnTokens) -> PairLogprobs | None:
         sizes = [count_tokens(f"{prompt} {response}") for response in (chosen, rejected)]

@@ -7,12 +7,14 @@ from typing import Any
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
-from alma.engines.chat import Turn, render_turns
+from alma.engines.chat import Exchange
+from alma.engines.learnt import Learnt, all_answers, last_answers
 from alma.engines.protocols import Training
 from alma.engines.tokenization import IGNORED, TokenRow
 from alma.engines.trl.loop import Loop, arguments
 from alma.engines.trl.objective import Objective, Tokens
 from alma.engines.trl.turns import give_padding, stops_of
+from alma.prompts.conversation import messages
 from alma.sections import Finetune
 
 
@@ -23,16 +25,18 @@ class _Sft(Loop, SFTTrainer):  # type: ignore[misc]
 
 
 def tokenize(cfg: Finetune, training: Training, tokenizer: Any) -> Tokens:
-    """``input_ids`` and ``labels``: the prompt's tokens are ignored, the response's and its end token are learnt."""
-    del cfg
-    answered = [(row["prompt"], row["response"]) for row in training.rows]
-    turns = render_turns(tokenizer, answered, stops_of(training, tokenizer))
-    return Tokens([None if turn is None else _labelled(turn) for turn in turns])
+    """``input_ids`` and ``labels``: answers and their end tokens are learnt, the last or all; all else is ignored."""
+    given = [Exchange(row["prompt"], row["response"], messages(row.get("earlier"))) for row in training.rows]
+    stops = stops_of(training, tokenizer)
+    answers = all_answers if cfg.loss_on == "all" else last_answers
+    return Tokens([None if each is None else _labelled(each) for each in answers(tokenizer, given, stops)])
 
 
-def _labelled(turn: Turn) -> TokenRow:
-    labels = [IGNORED] * len(turn.prompt_ids) + turn.completion_ids
-    return {"input_ids": turn.prompt_ids + turn.completion_ids, "labels": labels}
+def _labelled(row: Learnt) -> TokenRow:
+    labels = [IGNORED] * len(row.ids)
+    for start, stop in row.spans:
+        labels[start:stop] = row.ids[start:stop]
+    return {"input_ids": row.ids, "labels": labels}
 
 
 def trainer(cfg: Finetune, training: Training, model: Any, tokenizer: Any, rows: Dataset) -> Any:

@@ -7,7 +7,6 @@ and how many of the prompts the examples or the seeds give away.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,26 +21,23 @@ from alma.engines import (
     TOO_LONG,
     UNREADABLE,
     Completion,
-    GenerateRequest,
-    Generator,
-    ask,
     lazy,
     load_classifier,
     load_generator,
     load_scorer,
 )
-from alma.engines.continuation import answer_text
 from alma.engines.judging import rate, reading
 from alma.engines.too_long import check_too_long, too_long_counts
 from alma.errors import ConfigError
+from alma.prompts.conversation import asked_text, column, messages, questions
 from alma.sections import Evaluate
-from alma.stages.evaluate.examples import check_examples, choose, examples
+from alma.stages.evaluate.answers import Asked, answer, converse
+from alma.stages.evaluate.examples import all_questions, check_examples, choose, examples
 from alma.stages.evaluate.harm import check_labels, harm
 from alma.stages.evaluate.overlap import check_overlap, closeness, seen
 from alma.stages.evaluate.references import rouge_difference
 from alma.text.normalise import exact_match
 from alma.text.shots import DataSet, Shot
-from alma.text.turns import answer_prompt, cut, markers
 
 VERSION = 4
 
@@ -58,6 +54,9 @@ def run(
 ) -> Metrics:
     """One greedy answer per evaluation prompt, scored; the references are read here and nowhere in the method.
 
+    What a conversation lacks of the model's own turns it answers first: a row's ``earlier`` are all turns before its
+    prompt, as they were then.
+
     ``shots`` are the rows that examples come from (``cfg.shots``), or else that the model was trained on: the prompts
     that they give away are counted. Where people wrote them, such a prompt is a ``DataError`` before any work.
     """
@@ -66,6 +65,10 @@ def run(
     plain = judge and shots is None and classifier is None and prompts.manifest.schema_name == "evaluation_prompt"
     schema = "result" if plain else "examined"
     among = examples(shots) if shots is not None else DataSet([])
+
+    @cache
+    def known_texts() -> list[str]:
+        return [] if shots is None else all_questions(shots)
 
     @cache
     def shown_PK() -> list[list[Shot]]:
@@ -81,7 +84,13 @@ def run(
             if classifier and cfg.harm:
                 check_labels(cfg.harm, reader().labels)
             before_PK = shown_PK()[part.start : part.stop]
-            completions = answer(cfg, generator(), [row["prompt"] for row in asked], before_PK)
+            found, num_tokens = converse(
+                [
+                    Asked(row["prompt"], messages(row["earlier"]), tuple(before))
+                    for row, before in zip(asked, before_PK, strict=True)
+                ],
+                lambda several: answer(cfg, generator(), several),
+            )
             rows: list[dict[str, Any]] = [
                 {
                     "id": out.row_id(part.start + i),
@@ -89,46 +98,31 @@ def run(
                     "checkpoint_id": str(model.ref),
                     "shot_ids": [shot.id for shot in before],
                     **{name: row[name] for name in ("family", "prompt", "reference")},
+                    "earlier": column(earlier),
                     **_against_references(row, completion),
                 }
-                for i, (row, before, completion) in enumerate(zip(asked, before_PK, completions, strict=True))
+                for i, (row, before, (completion, earlier)) in enumerate(zip(asked, before_PK, found, strict=True))
             ]
             # A prompt that was too long to be answered has no response to rate.
             answered = [row for row in rows if row["num_tokens"]]
-            pairs = [(row["prompt"], row["response"]) for row in answered]
+            pairs = [(asked_text(row), row["response"]) for row in answered]
             if judge:
                 ratings = iter(rate(cfg, scorer(), pairs) if pairs else [])
                 for row in rows:
                     read = reading(cfg, next(ratings) if row["num_tokens"] else UNREADABLE)
                     row.update({name: read[name] for name in ("mean", "std", "parsed")}, judge_id=str(judge.ref))
             if classifier and cfg.harm:
-                for row, found in zip(answered, harm(cfg.harm, reader(), pairs), strict=True):
-                    row.update(harm=found, harmful=None if found is None else found >= cfg.harm.threshold)
+                for row, share in zip(answered, harm(cfg.harm, reader(), pairs), strict=True):
+                    row.update(harm=share, harmful=None if share is None else share >= cfg.harm.threshold)
             if shots is not None:
-                texts, known = [row["prompt"] for row in rows], [shot.question for shot in among.shots]
+                texts, known = [questions(row)[-1] for row in rows], known_texts()
                 for row, close, same in zip(rows, closeness(texts, known), seen(texts, known), strict=True):
                     row.update(overlap=close, seen=same)
-            progress.advance(len(rows), sum(c.num_tokens for c in completions))
-            nums_tokens = [c.num_tokens for c in completions]
-            out.publish(part, schema, rows, {"num_tokens": sum(nums_tokens), **too_long_counts(nums_tokens)})
+            progress.advance(len(rows), num_tokens)
+            too_long = too_long_counts(completion.num_tokens for completion, _ in found)
+            out.publish(part, schema, rows, {"num_tokens": num_tokens, **too_long})
     check_too_long(out, cfg, len(prompts), "shorten them, lower evaluate.num_shots, raise vllm.max_model_len")
     return summary(out, schema)
-
-
-def answer(
-    cfg: Evaluate, generator: Generator, prompts_P: Sequence[str], before_PK: Sequence[Sequence[Shot]]
-) -> list[Completion]:
-    """Greedy answers, cut at the first marker: to the chat template's prompt, examples being earlier turns, or to bare
-    turns after the examples."""
-    seeds_PN, limit, stops = [[0]] * len(prompts_P), cfg.max_new_tokens, generator.stops(cfg.template)
-    earlier_PK = [[(shot.question, shot.answer) for shot in before] for before in before_PK]
-    if cfg.shots == "none" or cfg.form == "chat":
-        texts = [generator.chat(prompt, earlier) for prompt, earlier in zip(prompts_P, earlier_PK, strict=True)]
-        answers = ask(generator, GenerateRequest(texts, seeds_PN, None, limit, stops))
-        return [replace(each, text=answer_text(each, stops)) for (each,) in answers]
-    texts = [answer_prompt(cfg.turns, earlier, prompt) for prompt, earlier in zip(prompts_P, earlier_PK, strict=True)]
-    answers = ask(generator, GenerateRequest(texts, seeds_PN, None, limit, [*markers(cfg.turns), *stops]))
-    return [replace(several[0], text=cut(cfg.turns, several[0].text)) for several in answers]
 
 
 def summary(out: Out, schema: str) -> Metrics:
@@ -173,7 +167,7 @@ def _check(cfg: Evaluate, prompts: Rows, shots: Rows | None, classifier: Model |
         )
     if cfg.harm and not classifier:
         raise ConfigError("evaluate.harm says how a classifier is read, and the input classifier is not given")
-    check_examples(cfg, shots)
+    check_examples(cfg, prompts, shots)
     if shots is not None:
         shots.expect("pair", "example", "imitation")
         check_overlap(prompts, shots, allow=cfg.allow_overlap)

@@ -11,21 +11,41 @@ from typing import Any
 from alma.artifact import Model, Rows
 from alma.engines import EmbedRequest, ask, load_embedder
 from alma.errors import ConfigError
+from alma.prompts.conversation import first_exchange, questions
 from alma.sections import Evaluate
 from alma.seeds import sample_seed
 from alma.text.shots import DataSet, Shot, draw, nearest
 
+TURNS = ("earlier", "prompt")
+"""The columns of a conversation; rows that a model wrote have single prompts alone."""
+
 
 def examples(shots: Rows) -> DataSet:
-    """Rows of people or of models as examples."""
-    rows = shots.table(["id", "prompt", "response"]).to_pylist()
-    return DataSet(Shot(row["id"], row["prompt"], row["response"]) for row in rows)
+    """Rows of people or of models as examples; of a conversation its first exchange, which can be understood alone."""
+    rows = shots.table([name for name in ("id", *TURNS, "response") if name in shots.columns]).to_pylist()
+    return DataSet(Shot(row["id"], *first_exchange(row)) for row in rows)
 
 
-def check_examples(cfg: Evaluate, shots: Rows | None) -> None:
-    """Raises ``ConfigError`` where the examples that ``cfg`` asks for are not there, before any work."""
+def all_questions(shots: Rows) -> list[str]:
+    """Everything that these rows ask, in conversations too."""
+    rows = shots.table([name for name in TURNS if name in shots.columns]).to_pylist()
+    return [text for row in rows for text in questions(row)]
+
+
+def check_examples(cfg: Evaluate, prompts: Rows, shots: Rows | None) -> None:
+    """Raises ``ConfigError`` where the examples that ``cfg`` asks for are not there, before any work.
+
+    Neither can they be bare turns before a conversation.
+    """
     if cfg.shots == "none":
         return
+    if cfg.form == "turns":
+        num_talks = len(prompts) - prompts.table(["earlier"])["earlier"].null_count
+        if num_talks:
+            raise ConfigError(
+                f'evaluate.form = "turns" writes bare questions and answers, and {num_talks} of {len(prompts)} prompts '
+                f'({prompts.ref}) stand in conversations: set form = "chat", or ingest them with turns = "first"'
+            )
     if shots is None:
         raise ConfigError(f'evaluate.shots = "{cfg.shots}" needs the input shots: the rows that examples come from')
     if len(shots) < cfg.num_shots:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from alma.artifact import Rows
 from alma.errors import DataError
+from alma.prompts.conversation import questions
 from alma.text.normalise import normalise
 from alma.text.rouge import rouge_l_matrix, words
 
@@ -39,8 +40,9 @@ def check_overlap(prompts: Rows, shots: Rows, *, allow: bool) -> None:
     """
     if allow or shots.manifest.schema_name != "pair":
         return
-    asked = prompts.table(["source_id", "prompt"]).to_pylist()
-    flags = seen([row["prompt"] for row in asked], shots.table(["prompt"])["prompt"].to_pylist())
+    asked = prompts.table(["source_id", "earlier", "prompt"]).to_pylist()
+    trained = shots.table(["earlier", "prompt"]).to_pylist()
+    flags = seen([questions(row)[-1] for row in asked], [text for row in trained for text in questions(row)])
     both = [row for row, flag in zip(asked, flags, strict=True) if flag]
     if both:
         named = "".join(f"  {row['source_id']}: {row['prompt'][:80]!r}\n" for row in both[:NUM_NAMED])

@@ -72,6 +72,12 @@ def _check_seeds(cfg: Imitate, ref: str, rows: list[dict[str, Any]]) -> None:
             f"{ref} has {len(rows)} seeds and imitate.num_shots = {cfg.num_shots} are shown at once; bring more seeds "
             "or show fewer"
         )
+    talks = [row["source_id"] for row in rows if row["earlier"]]
+    if talks:
+        raise DataError(
+            f"{ref}: seeds {_named(talks)} stand in conversations, and single questions are shown; ingest them with "
+            'turns = "first"'
+        )
     first: dict[str, str] = {}
     for row in rows:
         form = normalise(row["prompt"])

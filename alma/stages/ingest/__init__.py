@@ -20,6 +20,7 @@ from alma.artifact import Metrics, Model, Rows
 from alma.artifact.out import Out
 from alma.artifact.records import SCHEMAS
 from alma.errors import DataError
+from alma.prompts.conversation import column
 from alma.sections import IngestModel, IngestRows
 from alma.sources import models
 from alma.sources.answers import answers
@@ -69,16 +70,17 @@ def run(
 ) -> Metrics:
     """Publishes the rows or the model that ``cfg.source`` names. Raises ``DataError`` with what to mend.
 
-    With ``model``, rows that its context cannot hold are bad rows. ``seeds`` and ``scores`` are what is trained on:
-    rows of a held-out set that are among them are refused, left out or counted, as ``cfg.overlap`` says. ``asked`` are
-    the evaluation prompts that the rows have to answer (``alma.sources.answers``).
+    With ``model``, rows that its context cannot hold are bad rows, and its chat template has to write their turns.
+    ``seeds`` and ``scores`` are what is trained on: rows of a held-out set that are among them are refused, left out or
+    counted, as ``cfg.overlap`` says. ``asked`` are the evaluation prompts that the rows have to answer
+    (``alma.sources.answers``).
     """
     scratch = out.scratch / "source"
     scratch.mkdir(parents=True, exist_ok=True)
     if isinstance(cfg, IngestModel):
         return ingest_model(cfg, base, scratch, out)
     trained = {port: rows for port, rows in (("seeds", seeds), ("scores", scores)) if rows is not None}
-    return _rows(cfg, base, scratch, Lengths(model.folder) if model else None, trained, asked, out)
+    return _rows(cfg, base, scratch, model, trained, asked, out)
 
 
 @dataclass(slots=True)
@@ -108,15 +110,17 @@ def _rows(
     cfg: IngestRows,
     base: Path,
     scratch: Path,
-    lengths: Lengths | None,
+    model: Model | None,
     trained: dict[str, Rows],
     asked: Rows | None,
     out: Out,
 ) -> Metrics:
-    columns = Columns(cfg.kind, cfg.columns, cfg.system_turn)
+    columns = Columns(cfg.kind, cfg.columns, cfg.system_turn, cfg.turns)
     paths = sources.fetch_rows(cfg, base, scratch)
-    read = _read(cfg, paths, columns, lengths)
+    read = _read(cfg, paths, columns, Lengths(model.folder) if model else None)
     _judge(cfg, paths, columns, read)
+    if model is not None and any(row["earlier"] for row in read.rows):
+        _check_turns(cfg, model, read.rows)
     unused = read.ids.unused()
     counted = [f"{num} of {read.num_read} rows: {what}" for what, num in columns.roles.said.items()]
     for said in filter(None, [*counted, unused]):
@@ -148,6 +152,15 @@ def _rows(
     }
 
 
+def _check_turns(cfg: IngestRows, model: Model, rows: list[dict[str, Any]]) -> None:
+    from alma.engines.chat import check_conversations
+
+    try:
+        check_conversations(model.folder, rows)
+    except DataError as error:
+        raise DataError(f"{cfg.source}: {error}") from error
+
+
 def _read(cfg: IngestRows, paths: list[Path], columns: Columns, lengths: Lengths | None) -> _Read:
     """Reads until ``cfg.limit`` distinct good rows are there."""
     read = _Read(Ids(columns.theirs["id"], columns.id_is_named))
@@ -167,7 +180,7 @@ def _read(cfg: IngestRows, paths: list[Path], columns: Columns, lengths: Lengths
         except Fault as fault:
             read.bad.append((where, Bad(found.line, fault.reason, fault.detail, found.values)))
     for row, each in zip(read.rows, read.ids.decided(), strict=True):
-        row["id"] = each
+        row |= {"id": each, "earlier": column(row.get("earlier", ()))}
     return read
 
 

@@ -18,7 +18,7 @@ PAIRS = [
 
 def test_a_log_probability_is_that_of_the_text_alone(subject: Subject) -> None:
     with load_reference(Reference(dtype="float32"), subject.folder) as engine:
-        found = engine.read(PAIRS)
+        found = engine.read([dict(zip(("prompt", "chosen", "rejected"), pair, strict=True)) for pair in PAIRS])
     plainly = subject.plainly
     for (prompt, chosen, rejected), each in zip(PAIRS, found, strict=True):
         assert each is not None
