@@ -90,6 +90,12 @@ class StagePlacement(Section):
     s3_secret: Name | None = "alma-s3"  # noqa: S105 - a name
     """Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY[, AWS_SESSION_TOKEN]; may be absent."""
 
+    keys_secret: Name | None = None
+    """Secret with the keys of endpoints that the stage asks; may be absent."""
+
+    keys: tuple[str, ...] = ()
+    """Which of them the pods get: the names of their variables."""
+
     s3_config: Name | None = "alma-s3"
     """ConfigMap with AWS_ENDPOINT_URL and AWS_REGION; may be absent on AWS."""
 

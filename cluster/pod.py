@@ -98,6 +98,7 @@ def _credentials(placement: StagePlacement) -> list[Object]:
     sources = (
         (placement.s3_secret, "secretKeyRef", S3_KEYS),
         (placement.s3_config, "configMapKeyRef", S3_SETTINGS),
+        (placement.keys_secret, "secretKeyRef", placement.keys),
     )
     return [
         {"name": key, "valueFrom": {kind: {"name": source, "key": key, "optional": True}}}

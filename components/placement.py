@@ -185,6 +185,11 @@ class Placement(Section):
     """Secret with HF_TOKEN for hf:// sources and exams' data sets; may be absent. The pods of ``preflight``, ``ingest``
     and ``examine`` get it."""
 
+    keys_secret: Name = "alma-keys"  # noqa: S105 - a name
+    """Secret with the keys of endpoints, each under the name of its variable (``key_variable``, such as
+    OPENAI_API_KEY); may be absent. ``preflight`` gets them all, and a stage's pods the one of the endpoint that they
+    ask."""
+
     pull_secret: Name | None = None
     """Secret for pulling the images; ``None`` = the service account's."""
 

@@ -47,7 +47,7 @@ def place(
     kubernetes.set_security_context(task, run_as_non_root=True)  # KFP sets the rest of what "restricted" asks for
     kubernetes.use_field_path_as_env(task, "ALMA_RUN", RUN_ID)
     _volumes(task, placement)
-    _credentials(task, placement, hub=pod.hub)
+    _credentials(task, placement, hub=pod.hub, keys=pod.keys)
     for name, label in placement.labels.items():
         kubernetes.add_pod_label(task, name, label)
     kubernetes.add_pod_label(task, "app.kubernetes.io/part-of", "alma")
@@ -68,11 +68,13 @@ def _volumes(task: dsl.PipelineTask, placement: Placement) -> None:
     task.set_env_variable("ALMA_CACHE_BYTES", placement.cache_size)
 
 
-def _credentials(task: dsl.PipelineTask, placement: Placement, *, hub: bool) -> None:
+def _credentials(task: dsl.PipelineTask, placement: Placement, *, hub: bool, keys: tuple[str, ...]) -> None:
     """Optional all of them, so that a pod starts without and says what it lacks."""
     kubernetes.use_secret_as_env(task, placement.s3_secret, {key: key for key in S3_KEYS}, optional=True)
     kubernetes.use_config_map_as_env(task, placement.s3_config, {key: key for key in S3_SETTINGS}, optional=True)
     if hub:
         kubernetes.use_secret_as_env(task, placement.hf_secret, {"HF_TOKEN": "HF_TOKEN"}, optional=True)
+    if keys:
+        kubernetes.use_secret_as_env(task, placement.keys_secret, {key: key for key in keys}, optional=True)
     if placement.pull_secret:
         kubernetes.set_image_pull_secrets(task, [placement.pull_secret])

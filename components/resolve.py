@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from alma.sections import IngestModel
+from alma.sections import IngestModel, endpoint_of
 from components.placement import ROLES, Placement, Role
 
 
@@ -33,6 +34,9 @@ class Pod:
     affinity: Any = None
     hub: bool = False
     """Whether it may read the Hub's token."""
+
+    keys: tuple[str, ...] = ()
+    """Variables of the keys of endpoints that it may read."""
 
     @property
     def fields(self) -> list[str]:
@@ -64,6 +68,7 @@ def pod_of(placement: Placement, stage: str, section: Any = None) -> Pod:
         shm=own.shm or of_role.shm or ("8Gi" if gpus else None),
         timeout_seconds=own.timeout_seconds or of_role.timeout_seconds,
         hub=stage in ("ingest", "examine"),  # an exam fetches its data sets
+        keys=keys_of([section]),
         **nodes,
     )
 
@@ -73,9 +78,15 @@ def _proves(section: Any) -> bool:
     return isinstance(section, IngestModel) and section.task == "generation"
 
 
-def small_pod(placement: Placement, image: str = "base", *, hub: bool = False) -> Pod:
+def keys_of(sections: Iterable[Any]) -> tuple[str, ...]:
+    """The variables of the keys of all endpoints that stages with these settings ask, each once."""
+    asked = (endpoint_of(section) for section in sections if section is not None)
+    return tuple(sorted({each.key_variable for each in asked if each is not None and each.key_variable}))
+
+
+def small_pod(placement: Placement, image: str = "base", *, hub: bool = False, keys: tuple[str, ...] = ()) -> Pod:
     """The pod of a task that computes nothing to speak of."""
-    return Pod(Field(f"image_{image}"), placement.base.cpu, placement.base.memory, hub=hub)
+    return Pod(Field(f"image_{image}"), placement.base.cpu, placement.base.memory, hub=hub, keys=keys)
 
 
 def used_roles(stages: set[str]) -> list[Role]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from components.placement import Placement
@@ -11,13 +11,19 @@ from components.resolve import Field, pod_of
 JSON_FIELDS = ("node_selector", "node_tolerations")
 
 
-def job_placement(placement: Placement, stages: Collection[str]) -> dict[str, Any]:
-    """Stage → how its Job runs, for the stages that are Jobs; ``alma.running.form.fill_in`` fills the fields in."""
-    jobs = {stage: _of(placement, stage) for stage in sorted(stages) if placement.is_job(stage)}
+def job_placement(
+    placement: Placement, stages: Collection[str], keys: Mapping[str, tuple[str, ...]] | None = None
+) -> dict[str, Any]:
+    """Stage → how its Job runs, for the stages that are Jobs; ``alma.running.form.fill_in`` fills the fields in.
+
+    ``keys``: stage → variables of the keys of endpoints that its steps ask.
+    """
+    given = keys or {}
+    jobs = {stage: _of(placement, stage, given.get(stage, ())) for stage in sorted(stages) if placement.is_job(stage)}
     return {"stages": jobs} if jobs else {}
 
 
-def _of(placement: Placement, stage: str) -> dict[str, Any]:
+def _of(placement: Placement, stage: str, keys: tuple[str, ...]) -> dict[str, Any]:
     pod, own = pod_of(placement, stage), placement.stage(stage)
     values: dict[str, Any] = {
         "shards": own.shards,
@@ -29,7 +35,8 @@ def _of(placement: Placement, stage: str) -> dict[str, Any]:
         "grace_seconds": placement.grace_seconds,
         "fs_group": placement.fs_group,
         "retries": placement.retries,
-        **{name: _open(value) for name, value in vars(pod).items() if name != "hub"},
+        **{name: _open(value) for name, value in vars(pod).items() if name not in ("hub", "keys")},
+        **({"keys": list(keys), "keys_secret": placement.keys_secret} if keys else {}),
     }
     return {name: value for name, value in values.items() if value not in (None, {}, [])}
 

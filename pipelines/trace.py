@@ -23,7 +23,7 @@ from components.outputs import output_of
 from components.placement import Placement
 from components.pod import place
 from components.preflight import preflight_component
-from components.resolve import Pod, pod_of, small_pod
+from components.resolve import Pod, keys_of, pod_of, small_pod
 from components.stage import EARLIER, REF, port_name, stage_component
 from pipelines.form import REQUIRED, Field, form, sources
 from pipelines.job_placement import job_placement
@@ -53,7 +53,8 @@ def pipeline_of(cfg: Method, tree: Mapping[str, Any], placement: Placement, name
             wanted = {name: values[name] for name in started.component_spec.inputs}
             first = started(**wanted).set_display_name(PREFLIGHT).set_caching_options(False)
             # What it finds wrong stays wrong, so it is not tried again.
-            place(first, small_pod(placement, hub=True), placement, values, retries=0)
+            keys = keys_of(step.section for step in steps)
+            place(first, small_pod(placement, hub=True, keys=keys), placement, values, retries=0)
             state = first.outputs[STATE]
             for layer in chain.values():
                 state = layer.call(values, state)
@@ -159,7 +160,9 @@ def compact(value: Any) -> str:
 def _compiled(tree: Mapping[str, Any], placement: Placement, steps: Sequence[Step]) -> list[str]:
     """The fixed part of preflight's command line."""
     options = ["--run-file", compact(dict(tree)), "--graph", fingerprint(steps), "--base", placement.base_folder]
-    jobs = job_placement(placement, {step.stage for step in steps})
+    stages = {step.stage for step in steps}
+    keys = {stage: keys_of(step.section for step in steps if step.stage == stage) for stage in stages}
+    jobs = job_placement(placement, stages, keys)
     return options + (["--placement", compact(jobs)] if jobs else [])
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from alma.config import Method
 from alma.errors import AlmaError
 from alma.recipes.graph import graph
-from alma.sections import Chat, OpenAI
+from alma.sections import OpenAI, endpoint_of
 
 
 def endpoints(cfg: Method) -> dict[str, OpenAI]:
     """Use → the endpoint that it asks, of every use that the run's steps have."""
     found: dict[str, OpenAI] = {}
     for use in dict.fromkeys(step.use for step in graph(cfg)):
-        section = cfg.uses[use]
-        settings: OpenAI | None = getattr(section, "openai", None)
-        if settings and (isinstance(section, Chat) or getattr(section, "engine", None) == "openai"):
+        settings = endpoint_of(cfg.uses[use])
+        if settings is not None:
             found[use] = settings
     return found
 

@@ -10,7 +10,7 @@ This module imports no machine-learning library, directly or indirectly (a test 
 from __future__ import annotations
 
 from alma.sections.evaluate import Evaluate, Harm
-from alma.sections.evaluators import BY, Answers, Chat, Evaluator, Harness, Outsider, Reward, Safety
+from alma.sections.evaluators import BY, Answers, Chat, Evaluator, Harness, Outsider, Reward, Safety, endpoint_of
 from alma.sections.feedback import Respond, Select
 from alma.sections.finetune import Finetune, Lora
 from alma.sections.imitate import Imitate, Turns
@@ -65,4 +65,5 @@ __all__ = [
     "Turns",
     "Vllm",
     "check_judge_template",
+    "endpoint_of",
 ]

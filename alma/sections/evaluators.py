@@ -161,4 +161,11 @@ class Safety(Outsider):
         return self.evaluate
 
 
+def endpoint_of(section: Section) -> OpenAI | None:
+    """The endpoint that a stage with these settings asks, if it asks any."""
+    asks = isinstance(section, Chat) or getattr(section, "engine", None) == "openai"
+    found: OpenAI | None = getattr(section, "openai", None) if asks else None
+    return found
+
+
 Evaluator: TypeAlias = Annotated[Reward | Chat | Answers | Harness | Safety, Field(discriminator="kind")]

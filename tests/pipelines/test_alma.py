@@ -15,6 +15,7 @@ from alma.recipes.graph import differences, fingerprint, graph, layers, shape
 from alma.running.form import fill_in
 from alma.stages import SHARDABLE, STAGES
 from cluster.placement import StagePlacement as JobPlacement
+from cluster.pod import pod_template
 from components import placement as placing
 from components.outputs import OUTPUTS, output_of
 from components.placement import ROLES, Placement, load_placement
@@ -151,8 +152,31 @@ def test_a_stage_may_be_placed_otherwise_than_its_role() -> None:
     assert (job.node_selector, job.tolerations[0]["key"]) == ({"pool": "gpu"}, "gpu")
     assert set(JobPlacement.model_fields) - set(jobs["stages"]["respond"]) <= {
         *("ephemeral_storage", "shm", "cache_pvc", "affinity", "timeout_seconds", "queue", "priority_class"),
-        *("labels", "pull_secret", "service_account", "user"),
+        *("labels", "pull_secret", "service_account", "user", "keys", "keys_secret"),
     }, "whatever can be said of a Job can be said in [placement], but for its account and user"
+
+
+def test_the_key_of_an_endpoint_reaches_those_that_ask_it_and_nobody_else(tmp_path: Path) -> None:
+    gpt = 'name="gpt", kind="chat", openai={endpoint="https://grader/v1", model="m", key_variable="GRADER_KEY"}'
+    other = 'name="other", kind="answers", by="gpt", answers={source="micro/answers.jsonl"}'
+    overrides = ["alma.rounds=1", f"alma.evaluators=[{{{gpt}}}, {{{other}}}]", "placement.keys_secret='mine'"]
+    _, manifests = documents(compiled(RUN_FILE, overrides, tmp_path / "pipeline.yaml"))
+    pods = manifests["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    keyed = {name for name, pod in pods.items() if "mine" in {each["secretName"] for each in pod["secretAsEnv"]}}
+    assert keyed == {name for name in pods if name.startswith(("exec-appraise", "exec-preflight"))}
+    [secret] = [each for each in pods["exec-preflight"]["secretAsEnv"] if each["secretName"] == "mine"]
+    assert secret["keyToEnv"] == [{"secretKey": "GRADER_KEY", "envVar": "GRADER_KEY"}]
+    assert secret["optional"]
+
+
+def test_a_job_gets_the_keys_of_the_endpoints_that_it_asks() -> None:
+    place = Placement.model_validate({"stages": {"synthesize": {"shards": 2}, "judge": {"shards": 2}}})
+    jobs = job_placement(place, {"synthesize", "judge"}, {"synthesize": ("A_KEY",), "judge": ()})["stages"]
+    assert (jobs["synthesize"]["keys"], jobs["synthesize"]["keys_secret"]) == (["A_KEY"], "alma-keys")
+    assert "keys" not in jobs["judge"]
+    pod = pod_template("synthesize", [], JobPlacement(image="i", keys=("A_KEY",), keys_secret="alma-keys"), {})
+    [found] = [each for each in pod["spec"]["containers"][0]["env"] if each["name"] == "A_KEY"]
+    assert found["valueFrom"] == {"secretKeyRef": {"name": "alma-keys", "key": "A_KEY", "optional": True}}
 
 
 def test_a_pipeline_with_jobs_cleans_up_behind_them(tmp_path: Path) -> None:
