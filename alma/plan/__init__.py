@@ -2,6 +2,7 @@
 
 ==========  ====================================================================
 count       the recipe traced with a ``do`` that counts rows and tokens
+paid        what endpoints are paid for
 rates       tokens per second as ``benchmarks/`` measured them, in one JSON file
 hours       tokens → hours of one device, measured and by arithmetic
 table       what is printed

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from alma.config import Method
 from alma.errors import StageError
 from alma.objectives import OBJECTIVES
+from alma.plan.paid import VERDICT_TOKENS, Paid
 from alma.prompts import JUDGE_TEMPLATE_TOKENS
 from alma.recipes import recipe_of
 from alma.sections import Finetune, IngestModel, Section
@@ -56,6 +57,8 @@ class Step:
     """Of ``imitate``: the rows that all trainings of its run up to here take together."""
     trains: Finetune | None = None
     """Of ``finetune``: its settings."""
+    paid: Paid | None = None
+    """Of ``appraise``: what an endpoint is paid for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +227,8 @@ def _evaluate(use: Use) -> Step:
     if "classifier" in use.given:
         read += source.prompt_tokens + response
     tokens["read"] = round(source.rows * read)
-    return use.step(rows=source.rows, tokens=tokens, num_bytes=source.rows * _row(response))
+    lengths = {"prompt_tokens": source.prompt_tokens, "response_tokens": response}
+    return use.step(rows=source.rows, **lengths, tokens=tokens, num_bytes=source.rows * _row(response))
 
 
 def _imitate(use: Use) -> Step:
@@ -266,7 +270,15 @@ def _reward(use: Use) -> Step:
 
 def _appraise(use: Use) -> Step:
     source = use.given["results"]
-    return use.step(rows=source.rows, num_bytes=source.rows * _row(use.response_tokens))
+    paid = Paid.of(
+        use.cfg.openai.model,
+        source.rows,
+        pair=use.cfg.pairwise,
+        question=source.prompt_tokens,
+        answer=source.response_tokens,
+        limit=use.cfg.max_new_tokens,
+    )
+    return use.step(rows=source.rows, num_bytes=source.rows * _row(paid.requests * VERDICT_TOKENS), paid=paid)
 
 
 def _contest(use: Use) -> Step:

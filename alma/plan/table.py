@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from alma.objectives import OBJECTIVES
 from alma.plan.count import Step, Work
 from alma.plan.hours import FLOPS_PER_PARAMETER, Means, StageWork, work_by_stage
+from alma.plan.paid import VERDICT_TOKENS, rows
+from alma.prompts.mt_bench import PROMPT_TOKENS
 from alma.sections import Finetune
 
 HOW = (
@@ -31,6 +34,13 @@ def print_tables(steps: list[Step], means: Means | None) -> None:
         "curation. Models are not counted as stored: each finetune leaves one, the size of the base."
     )
     console.print(_trainings(steps))
+    if paid := rows(steps):
+        console.print(_paid(paid))
+        console.print(
+            f"Paid are tokens sent and written; a verdict is taken for {VERDICT_TOKENS} tokens, the words around an "
+            f"answer for {PROMPT_TOKENS}. Where the evaluation prompts have no limit their number is unknown here: "
+            "multiply what an answer takes."
+        )
     if means is None:
         console.print(HOW)
         return
@@ -68,6 +78,15 @@ def _trainings(steps: list[Step]) -> Table:
             alike.setdefault(_training(step.trains), []).append(step.label)
     for cells, (first, *more) in alike.items():
         table.add_row(f"{first} and {len(more)} more" if more else first, *cells)
+    return table
+
+
+def _paid(paid: Sequence[tuple[str, ...]]) -> Table:
+    """What is paid to endpoints."""
+    names = ("served model", "it", "requests", "tokens sent", "tokens written", "tokens per answer")
+    table = _table("what endpoints are paid for", names)
+    for cells in paid:
+        table.add_row(*map(escape, cells))
     return table
 
 
@@ -164,7 +183,7 @@ def _source(work: Work, engine: str, means: Means) -> str:
 def _table(title: str, names: Sequence[str]) -> Table:
     table = Table(title=title)
     for name in names:
-        left = name in ("step", "stage", "work", "engine", "objective")
+        left = name in ("step", "stage", "work", "engine", "objective", "served model", "it")
         table.add_column(name, justify="left" if left else "right", no_wrap=True)
     return table
 
