@@ -57,6 +57,16 @@ def t_interval(value: float, error: float, df: float, level: float = 0.95) -> tu
     return value - half, value + half
 
 
+def interval_error(low: float | None, high: float | None, df: float) -> float:
+    """The standard error that an interval is made of: the inverse of ``t_interval``. NaN where there is no interval.
+
+    Of an interval that is no Student's (Wilson's, a bootstrap's) the error that Student's of its width would have.
+    """
+    if low is None or high is None or not df > 0:
+        return float("nan")
+    return (high - low) / 2 / float(special.stdtrit(df, 0.975))
+
+
 def t_test(value: float, error: float, df: float) -> float:
     """Two-sided p-value of a mean against 0; of one that never varied 0, or 1 where it is 0. NaN as ``t_interval``."""
     if math.isnan(error) or not df > 0:

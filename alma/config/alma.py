@@ -156,7 +156,7 @@ class Alma(Method):
     report: Report = Report(
         title="ALMA",
         about="ALMA, alignment with minimal annotation (arXiv 2412.04305)",
-        sections=("quality", "length", "best_of_n", "judge", "selection", "prompts", "training", "cost"),
+        sections=("quality", "length", "outside", "best_of_n", "judge", "selection", "prompts", "training", "cost"),
     )
 
     @property

@@ -5,8 +5,10 @@
     numbers     what report.json holds
     measure     tables → numbers
     headline    numbers → the head of the page
-    quality best_of_n judge selection prompts training cost      numbers → sections
+    quality outside best_of_n judge selection prompts training cost      numbers → sections
     arms comparison imitation                                    the same where arms are compared
+    evaluators  what outside evaluators leave → numbers
+    divergence  where they and the judge part
     proof       what was proven of the model: a table of training's
     samples     tables → rows of the sample browser
     figure      matplotlib → SVG in the page's colours
@@ -31,7 +33,19 @@ import jinja2
 from markupsafe import Markup
 
 from alma import __version__
-from alma.page import best_of_n, comparison, cost, headline, imitation, judge, prompts, quality, selection, training
+from alma.page import (
+    best_of_n,
+    comparison,
+    cost,
+    headline,
+    imitation,
+    judge,
+    outside,
+    prompts,
+    quality,
+    selection,
+    training,
+)
 from alma.page.headline import Headline
 from alma.page.numbers import Point, Report
 from alma.page.samples import script_json
@@ -45,6 +59,7 @@ Draw = Callable[[Sequence[Point], Sequence[TrainingCurve]], Section]
 SECTIONS: Mapping[PageSection, Draw] = {
     "quality": lambda points, _: quality.quality(points),
     "length": lambda points, _: quality.length(points),
+    "outside": lambda points, _: outside.outside(points),
     "best_of_n": lambda points, _: best_of_n.best_of_n(points),
     "judge": lambda points, _: judge.judge(points),
     "selection": lambda points, _: selection.selection(points),

@@ -10,6 +10,8 @@ from alma.page.arms import Arm, arms
 from alma.page.comparison import Shown, ranking, written
 from alma.page.difference import against_others
 from alma.page.numbers import Estimate, Point, Quality, Report
+from alma.page.outside import NOBODY
+from alma.page.outside import warnings as outside_warnings
 from alma.page.quality import few_shot_label
 from alma.page.text import percent, percent_interval, rounded, signed, visible
 
@@ -72,6 +74,8 @@ def _changed(about: str, report: Report) -> Headline:
             f"The untrained model, {visible(base.label)}{asked or ','} stands at "
             f"{percent(base.quality.exact_match.value)}."
         )
+    if "outside" in report.sections and after.score and not any(point.outside for point in points):
+        sentences.append(f"No outside evaluator was asked: {NOBODY}.")
     return Headline(tuple(sentences), _tiles(points, before, after, name), _warnings(report, trained, after))
 
 
@@ -214,6 +218,7 @@ def _warnings(report: Report, before: Quality, after: Quality) -> tuple[str, ...
     falls = matched is not None and matched.high is not None and matched.high < 0
     if falls and score is not None and score.low is not None and score.low > 0:
         found.append("The judge's score rose while correct answers fell: the judge is being gamed.")
+    found += outside_warnings(report.points)
     if after.score and before.tokens and after.tokens and after.tokens.value > 1.2 * before.tokens.value:
         found.append(
             f"Answers grew from {before.tokens.value:.1f} to {after.tokens.value:.1f} tokens: part of the judge's "

@@ -11,6 +11,7 @@ from alma.sections.section import QUIET, Positive, Section
 PageSection = Literal[
     "quality",
     "length",
+    "outside",
     "best_of_n",
     "judge",
     "selection",

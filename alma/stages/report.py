@@ -18,13 +18,14 @@ from alma.errors import ConfigError, DataError
 from alma.page import measure, overlaps, render, samples, selection
 from alma.page.arms import arms, imitation_of, measured
 from alma.page.comparison_files import comparison_files
-from alma.page.numbers import UNKNOWN, Check, Estimate, Point, Proof, StageCost
+from alma.page.evaluators import outside
+from alma.page.numbers import UNKNOWN, Check, Estimate, Outside, Point, Proof, StageCost
 from alma.page.numbers import Report as Numbers
 from alma.page.training import TrainingCurve, training_curve
-from alma.sections import Report
+from alma.sections import BY, Report
 from alma.text.normalise import exact_match
 
-VERSION = 9
+VERSION = 10
 
 PAGE = "report.html"
 NUMBERS = "report.json"
@@ -53,7 +54,7 @@ def run(
     training: Model | None = None,
     imitation: Rows | None = None,
     out: Out,
-    **outsiders: Rows,  # noqa: ARG001
+    **outsiders: Rows,
 ) -> Metrics:
     """Writes ``report.html``, ``report.json`` and ``curves.json``: the page, its numbers, all trainings step by step.
 
@@ -61,7 +62,8 @@ def run(
     checkpoint, asked behind examples. ``judgements`` are of the round's responses, ``selected`` the union so far;
     ``heldout``, ``heldout_first`` and ``heldout_base`` are the final judge, the human-taught one and the untrained base
     on held-out human scores; ``curve`` has N samples of each evaluation prompt, whose right answers are in
-    ``references``; ``imitation`` is what a model wrote after its seeds, up to this iteration. With ``cfg.arm`` the
+    ``references``; ``imitation`` is what a model wrote after its seeds, up to this iteration;
+    ``by_<name>`` is what the outside evaluator of that name left of this checkpoint. With ``cfg.arm`` the
     arms' table lies beside the page as JSON, CSV and Markdown. Raises ``ConfigError`` where ``previous`` has this
     label, or an evaluation of this arm's repeat.
     """
@@ -72,7 +74,7 @@ def run(
     chosen = selected.table() if selected else None
     validation = (heldout, heldout_first, heldout_base)
     given = (evaluation, few_shot, judgements, selected, prompts, *validation, curve, training, imitation)
-    new = _new(given, {cost.ref for point in earlier for cost in point.costs})
+    new = _new((*given, *outsiders.values()), {cost.ref for point in earlier for cost in point.costs})
     curves = _named(curves + _curves(new), training, cfg.arm or cfg.label)
     point = Point(
         label=cfg.label,
@@ -100,6 +102,7 @@ def run(
         )
         if imitation is not None
         else None,
+        outside=tuple(_outside(port.removeprefix(BY), rows) for port, rows in sorted(outsiders.items())),
     )
     report = Numbers(title=cfg.title, about=cfg.about, sections=cfg.sections, points=(*earlier, point))
     shown: dict[str, Any] = {name: {"label": cfg.label, "rows": [], "total": 0} for name in ("rounds", "answers")}
@@ -139,6 +142,13 @@ def _earlier(previous: Page | None, cfg: Report) -> tuple[Point, ...]:
     if cfg.arm and (cfg.arm, cfg.repeat) in {(point.arm, point.repeat) for point in points if point.measures}:
         raise ConfigError(f"arm {cfg.arm!r}, repeat {cfg.repeat} is evaluated in {previous.ref} already")
     return points
+
+
+def _outside(name: str, rows: Rows) -> Outside:
+    """An outside evaluator's rows of this point."""
+    manifest = rows.manifest
+    schema = manifest.schema_name or ""
+    return outside(name, rows.ref.stage, schema, rows.table(), manifest.metrics, manifest.inputs)
 
 
 def _references(references: Rows | None) -> dict[str, str | None]:
@@ -255,6 +265,9 @@ def _metrics(point: Point) -> Metrics:
         put("judge_accuracy", point.judge.readings[-1].accuracy)
     for each in point.measures:
         metrics.setdefault(each.name, each.value)
+    for evaluator in point.outside:
+        for told in evaluator.measures:
+            put(f"{evaluator.name}_{told.name}", told.estimate)
     if point.imitation is not None:
         metrics["yield"] = point.imitation.num_kept / point.imitation.num_attempts
         metrics["nearest_rouge"] = point.imitation.nearest_rouge

@@ -1,0 +1,122 @@
+"""What outside evaluators' rows say of a checkpoint: tables to numbers. Pure; columns as in ``alma.artifact.records``.
+
+The rows say by their schema, and by the stage that wrote them, what they are: rewards, grades, preferences against
+another model's answers (``assessment``), exams (``exam``), or answers to prompts of their own (``examined``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Literal
+
+import pyarrow as pa
+
+from alma.artifact.measures import COLUMNS, LABELS, measures
+from alma.page import numbers
+from alma.page.numbers import Estimate
+from alma.statistics import t_interval
+
+KINDS = {"reward": "reward", "appraise": "chat", "contest": "answers", "examine": "harness", "evaluate": "safety"}
+"""Stage → the kind of evaluator that asked it."""
+
+_SCORES = {"reward": ("reward", "reward"), "appraise": ("grade", "grade, 1 to 10")}
+_RATES = {
+    "length_controlled_win_rate": "win rate at equal length",
+}
+_BETTER: Mapping[str, Literal[-1, 0, 1]] = {"harmful": -1, "response_tokens": 0}
+
+
+def outside(
+    name: str, stage: str, schema: str, table: pa.Table, metrics: Mapping[str, float | int], inputs: Mapping[str, str]
+) -> numbers.Outside:
+    """The rows that ``stage`` wrote about one checkpoint, with its ``metrics`` and the names of its inputs."""
+    if schema == "assessment":
+        found = _assessed(stage, table, metrics)
+        judges = [each for each in table["evaluator"].unique().to_pylist() if each]
+        paid = sum(table["num_paid_tokens"].drop_null().to_pylist())
+        judged_by = ", ".join(judges)
+    elif schema == "exam":
+        found, paid, judged_by = _exams(table), 0, "lm-evaluation-harness"
+    else:
+        found, paid, judged_by = _answered(table), 0, inputs.get("classifier", "")
+    return numbers.Outside(
+        name=name, kind=KINDS.get(stage, stage), judged_by=judged_by, measures=tuple(found), num_paid_tokens=paid
+    )
+
+
+def _assessed(stage: str, table: pa.Table, metrics: Mapping[str, float | int]) -> list[numbers.OutsideMeasure]:
+    table = table.sort_by("prompt_id")
+    digest = hashlib.sha256("\n".join(map(str, table["prompt_id"].to_pylist())).encode()).hexdigest()[:16]
+    compared = stage not in _SCORES
+    values = table["preference" if compared else "score"].to_pylist()
+    known = [value for value in values if value is not None]
+    name, label = ("win_rate", "win rate") if compared else _SCORES[stage]
+    estimate = _stated(metrics, name, len(known)) or Estimate.mean(known)
+    if estimate is None:
+        return []
+    main = numbers.OutsideMeasure(
+        name=name,
+        label=label,
+        better=1,
+        fraction=compared,
+        estimate=estimate,
+        num_missing=len(values) - len(known),
+        values=tuple(None if value is None else round(value, 6) for value in values),
+        prompts_digest=digest,
+    )
+    rates = [(rate, shown, _stated(metrics, rate, len(known))) for rate, shown in _RATES.items()]
+    return [
+        main,
+        *(
+            numbers.OutsideMeasure(name=rate, label=shown, better=1, fraction=True, estimate=stated)
+            for rate, shown, stated in rates
+            if stated is not None
+        ),
+    ]
+
+
+def _stated(metrics: Mapping[str, float | int], name: str, num: int) -> Estimate | None:
+    """An estimate whose interval the stage itself found."""
+    if not {name, f"{name}_low", f"{name}_high"} <= metrics.keys():
+        return None
+    return Estimate(value=metrics[name], low=metrics[f"{name}_low"], high=metrics[f"{name}_high"], num=num)
+
+
+def _exams(table: pa.Table) -> list[numbers.OutsideMeasure]:
+    """Tasks have no interval where the harness states no error."""
+    found = []
+    for row in table.to_pylist():
+        low, high = (None, None) if row["error"] is None else t_interval(row["value"], row["error"], row["num"] - 1)
+        label = f"{row['task']}, {row['metric']}"
+        found.append(
+            numbers.OutsideMeasure(
+                name="".join(each if each.isalnum() else "_" for each in f"{row['task']}_{row['metric']}"),
+                label=label,
+                better=0 if row["higher_is_better"] is None else 1 if row["higher_is_better"] else -1,
+                fraction=False,
+                estimate=Estimate(value=row["value"], low=low, high=high, num=row["num"]),
+            )
+        )
+    return found
+
+
+def _answered(table: pa.Table) -> list[numbers.OutsideMeasure]:
+    """Every measure of answers to prompts of the evaluator's own."""
+    rows = table.select([name for name in COLUMNS if name in table.column_names]).to_pylist()
+    found = []
+    for name, values in measures(rows).items():
+        estimate = Estimate.mean(values)
+        if name == "judge_score" or estimate is None:
+            continue
+        found.append(
+            numbers.OutsideMeasure(
+                name=name,
+                label=LABELS[name],
+                better=_BETTER.get(name, 1),
+                fraction=name != "response_tokens",
+                estimate=estimate,
+                num_missing=len(rows) - len(values),
+            )
+        )
+    return sorted(found, key=lambda each: each.name != "harmful")

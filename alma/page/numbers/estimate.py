@@ -1,0 +1,55 @@
+"""A value with its interval, and what all numbers of a page have in common."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from alma.statistics import mean_and_error, mean_over_groups, t_interval, wilson
+
+
+class Numbers(BaseModel):
+    """Base of all below: frozen, no unknown keys, finite numbers only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Estimate(Numbers):
+    """A value with its 95% interval; ``low`` and ``high`` are ``None`` where one row cannot tell."""
+
+    value: float
+    low: float | None
+    high: float | None
+    num: int
+
+    @classmethod
+    def mean(cls, values: npt.ArrayLike) -> Estimate | None:
+        """Mean with Student's interval; ``None`` of nothing."""
+        value, error = mean_and_error(values)
+        return cls._student(value, error, np.size(values) - 1, np.size(values))
+
+    @classmethod
+    def over_groups(cls, groups: Iterable[npt.ArrayLike]) -> Estimate | None:
+        """Mean of the groups' means; ``num`` groups. ``None`` without groups."""
+        found = list(groups)
+        return cls._student(*mean_over_groups(found), len(found))
+
+    @classmethod
+    def _student(cls, value: float, error: float, df: float, num: int) -> Estimate | None:
+        if math.isnan(value):
+            return None
+        low, high = t_interval(value, error, df)
+        known = not math.isnan(low)
+        return cls(value=value, low=low if known else None, high=high if known else None, num=num)
+
+    @classmethod
+    def fraction(cls, k: int, n: int) -> Estimate | None:
+        """k of n with Wilson's interval; ``None`` of nothing."""
+        if n == 0:
+            return None
+        low, high = wilson(k, n)
+        return cls(value=k / n, low=low, high=high, num=n)
