@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 VLLM := .venv-vllm
+HARNESS := .venv-harness
 # Left out of `make fast`: what loads models, compiles, renders manifests, or starts processes by the dozen.
 SLOW := $(addprefix tests/,benchmarks campaign cli containers images manifests pipelines running) \
 	$(filter-out %/test_echo.py %/test_feed.py,$(wildcard tests/engines/*)) \
@@ -46,6 +47,13 @@ $(VLLM)/.ready: images/vllm/cpu.lock constraints.txt tests/tools/vllm.sh | $(REA
 
 vllm: $(VLLM)/.ready ## test the vllm engine on the CPU, in a virtual environment of its own (3 GB; Debian: libnuma1)
 	$(VLLM)/bin/pytest -m vllm tests/engines/vllm tests/benchmarks tests/stages/test_imitate.py
+
+$(HARNESS)/.ready: images/harness/cpu.lock tests/tools/harness.sh | $(READY)
+	PATH="$(abspath $(BIN)):$$PATH" tests/tools/harness.sh $(HARNESS) $(VENV)
+	touch $@
+
+harness: $(HARNESS)/.ready ## test exams by lm-eval, in a virtual environment before the usual one (125 MB)
+	$(HARNESS)/bin/python -m pytest -m harness tests/engines/lm_eval tests/stages/test_examine.py
 
 gpu: $(READY) ## test that a GPU computes what the CPU computes, on a machine that has one (torch with CUDA)
 	$(BIN)/pytest -m gpu tests/engines

@@ -67,6 +67,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skips what this machine cannot run; what it lacks is said with the command that runs it elsewhere."""
     if item.get_closest_marker("vllm") and importlib.util.find_spec("vllm") is None:
         pytest.skip("vLLM is not installed in this virtual environment: make vllm")
+    if item.get_closest_marker("harness") and importlib.util.find_spec("lm_eval") is None:
+        pytest.skip("lm-eval is not installed in this virtual environment: make harness")
     if item.get_closest_marker("gpu") and not has_gpu():
         pytest.skip("this machine has no GPU: make gpu, on one that has")
 

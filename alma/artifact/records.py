@@ -255,6 +255,13 @@ ASSESSMENT = _schema(
 )
 """One answer as an outside evaluator judges it."""
 
+TASK_FILE = _schema(
+    ("id", pa.string()),
+    ("source_id", pa.string()),  # its name in the folder
+    ("content", pa.binary()),
+)
+"""A file of a task folder for lm-evaluation-harness."""
+
 EXAM = _schema(
     ("id", pa.string()),
     ("checkpoint_id", pa.string()),
@@ -304,6 +311,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "imitation": IMITATION,
     "examined": MEASURED_RESULT,
     "assessment": ASSESSMENT,
+    "task_file": TASK_FILE,
     "exam": EXAM,
 }
 

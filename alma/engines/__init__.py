@@ -12,6 +12,7 @@ Scorer          ``ScoreRequest``          p(0..10) of rating prompts        ``vl
 Embedder        ``EmbedRequest``          vectors                           ``vllm``, ``hf``, ``sentence``, ``echo``
 Classifier      texts                     p(label)                          ``hf``, ``echo``
 RewardModel     conversations             scalar rewards                    ``hf``, ``echo``
+Examiner        names of tasks            marks                             ``lm_eval``, ``echo``
 ReferenceModel  preference pairs          log-probabilities                 ``hf``, ``echo``
 Trainer         training rows             a new model                       ``trl``, ``echo``
 ==============  ========================  ================================  ================================
@@ -23,6 +24,7 @@ The libraries, each in its folder::
     openai/         an endpoint that serves a model
     trl/            training with TRL and transformers
     sentence/       sentence-transformers
+    lm_eval/        exams by lm-evaluation-harness
     echo/           no model: every answer is a function of a hash
 
 What is safe with a model, whatever library runs it::
@@ -75,6 +77,7 @@ from alma.engines.loading import (
     lazy,
     load_classifier,
     load_embedder,
+    load_examiner,
     load_generator,
     load_reference,
     load_reward,
@@ -87,6 +90,7 @@ from alma.engines.protocols import (
     Classifier,
     Embedder,
     Engine,
+    Examiner,
     Generator,
     PairLogprobs,
     ReferenceModel,
@@ -104,6 +108,7 @@ from alma.engines.requests import (
     EmbedRequest,
     Floats,
     GenerateRequest,
+    Mark,
     OnTokens,
     Rating,
     Request,
@@ -119,9 +124,11 @@ __all__ = [
     "EmbedRequest",
     "Embedder",
     "Engine",
+    "Examiner",
     "Floats",
     "GenerateRequest",
     "Generator",
+    "Mark",
     "OnTokens",
     "OneByOne",
     "PairLogprobs",
@@ -138,6 +145,7 @@ __all__ = [
     "lazy",
     "load_classifier",
     "load_embedder",
+    "load_examiner",
     "load_generator",
     "load_reference",
     "load_reward",

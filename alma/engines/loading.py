@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from alma.engines.protocols import (
     Classifier,
     Embedder,
+    Examiner,
     Generator,
     Loaded,
     ReferenceModel,
@@ -20,7 +21,7 @@ from alma.engines.protocols import (
     Trainer,
 )
 from alma.errors import ConfigError
-from alma.sections import Inference, Judge, Reference, Scoring
+from alma.sections import Harness, Inference, Judge, Reference, Scoring
 
 _GENERATORS = {
     "vllm": "alma.engines.vllm.replicas:generator",
@@ -49,6 +50,11 @@ _REWARDS = {
     "vllm": "alma.engines.hf.reward:HfReward",  # as of classifiers
     "hf": "alma.engines.hf.reward:HfReward",
     "echo": "alma.engines.echo.reward:EchoReward",
+}
+_EXAMINERS = {
+    "vllm": "alma.engines.lm_eval.examine:VllmExaminer",
+    "hf": "alma.engines.lm_eval.examine:HfExaminer",
+    "echo": "alma.engines.echo.examine:EchoExaminer",
 }
 _REFERENCES = {
     "hf": "alma.engines.hf.reference:HfReference",
@@ -109,6 +115,12 @@ def load_reward(cfg: Inference, model: Path) -> RewardModel:
     """Loads the reward model in folder ``model``."""
     reward: RewardModel = _engine(_REWARDS, cfg.engine, "give rewards")(cfg, model)
     return reward
+
+
+def load_examiner(cfg: Harness, folder: Path | None) -> Examiner:
+    """Finds the tasks of ``cfg``, in ``folder`` first, and fetches their data."""
+    examiner: Examiner = _engine(_EXAMINERS, cfg.engine, "examine")(cfg, folder)
+    return examiner
 
 
 def load_reference(cfg: Reference, model: Path) -> ReferenceModel:

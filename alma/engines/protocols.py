@@ -20,6 +20,7 @@ from alma.engines.requests import (
     EmbedRequest,
     Floats,
     GenerateRequest,
+    Mark,
     OnTokens,
     Rating,
     ScoreRequest,
@@ -121,6 +122,16 @@ class RewardModel(Loaded, Protocol):
         self, conversations_P: Sequence[Conversation], *, max_tokens: int, on_tokens: OnTokens = lambda _: None
     ) -> list[float | None]:
         """The raw reward of each conversation's last response; ``None`` for one too long to read."""
+
+
+class Examiner(Loaded, Protocol):
+    """Exams that are ready to be held: tasks and their data are there when it is made, and no model is loaded yet."""
+
+    def hold(self, name: str, model: Path, *, on_requests: Callable[[int], None] = lambda _: None) -> list[Mark]:
+        """What the model in folder ``model``, the same for all names, reaches in the tasks of ``name``.
+
+        ``on_requests`` hears of requests as they are answered; what it raises ends the work.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,22 @@ TOO_LONG = Completion(text="", num_tokens=0, ended=False)
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """One number of an exam.
+
+    ``error`` is its standard error, where the exam states one; ``num`` the questions that it is of; ``metric`` names a
+    filter of the answers behind a comma, where there is one (``exact_match,strict-match``).
+    """
+
+    task: str
+    metric: str
+    value: float
+    error: float | None
+    num: int
+    higher_is_better: bool | None
+
+
+@dataclass(frozen=True, slots=True)
 class GenerateRequest:
     """Continues each text once per seed; answered by the completions (P, N).
 

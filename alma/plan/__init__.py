@@ -3,6 +3,7 @@
 ==========  ====================================================================
 count       the recipe traced with a ``do`` that counts rows and tokens
 paid        what endpoints are paid for
+exams       how many questions the exams have that people hold most
 rates       tokens per second as ``benchmarks/`` measured them, in one JSON file
 hours       tokens → hours of one device, measured and by arithmetic
 table       what is printed
@@ -96,9 +97,10 @@ def run(options: argparse.Namespace) -> None:
     )
     cfg = load(options.run_file, options.overrides)
     print_plan(plan(cfg, prompt_tokens=options.prompt_tokens, response_tokens=options.response_tokens), means)
+    from alma.plan.exams import notes
     from alma.plan.table import print_notes
 
-    print_notes(cfg.notes)
+    print_notes([*cfg.notes, *notes(cfg)])
     if machine is not None:
         print_fit(cfg, options, machine)
 

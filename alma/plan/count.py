@@ -19,10 +19,11 @@ from typing import Any, Literal
 from alma.config import Method
 from alma.errors import StageError
 from alma.objectives import OBJECTIVES
+from alma.plan.exams import exams
 from alma.plan.paid import VERDICT_TOKENS, Paid
 from alma.prompts import JUDGE_TEMPLATE_TOKENS
 from alma.recipes import recipe_of
-from alma.sections import Finetune, IngestModel, Section
+from alma.sections import Finetune, IngestModel, IngestTasks, Section
 
 Work = Literal["generate", "read", "embed", "train"]
 
@@ -97,7 +98,7 @@ def count(cfg: Method, *, prompt_tokens: int, response_tokens: int) -> list[Step
 
 
 def _ingest(use: Use) -> Step:
-    if isinstance(use.cfg, IngestModel):
+    if isinstance(use.cfg, IngestModel | IngestTasks):
         return use.step()
     rows = use.cfg.limit or 0
     response = 0 if use.cfg.kind == "prompts" else use.response_tokens
@@ -287,7 +288,13 @@ def _contest(use: Use) -> Step:
 
 
 def _examine(use: Use) -> Step:
-    return use.step()
+    """A question is as long as a prompt, an example as a question; an answer that is scored is a few tokens."""
+    tokens: dict[Work, int] = {"generate": 0, "read": 0}
+    known = exams(use.cfg)
+    for each in known:
+        tokens["read"] += each.questions * max(1, each.readings) * use.prompt_tokens * (1 + each.num_fewshot)
+        tokens["generate"] += 0 if each.readings else each.questions * use.response_tokens
+    return use.step(rows=len(known), prompts=sum(each.questions for each in known), tokens=tokens)
 
 
 def _report(use: Use) -> Step:

@@ -57,7 +57,7 @@ class Outsiders:
         if isinstance(each, Chat):
             return self.do("appraise", each, label=label, results=results) if each.pointwise else None
         if isinstance(each, Harness):
-            return self.do("examine", each, label=label, model=model)
+            return self.do("examine", each, label=label, model=model, **brought)
         if isinstance(each, Safety):
             return self.do("evaluate", each.evaluate, label=label, model=model, **brought)
         assert isinstance(each, Answers)

@@ -15,7 +15,7 @@ from alma.sections.feedback import Respond, Select
 from alma.sections.finetune import Finetune, Lora
 from alma.sections.imitate import Imitate, Turns
 from alma.sections.inference import Dtype, Engine, Inference, Nucleus, OpenAI, Sampling, Temperature, Vllm
-from alma.sections.ingest import Ingest, IngestModel, IngestRows
+from alma.sections.ingest import Ingest, IngestModel, IngestRows, IngestTasks
 from alma.sections.judge import Judge, Rationale, Scoring, check_judge_template
 from alma.sections.likeness import Likeness
 from alma.sections.prompts import Curate, Diversify, Embed, Synthesize
@@ -43,6 +43,7 @@ __all__ = [
     "Ingest",
     "IngestModel",
     "IngestRows",
+    "IngestTasks",
     "Judge",
     "Likeness",
     "Lora",

@@ -7,13 +7,13 @@ says where something lies, or which checkpoints are looked at, is no part of a k
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
 from alma.sections.evaluate import Evaluate
 from alma.sections.inference import Inference, OpenAI
-from alma.sections.ingest import Ingest, IngestModel, IngestRows
+from alma.sections.ingest import Ingest, IngestModel, IngestRows, IngestTasks
 from alma.sections.section import HOW, QUIET, Fraction, Positive, Section
 
 BY = "by_"
@@ -44,7 +44,8 @@ class Outsider(Section):
     @property
     def sources(self) -> dict[str, Ingest]:
         """What it takes from outside, by field."""
-        return {name: getattr(self, name) for name in self.brings}
+        given = {name: getattr(self, name) for name in self.brings}
+        return {name: source for name, source in given.items() if source is not None}
 
     @model_validator(mode="before")
     @classmethod
@@ -125,6 +126,8 @@ class Answers(Outsider):
 class Harness(Outsider, Inference):
     """Tasks of lm-evaluation-harness, which show whether a gain in style costs knowledge."""
 
+    brings: ClassVar[Mapping[str, Mapping[str, Any]]] = {"folder": {"kind": "tasks"}}
+
     kind: Literal["harness"] = "harness"
     """Says that these are such tasks."""
 
@@ -132,7 +135,31 @@ class Harness(Outsider, Inference):
     """As of other evaluators; tasks take long."""
 
     tasks: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Names of its tasks, such as ``ifeval`` and ``gsm8k``."""
+    """Names of tasks, groups or tags, such as ``ifeval`` and ``gsm8k``: of ``folder``, then of lm-eval itself. The data
+    of the latter come from the Hub, without a commit: what somebody changes there changes the exam."""
+
+    folder: Annotated[IngestTasks | None, QUIET, HOW] = None
+    """A task folder of one's own, as ``lm_eval --include_path`` takes it; with its data in it nothing is fetched."""
+
+    num_fewshot: Annotated[Annotated[int, Field(ge=0)] | None, QUIET] = None
+    """Examples before every question; a task that sets 0 itself keeps it. ``None`` = as each task has it."""
+
+    limit: Annotated[Positive | None, QUIET] = None
+    """Only the first this many questions of each task: to try it out. A number so found is no result."""
+
+    chat_template: Annotated[bool, QUIET] = True
+    """Ask in the checkpoint's chat template, examples as earlier turns; ``false`` asks in bare text. [ours]"""
+
+    seed: Annotated[int, Field(ge=0), QUIET] = 1234
+    """Draws the examples, and what a task samples; the run's seed does not change it. [lm-eval]"""
+
+    @model_validator(mode="after")
+    def _held(self) -> Self:
+        if self.engine == "openai":
+            raise ValueError("engine = 'openai': exams are held on the checkpoint itself; set engine = 'hf' or 'vllm'")
+        if len(set(self.tasks)) < len(self.tasks):
+            raise ValueError(f"tasks = {list(self.tasks)} names one twice")
+        return self
 
 
 class Safety(Outsider):

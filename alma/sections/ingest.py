@@ -66,6 +66,13 @@ class IngestRows(Ingest):
     """Of a comparator's answers: the fraction of the evaluation prompts that may have none; set by the recipe."""
 
 
+class IngestTasks(Ingest):
+    """A folder of lm-eval's tasks: its YAML, and the data beside it. It is code, and so never of the Hub."""
+
+    kind: Literal["tasks"] = "tasks"
+    """Says that this source is such a folder."""
+
+
 class IngestModel(Ingest):
     """A base model as Hugging Face lays it out: safetensors, config, tokenizer."""
 

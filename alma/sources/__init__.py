@@ -18,6 +18,7 @@ file          does
 ``heads``     whether a model gives one reward
 ``embedders`` the further files of a sentence-transformers model
 ``weights``   finds its safetensors and reads their headers
+``tasks``     the files of a folder of lm-eval's tasks
 ``hub``       fetches a pinned commit from the Hugging Face Hub
 ============  ===========================================================
 
@@ -34,7 +35,7 @@ from typing import Literal
 from alma.errors import AccessError, ConfigError, DataError
 from alma.parallel import FILES, in_order
 from alma.regular import check_regular, expand
-from alma.sections import Ingest, IngestModel, IngestRows
+from alma.sections import Ingest, IngestModel, IngestRows, IngestTasks
 from alma.store import Store, open_store
 from alma.store.cache import current
 
@@ -79,21 +80,40 @@ def fetch_model(cfg: IngestModel, base: Path, scratch: Path) -> Path:
     return _s3_folder(cfg, scratch) if where == "s3" else _local_folder(cfg.source, base)
 
 
+def fetch_tasks(cfg: IngestTasks, base: Path, scratch: Path) -> list[tuple[str, Path]]:
+    """(name in the folder, file) of all that a task folder holds. Raises as ``fetch_rows`` does."""
+    from alma.sources import tasks
+
+    where = scheme(cfg)
+    tasks.check_scheme(cfg.source, where)
+    folder = _s3_tasks(cfg.source, scratch) if where == "s3" else _local_folder(cfg.source, base)
+    return tasks.task_files(folder, cfg.source)
+
+
 def check_there(cfg: Ingest, base: Path) -> None:
     """Raises as ``fetch_rows`` does where ``cfg.source`` does not exist, without fetching it.
 
     Of an ``hf://`` source only the name and the revision are checked.
     """
     where = scheme(cfg)
+    if isinstance(cfg, IngestTasks):
+        from alma.sources import tasks
+
+        tasks.check_scheme(cfg.source, where)
     if where == "hf":
         from alma.sources import hub
 
         hub.identity(cfg)
+    elif where == "s3" and isinstance(cfg, IngestTasks):
+        store, name = _s3(cfg.source)
+        _s3_names(store, name, cfg.source)
     elif where == "s3":
         store, name = _s3(cfg.source)
         wanted = f"{name}/config.json" if isinstance(cfg, IngestModel) else name
         if not store.exists(wanted):
             raise DataError(f"{cfg.source}: nothing lies there ({wanted}).{nearest(name, _siblings(store))}")
+    elif isinstance(cfg, IngestTasks):
+        fetch_tasks(cfg, base, base)
     elif isinstance(cfg, IngestModel):
         _local_folder(cfg.source, base)
     else:
@@ -123,7 +143,7 @@ def _local_folder(source: str, base: Path) -> Path:
     path = base / expand(source)
     _must_exist(source, path)
     if not path.is_dir():
-        raise DataError(f"{source}: is a file; name the folder that holds config.json and the safetensors")
+        raise DataError(f"{source}: is a file; name the folder that holds it")
     return path
 
 
@@ -176,6 +196,21 @@ def _s3_folder(cfg: IngestModel, scratch: Path) -> Path:
     for file, path in zip(files, paths, strict=True):
         _link(path, scratch / name / file)
     return scratch / name
+
+
+def _s3_tasks(source: str, scratch: Path) -> Path:
+    store, name = _s3(source)
+    files = _s3_names(store, name, source)
+    for file, path in zip(files, in_order(lambda file: current(store, file), files, FILES), strict=True):
+        _link(path, scratch / file)
+    return scratch / name
+
+
+def _s3_names(store: Store, name: str, source: str) -> list[str]:
+    files = list(store.list(name))
+    if not any(file.endswith(".yaml") for file in files):
+        raise DataError(f"{source}: no .yaml lies there.{nearest(name, _siblings(store))}")
+    return files
 
 
 def _link(path: Path, name: Path) -> Path:

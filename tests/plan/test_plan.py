@@ -15,11 +15,12 @@ from alma import plan
 from alma.config import load
 from alma.errors import ConfigError, StageError
 from alma.plan.count import COUNTS, Step, Use
+from alma.plan.exams import notes as exam_notes
 from alma.plan.hours import Means, work_by_stage
 from alma.plan.rates import Rate, Rates, read_rates, write_rate
 from alma.plan.table import hours, notes, print_notes
 from alma.prompts import JUDGE_TEMPLATE_TOKENS
-from alma.sections import Evaluate, Finetune, Imitate, Reference
+from alma.sections import Evaluate, Finetune, Harness, Imitate, Reference
 from alma.stages import STAGES
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -288,3 +289,17 @@ def test_a_file_of_rates_keeps_the_last_of_each_kind(rates: list[Rate]) -> None:
 def test_what_a_person_should_know_of_the_settings_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     print_notes(["models are trained in [one] form, and write in another; " + "long " * 40])
     assert capsys.readouterr().out.startswith("Note: models are trained in [one] form, and write in another; long")
+
+
+def test_exams_that_are_known_are_counted_and_others_are_named() -> None:
+    def found(*names: str, **settings: Any) -> Step:
+        cfg = Harness(name="exams", tasks=names, **settings)
+        return COUNTS["examine"](Use("x", "examine", cfg, {}, prompt_tokens=50, response_tokens=100))
+
+    assert found("ifeval").tokens == {"generate": 541 * 100, "read": 541 * 50}
+    assert found("gsm8k").tokens == {"generate": 1319 * 100, "read": 1319 * 50 * 6}, "five examples"
+    assert found("arc_easy", num_fewshot=2).tokens == {"generate": 0, "read": 2376 * 4 * 50 * 3}
+    assert found("ifeval", limit=10).tokens["generate"] == 10 * 100
+    assert found("mmlu", limit=10).tokens == found("ours").tokens == {"generate": 0, "read": 0}, "57 tasks have it each"
+    overrides = ("alma.evaluators=[{name = 'exams', kind = 'harness', tasks = ['ifeval', 'ours']}]",)
+    assert exam_notes(load(PAPER, overrides)) == ["evaluator exams: nobody here knows how much ours ask: not counted"]

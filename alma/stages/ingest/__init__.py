@@ -1,4 +1,4 @@
-"""Takes in what people bring: rows with human labels, and the base model. Everything is checked here, first.
+"""Takes in what people bring: rows with human labels, models, tasks. Everything is checked here, first.
 
 The artifact's name follows from the content, not from where it lay: the same file elsewhere is the same artifact.
 """
@@ -21,7 +21,7 @@ from alma.artifact.out import Out
 from alma.artifact.records import SCHEMAS
 from alma.errors import DataError
 from alma.prompts.conversation import column
-from alma.sections import IngestModel, IngestRows
+from alma.sections import IngestModel, IngestRows, IngestTasks
 from alma.sources import models
 from alma.sources.answers import answers
 from alma.sources.columns import Columns, explain_missing
@@ -31,6 +31,7 @@ from alma.sources.lengths import Lengths
 from alma.sources.rows import Bad, Row, column_names, read_rows
 from alma.sources.values import Fault
 from alma.stages.ingest.model import ingest_model
+from alma.stages.ingest.tasks import digest_of, ingest_tasks
 from alma.store.cache import sha256_file
 
 VERSION = 3
@@ -40,13 +41,13 @@ NUM_SHOWN = 5
 RECORDS = {"pairs": "pair", "scores": "score", "prompts": "evaluation_prompt"}
 
 
-def identify(cfg: IngestRows | IngestModel, base: Path) -> dict[str, str]:
+def identify(cfg: IngestRows | IngestModel | IngestTasks, base: Path) -> dict[str, str]:
     """What the source holds now: content hashes, or the pinned commit on the Hub.
 
     A relative ``cfg.source`` starts at ``base``. An ``s3://`` source is read in full.
     Raises ``DataError`` where nothing is there.
     """
-    if sources.scheme(cfg) == "hf":
+    if sources.scheme(cfg) == "hf" and not isinstance(cfg, IngestTasks):
         from alma.sources import hub
 
         return hub.identity(cfg)
@@ -54,12 +55,14 @@ def identify(cfg: IngestRows | IngestModel, base: Path) -> dict[str, str]:
         if isinstance(cfg, IngestModel):
             folder = sources.fetch_model(cfg, base, Path(scratch))
             return {"sha256": models.digest(folder, cfg.source, cfg.task)}
+        if isinstance(cfg, IngestTasks):
+            return {"sha256": digest_of(sources.fetch_tasks(cfg, base, Path(scratch)))}
         (path,) = sources.fetch_rows(cfg, base, Path(scratch))
         return {"format": path.suffix.lower(), "sha256": sha256_file(path)}
 
 
 def run(
-    cfg: IngestRows | IngestModel,
+    cfg: IngestRows | IngestModel | IngestTasks,
     *,
     model: Model | None = None,
     seeds: Rows | None = None,
@@ -79,6 +82,8 @@ def run(
     scratch.mkdir(parents=True, exist_ok=True)
     if isinstance(cfg, IngestModel):
         return ingest_model(cfg, base, scratch, out)
+    if isinstance(cfg, IngestTasks):
+        return ingest_tasks(cfg, base, scratch, out)
     trained = {port: rows for port, rows in (("seeds", seeds), ("scores", scores)) if rows is not None}
     return _rows(cfg, base, scratch, model, trained, asked, out)
 

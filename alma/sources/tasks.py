@@ -1,0 +1,49 @@
+"""A folder of lm-eval's tasks: its YAML, and the data and functions beside it, as rows of files.
+
+Such a folder is code, whatever it holds: lm-eval fills in its templates as they stand. So none comes from the Hub.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from alma.errors import ConfigError, DataError
+from alma.regular import check_regular
+
+MOST_BYTES = 256 * 2**20
+"""Of a folder: its files are rows of one artifact, which is held in memory."""
+
+
+def check_scheme(source: str, scheme: str) -> None:
+    """Raises ``ConfigError`` for a folder of the Hub."""
+    if scheme == "hf":
+        raise ConfigError(
+            f"source = {source!r}: a task folder is code, which this machine runs: fetch it, read it, and name its path"
+        )
+
+
+def task_files(folder: Path, source: str) -> list[tuple[str, Path]]:
+    """(name in the folder, file) of all that belongs to it, by name. Raises ``DataError`` for one without a task."""
+    found = sorted(_walk(folder, folder))
+    if not any(name.endswith(".yaml") for name, _ in found):
+        raise DataError(f"{source}: no .yaml in it ({folder}); a task folder holds lm-eval's task files")
+    for name, path in found:
+        check_regular(path, named=f"{source}/{name}")
+    size = sum(path.stat().st_size for _, path in found)
+    if size > MOST_BYTES:
+        raise DataError(
+            f"{source}: {size / 2**20:.0f} MiB, and a task folder holds at most {MOST_BYTES // 2**20}: leave out what "
+            "no task reads"
+        )
+    return found
+
+
+def _walk(folder: Path, root: Path) -> Iterator[tuple[str, Path]]:
+    for path in folder.iterdir():
+        if path.name.startswith((".", "__pycache__")):
+            continue
+        if path.is_dir():
+            yield from _walk(path, root)
+        else:
+            yield path.relative_to(root).as_posix(), path
