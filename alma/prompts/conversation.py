@@ -68,6 +68,12 @@ def questions(row: Mapping[str, Any]) -> list[str]:
     return [conversation(turn.content, spoken[:place]) for place, turn in enumerate(spoken) if turn.role == "user"]
 
 
+def user_side(row: Mapping[str, Any]) -> tuple[Message, ...]:
+    """All that a row's user and system say: rows that have it in common are answers to the same."""
+    turns = (*messages(row.get("earlier")), Message("user", row["prompt"]))
+    return tuple(turn for turn in turns if turn.role != "assistant")
+
+
 def lacks_answer(earlier: Sequence[Message]) -> bool:
     """Whether a user's turn is followed by another of the user's, the prompt being the last: the model answers it."""
     return any(one.role == "user" == two.role for one, two in pairwise((*earlier, Message("user", ""))))

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import resources
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from alma.prompts.conversation import Message, messages
 
 EXAMPLE = 'for example: "Rating: [[5]]"'
 """Of the grading prompts: a rating in these words is the prompt's own."""
@@ -21,54 +23,66 @@ PROMPT_TOKENS = 200
 """Tokens of each of them, about: what ``alma plan`` counts."""
 
 
-class Question(NamedTuple):
-    """What was asked: the user's last text, what was said before it, and the right answer where there is one."""
+class Talk(NamedTuple):
+    """What a user said, turn by turn, and what an assistant answered to each; the last answer is judged."""
 
-    text: str
-    reference: str | None = None
-    earlier: Sequence[tuple[str, str]] = ()
-    """Earlier turns, each of the user and of the assistant."""
+    asked: tuple[str, ...]
+    answered: tuple[str, ...]
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Talk:
+        """A row with ``prompt``, ``response`` and the turns before them, if it has any.
+
+        The system's text stands before the user's first, with an empty line between: no published prompt has a place
+        for it. [ours]
+        """
+        turns = [*messages(row.get("earlier")), Message("user", row["prompt"]), Message("assistant", row["response"])]
+        system = [turn.content for turn in turns if turn.role == "system"]
+        first, *others = [turn.content for turn in turns if turn.role == "user"]
+        answered = tuple(turn.content for turn in turns if turn.role == "assistant")
+        return cls(("\n\n".join([*system, first]), *others), answered)
 
 
-def grading(question: Question, answer: str) -> list[dict[str, str]]:
-    """The messages after which a model grades an answer of 1 to 10: "[[rating]]"."""
-    return _messages("single-math-v1" if question.reference else "single-v1", question, {"": answer})
+def grading(talk: Talk, reference: str | None = None) -> list[dict[str, str]]:
+    """The messages after which a model grades the last answer of 1 to 10: "[[rating]]"."""
+    return _messages("single-math-v1" if reference else "single-v1", reference, {"": talk})
 
 
-def comparison(question: Question, answer_a: str, answer_b: str) -> list[dict[str, str]]:
-    """The messages after which a model says which answer is better: "[[A]]", "[[B]]", or "[[C]]" for a tie."""
-    return _messages("pair-math-v1" if question.reference else "pair-v2", question, {"a": answer_a, "b": answer_b})
+def comparison(talk_a: Talk, talk_b: Talk, reference: str | None = None) -> list[dict[str, str]]:
+    """The messages after which a model says whose last answer is better: "[[A]]", "[[B]]", or "[[C]]" for a tie."""
+    return _messages("pair-math-v1" if reference else "pair-v2", reference, {"a": talk_a, "b": talk_b})
 
 
-def _messages(name: str, question: Question, answers: Mapping[str, str]) -> list[dict[str, str]]:
-    if question.earlier:
-        system, user = _PUBLISHED[f"{name}-multi-turn"][0], _conversations(question, answers)
-        if len(question.earlier) > 1:
+def _messages(name: str, reference: str | None, talks: Mapping[str, Talk]) -> list[dict[str, str]]:
+    asked = next(iter(talks.values())).asked
+    if len(asked) > 1:
+        system, user = _PUBLISHED[f"{name}-multi-turn"][0], _conversations(reference, talks)
+        if len(asked) > 2:
             system = system.replace("the second user question", "the last user question")
             system = system.replace("the second question", "the last question")
     else:
-        fields = {f"answer_{each}" if each else "answer": answer for each, answer in answers.items()}
+        fields = {f"answer_{each}" if each else "answer": talk.answered[-1] for each, talk in talks.items()}
         system, template = _PUBLISHED[name]
-        user = _filled(template, {"question": question.text, "ref_answer_1": question.reference or "", **fields})
+        user = _filled(template, {"question": asked[0], "ref_answer_1": reference or "", **fields})
     return [{"role": "system", "content": system}, {"role": "user", "content": user}]
 
 
-def _conversations(question: Question, answers: Mapping[str, str]) -> str:
+def _conversations(reference: str | None, talks: Mapping[str, Talk]) -> str:
     """What the published templates write of two turns, of any number."""
 
-    def turns(speaker: str, last: str) -> str:
-        told = [*question.earlier, (question.text, last)]
+    def turns(speaker: str, talk: Talk) -> str:
+        told = zip(talk.asked, talk.answered, strict=True)
         return "".join(f"### User:\n{asked}\n\n### {speaker}:\n{said}\n\n" for asked, said in told)
 
     found = []
-    if question.reference:
-        told = turns("Reference answer", question.reference)
+    if reference:
+        last = next(iter(talks.values())).asked[-1]
+        told = turns("Reference answer", Talk((last,), (reference,)))
         found.append(f"<|The Start of Reference Answer|>\n\n{told}<|The End of Reference Answer|>")
-    for letter, answer in answers.items():
+    for letter, talk in talks.items():
         who = f"Assistant {letter.upper() or 'A'}"
-        told = turns(who, answer)
         start, end = (f"<|The {edge} of {who}'s Conversation with User|>" for edge in ("Start", "End"))
-        found.append(f"{start}\n\n{told}{end}")
+        found.append(f"{start}\n\n{turns(who, talk)}{end}")
     return "\n\n\n".join(found)
 
 

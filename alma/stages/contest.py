@@ -2,6 +2,8 @@
 
 The preferences are a reward model's (the higher reward; equal ones are a draw) or those of a served model that compared
 both answers in both orders. Win rates are ``alma.win_rate``'s: prompts without a preference are left out and counted.
+
+Axes: P prompts, in the order of the evaluation.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from alma.artifact import Metrics, Rows
 from alma.artifact.out import Out
 from alma.artifact.records import SCHEMAS
 from alma.errors import ConfigError, StageError
+from alma.prompts.conversation import user_side
 from alma.sections import Answers
 from alma.win_rate import NUM_FOLDS, WinRate, length_controlled_win_rate, win_rate
 
@@ -35,13 +38,15 @@ def run(
     """Win rates by a reward model's ``rewards`` of both, or by a served model's ``preferences``."""
     results.expect("result", "examined")
     others.expect("pair")
-    answers = {row["prompt"]: row for row in others.table(["id", "prompt", "response"]).to_pylist()}
+    answered = results.table().to_pylist()
+    answers = {user_side(row): row for row in others.table(["id", "earlier", "prompt", "response"]).to_pylist()}
+    others_P = [answers.get(user_side(row)) for row in answered]
     if preferences is not None and rewards is None and other_rewards is None:
         judged = _judged(preferences)
-        found = [_preferred(row, judged) for row in results.table().to_pylist()]
+        found = [_preferred(row, judged) for row in answered]
     elif preferences is None and rewards is not None and other_rewards is not None:
         ours, theirs = _judged(rewards), _judged(other_rewards)
-        found = [_higher(row, answers.get(row["prompt"]), ours, theirs) for row in results.table().to_pylist()]
+        found = [_higher(row, other, ours, theirs) for row, other in zip(answered, others_P, strict=True)]
     else:
         raise ConfigError("give the inputs rewards and other_rewards, or the input preferences alone")
     rows = [
@@ -50,10 +55,10 @@ def run(
             "result_id": row["id"],
             **{name: row[name] for name in ("prompt_id", "checkpoint_id", "family", "num_tokens")},
             "num_chars": len(row["response"]),
-            "other_num_chars": len(other["response"]) if (other := answers.get(row["prompt"])) else None,
+            "other_num_chars": None if other is None else len(other["response"]),
             **columns,
         }
-        for i, (row, columns) in enumerate(zip(results.table().to_pylist(), found, strict=True))
+        for i, (row, other, columns) in enumerate(zip(answered, others_P, found, strict=True))
     ]
     out.write(pa.Table.from_pylist(rows, schema=SCHEMAS["assessment"]), "assessment", PART_ROWS)
     return summary(rows, cfg.seed)

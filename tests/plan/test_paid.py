@@ -7,7 +7,7 @@ import pytest
 from alma import plan
 from alma.plan.count import Step
 from alma.plan.paid import VERDICT_TOKENS, Paid
-from alma.prompts.mt_bench import PROMPT_TOKENS, Question, comparison, grading
+from alma.prompts.mt_bench import PROMPT_TOKENS, Talk, comparison, grading
 from tests.builders.recipe import settings
 
 GPT = 'name="gpt", kind="chat", openai={endpoint="http://a/v1", model="grader-[1]"}'
@@ -51,5 +51,6 @@ def test_a_run_without_endpoints_says_nothing_of_them(capsys: pytest.CaptureFixt
 
 def test_the_prompts_own_words_are_counted_about_right() -> None:
     """By four characters a token, as English has it."""
-    for messages in (grading(Question("q"), "a"), comparison(Question("q", "r"), "a", "b")):
+    talk = Talk(("q",), ("a",))
+    for messages in (grading(talk), comparison(talk, talk, "r")):
         assert 0.7 * PROMPT_TOKENS < sum(len(each["content"]) for each in messages) / 4 < 1.6 * PROMPT_TOKENS

@@ -99,6 +99,20 @@ def test_a_comparison_asks_in_both_orders(bench: Bench, stub: ChatStub, address:
     assert compared.manifest.metrics["num_paid_tokens"] == stub.tokens
 
 
+def test_a_conversation_is_compared_with_the_comparators_own_turns(bench: Bench, stub: ChatStub, address: str) -> None:
+    def talk(answer: str) -> list[dict[str, str]]:
+        return [{"role": "user", "content": "first"}, {"role": "assistant", "content": answer}]
+
+    ours = results(bench, {"second": "x"}, earlier=talk("mine"))
+    theirs = bench.rows("pair", [{"source_id": "1", "prompt": "second", "response": "y", "earlier": talk("yours")}])
+    bench.run(appraise, chat(address, pairwise=True, max_bad_share=1.0), results=ours, others=theirs)
+    told = sorted(body["messages"][1]["content"] for body in stub.bodies)
+    wanted = "### User:\nfirst\n\n### Assistant {}:\n{}\n\n### User:\nsecond\n\n### Assistant {}:\n{}\n"
+    assert wanted.format("A", "mine", "A", "x") in told[0]
+    assert wanted.format("B", "yours", "B", "y") in told[0]
+    assert wanted.format("B", "mine", "B", "x") in told[1]
+
+
 def test_what_was_never_answered_is_not_asked_about(bench: Bench, stub: ChatStub, address: str) -> None:
     graded = bench.run(appraise, chat(address), results=results(bench, {"q": ""}, num_tokens=0))
     [row] = rows(graded)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alma.prompts.mt_bench import Question, comparison, grading
+from alma.prompts.mt_bench import Talk, comparison, grading
 from alma.text.verdict import FAULTS, preference, read_choice, read_rating
 
 PROSE = st.text(st.characters(exclude_characters="[]", exclude_categories=["Cs"]), max_size=30)
@@ -84,6 +84,7 @@ def test_both_orders_have_to_agree_on_the_winner() -> None:
 
 
 def test_a_model_that_repeats_its_prompt_gives_no_verdict() -> None:
-    for question in (Question("q"), Question("q", "r"), Question("q", "r", [("a", "b")])):
-        assert read_rating("\n".join(each["content"] for each in grading(question, "x"))).score is None
-        assert read_choice("\n".join(each["content"] for each in comparison(question, "x", "y"))).choice is None
+    for talk in (Talk(("q",), ("x",)), Talk(("p", "q"), ("w", "x"))):
+        for reference in (None, "r"):
+            assert read_rating("\n".join(each["content"] for each in grading(talk, reference))).score is None
+            assert read_choice("\n".join(each["content"] for each in comparison(talk, talk, reference))).choice is None

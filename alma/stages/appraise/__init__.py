@@ -16,6 +16,7 @@ from alma.engines import lazy
 from alma.engines.openai.chat import OpenaiChat, Reply
 from alma.errors import ConfigError, StageError
 from alma.progress import Progress
+from alma.prompts.conversation import user_side
 from alma.sections import Chat
 from alma.stages.appraise.case import UNASKED, Case
 from alma.stages.appraise.paid import Paid
@@ -50,7 +51,7 @@ def run(cfg: Chat, *, results: Rows, others: Rows | None = None, out: Out) -> Me
                     **{name: each.row[name] for name in ("prompt_id", "checkpoint_id", "family", "num_tokens")},
                     "evaluator": cfg.openai.model,
                     "num_chars": len(each.row["response"]),
-                    "other_num_chars": None if each.other is None else len(each.other),
+                    "other_num_chars": None if each.other is None else len(each.other["response"]),
                     **columns,
                 }
                 for i, (each, columns) in enumerate(zip(cases, read, strict=True))
@@ -73,8 +74,8 @@ def _case_of(cfg: Chat, others: Rows | None) -> Callable[[Mapping[str, Any]], Ca
     if others is None:
         return Case.graded
     others.expect("pair")
-    answers = {row["prompt"]: row["response"] for row in others.table(["prompt", "response"]).to_pylist()}
-    return lambda row: Case.compared(row, answers.get(row["prompt"]))
+    answers = {user_side(row): row for row in others.table(["earlier", "prompt", "response"]).to_pylist()}
+    return lambda row: Case.compared(row, answers.get(user_side(row)))
 
 
 def _replies(

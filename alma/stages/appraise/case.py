@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from alma.engines.openai.chat import Reply
-from alma.prompts.mt_bench import Question, comparison, grading
+from alma.prompts.mt_bench import Talk, comparison, grading
 from alma.text.verdict import Chosen, Fault, Rating, preference, read_choice, read_rating
 
 VERDICT_CHARS = 10_000
@@ -23,7 +23,7 @@ class Case(NamedTuple):
     """A row of an evaluation, and the messages of each request about it: none, one, or one for each order."""
 
     row: Mapping[str, Any]
-    other: str | None
+    other: Mapping[str, Any] | None
     asked: Sequence[Sequence[Mapping[str, str]]]
     unasked: str | None = None
     """Why nothing is asked."""
@@ -33,15 +33,15 @@ class Case(NamedTuple):
         """The answer is graded by itself."""
         if not row["num_tokens"]:
             return cls(row, None, (), "unanswered")
-        return cls(row, None, (grading(_question(row), row["response"]),))
+        return cls(row, None, (grading(Talk.of(row), row["reference"]),))
 
     @classmethod
-    def compared(cls, row: Mapping[str, Any], other: str | None) -> Case:
+    def compared(cls, row: Mapping[str, Any], other: Mapping[str, Any] | None) -> Case:
         """The answer is compared with another one, in both orders (arXiv 2306.05685, section 3.4)."""
         if not row["num_tokens"] or other is None:
             return cls(row, other, (), "missing" if row["num_tokens"] else "unanswered")
-        question, ours = _question(row), row["response"]
-        return cls(row, other, (comparison(question, ours, other), comparison(question, other, ours)))
+        one, two, right = Talk.of(row), Talk.of(other), row["reference"]
+        return cls(row, other, (comparison(one, two, right), comparison(two, one, right)))
 
     def read(self, replies: Sequence[Reply]) -> dict[str, Any]:
         """The columns that follow from the replies, in the order of ``asked``."""
@@ -61,10 +61,6 @@ class Case(NamedTuple):
                 columns["preference"] = preference(chosen[0], chosen[1])
                 columns["by_place"] = chosen[0] == chosen[1] != "C"
         return columns | {"fault": self.unasked or next(filter(None, faults), None)}
-
-
-def _question(row: Mapping[str, Any]) -> Question:
-    return Question(row["prompt"], row["reference"])
 
 
 def _rating(reply: Reply) -> Rating:
