@@ -26,7 +26,7 @@ BARS = "▁▂▃▄▅▆▇█"
 SPREADS = ("score", "mean", "num_tokens")
 """Columns whose values are shown as a histogram."""
 
-TEXTS = ("prompt", "response", "chosen", "rejected", "score", "mean", "num_tokens")
+TEXTS = ("earlier", "prompt", "response", "chosen", "rejected", "score", "mean", "num_tokens")
 """Columns that are shown of the first rows."""
 
 ROWS_SHOWN = 3

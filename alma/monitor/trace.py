@@ -17,7 +17,10 @@ from alma.text.plain import plain
 MODELS = ("checkpoint_id", "judge_id")
 """Columns that name an artifact and not a row."""
 
-SHOWN = ("prompt", "response", "chosen", "rejected", "score", "mean", "human_score", "round", "cluster", "source_id")
+SHOWN = (
+    *("earlier", "prompt", "response", "chosen", "rejected"),
+    *("score", "mean", "human_score", "round", "cluster", "source_id"),
+)
 
 
 class Origin(NamedTuple):

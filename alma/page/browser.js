@@ -18,6 +18,14 @@
     node.dir = "auto";
     return node;
   };
+  const asked = (row) => {
+    const earlier = (row.earlier || []).map(([role, text]) => {
+      const node = written("earlier", text);
+      node.prepend(make("span", "facts", role + ": "));
+      return node;
+    });
+    return [...earlier, written("prompt", row.prompt)];
+  };
   const facts = (row) => {
     const all = [row.tokens === null ? null : row.tokens + (row.tokens === 1 ? " token" : " tokens")];
     if (row.ended === false) all.push("cut off");
@@ -31,7 +39,7 @@
 
   const roundCard = (row) => {
     const card = make("article", "card");
-    card.append(written("prompt", row.prompt));
+    card.append(...asked(row));
     for (const each of row.responses) {
       const line = make("div", each.selected ? "response selected" : "response");
       const side = make("div", "side");
@@ -49,7 +57,7 @@
   };
   const answerCard = (row) => {
     const card = make("article", "card");
-    card.append(written("prompt", row.prompt));
+    card.append(...asked(row));
     const line = make("div", "response");
     const side = make("div", "side");
     side.append(score(row.score));
@@ -67,8 +75,11 @@
     return card;
   };
 
-  const texts = (row) =>
-    view === "rounds" ? [row.prompt, ...row.responses.map((each) => each.text)] : [row.prompt, row.text, row.reference || ""];
+  const texts = (row) => [
+    ...(row.earlier || []).map(([, text]) => text),
+    row.prompt,
+    ...(view === "rounds" ? row.responses.map((each) => each.text) : [row.text, row.reference || ""]),
+  ];
   const wanted = () => {
     const words = byId("search").value.toLowerCase();
     const family = byId("family").value;

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from alma.errors import DataError
 from alma.page import numbers
 from alma.page.numbers import Estimate
+from alma.prompts.conversation import asked_text
 from alma.statistics import expected_any, expected_best, expected_pick, pairwise_accuracy, spearman
 
 HISTOGRAM_BINS = 40
@@ -191,7 +192,8 @@ def judge_validation(judged: pa.Table) -> numbers.JudgeValidation:
     if not parsed.num_rows:
         raise DataError("none of the judge's held-out rows is parsed and has a human score")
     human, mean = _floats(parsed, "human_score"), _floats(parsed, "mean")
-    groups = parsed["prompt"].to_pylist()  # held-out rows of one prompt share its text, not an id
+    columns = [name for name in ("earlier", "prompt") if name in parsed.column_names]
+    groups = [asked_text(row) for row in parsed.select(columns).to_pylist()]  # rows of one prompt share no id
     readings = []
     for name, values in (("integer", _floats(parsed, "integer")), ("real-valued", mean)):
         accuracy, num = pairwise_accuracy(groups, human, values)

@@ -64,7 +64,7 @@ def _prompt(rows: list[Row], selected: set[str], writers: Mapping[str, str]) -> 
     places = sorted({*range(min(RESPONSES_SHOWN // 2, len(responses))), *_spread(len(responses))})
     places = [i for i, each in enumerate(responses) if i in places or each["selected"]]
     return {
-        "prompt": _cut(rows[0]["prompt"]),
+        **_asked(rows[0]),
         "responses": [responses[i] for i in places],
         "left_out": len(responses) - len(places),
         "total": len(rows),
@@ -106,7 +106,7 @@ def answers(results: pa.Table) -> tuple[list[Row], int]:
     rows.sort(key=lambda row: (row["correct"] is not False, row["mean"] if row["parsed"] else -1.0, row["id"]))
     shown = [
         {
-            "prompt": _cut(row["prompt"]),
+            **_asked(row),
             "text": _cut(row["response"]),
             "reference": None if row["reference"] is None else _cut(row["reference"]),
             "family": None if row["family"] is None else visible(row["family"]),
@@ -118,6 +118,12 @@ def answers(results: pa.Table) -> tuple[list[Row], int]:
         for row in rows
     ]
     return _within(shown, ANSWER_BYTES), len(rows)
+
+
+def _asked(row: Row) -> Row:
+    """The prompt, and the turns before it where there are any."""
+    earlier = [[visible(turn["role"]), _cut(turn["content"])] for turn in row.get("earlier") or ()]
+    return {"prompt": _cut(row["prompt"]), **({"earlier": earlier} if earlier else {})}
 
 
 def _within(rows: list[Row], budget: int) -> list[Row]:

@@ -12,9 +12,11 @@ MAX_MESSAGE_CHARS = 2000
 
 
 def plain(value: Any) -> str:
-    """A value on one line, control characters made visible."""
+    """A value on one line, control characters made visible; turns of a conversation each behind its role."""
     if isinstance(value, float):
         return f"{value:.4f}"
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        value = " | ".join(f"{each.get('role')}: {each.get('content')}" for each in value)
     if isinstance(value, list) and value and isinstance(value[0], float):
         return "[" + ", ".join(f"{x:.3f}" for x in value[:16]) + (", …]" if len(value) > 16 else "]")
     text = visible(str(value)[: MAX_CHARS + 1]).replace("\n", "\\n")

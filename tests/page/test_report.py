@@ -763,3 +763,16 @@ def test_a_cost_that_is_gone_is_said_and_stops_nothing(world: World, left: bytes
         assert "What 1 more took is not known" in section.lead[0]
     finally:
         store.write(f"{ref}/cost.json", before)
+
+
+def test_samples_show_a_conversation_as_text(world: World) -> None:
+    """Each earlier turn behind its role, what cannot be seen made visible; single prompts say nothing of turns."""
+    told = [{"role": "system", "content": "<b>\x1b[31m"}, {"role": "user", "content": "first"}]
+    row = world.judgement("b1", "copy abc", world.first, 0, 0.5)
+    table = pa.Table.from_pylist([row | {"earlier": told}, row | {"prompt_id": "b2"}], schema=SCHEMAS["judgement"])
+    one, other = samples.round_samples(table, set(), {}, 2, seed=1)[0]
+    shown, plain = (one, other) if "earlier" in one else (other, one)
+    assert (shown["earlier"][1], shown["prompt"]) == (["user", "first"], "copy abc")
+    assert "\x1b" not in shown["earlier"][0][1]
+    assert "<" not in samples.script_json(shown)
+    assert "earlier" not in plain
