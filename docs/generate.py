@@ -53,6 +53,10 @@ def settings_page() -> str:
     for root, tree in (*METHODS.items(), ("placement", Placement)):
         lines += _section(root, tree)
         for name, field in tree.model_fields.items():
+            for entry in _kinds_of(field):
+                seen[entry] = f"{root}.{name}"
+                choice = entry.model_fields["kind"].default
+                lines += [f"## [[{root}.{name}]] kind = {choice!r}", *_section("", entry)[1:]]
             kind = _section_of(field)
             if kind is None:
                 continue
@@ -90,11 +94,21 @@ def _section_of(field: FieldInfo) -> type[Section] | None:
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
 
 
+def _kinds_of(field: FieldInfo) -> list[type[Section]]:
+    """The sections that a list's entries may be, where they are told apart by their ``kind``."""
+    entry = next(iter(typing.get_args(field.annotation)), None)
+    union = typing.get_args(entry)[0] if typing.get_origin(entry) is typing.Annotated else entry
+    kinds = [kind for kind in typing.get_args(union) if isinstance(kind, type) and issubclass(kind, Section)]
+    return [kind for kind in kinds if "kind" in kind.model_fields]
+
+
 def _type(annotation: Any) -> str:
     if typing.get_origin(annotation) is typing.Annotated:
         return _type(typing.get_args(annotation)[0])
     if typing.get_origin(annotation) is typing.Literal:
         return " | ".join(repr(choice) for choice in typing.get_args(annotation))
+    if typing.get_origin(annotation) is tuple and "discriminator=" in str(annotation):
+        return "list of tables"
     if typing.get_origin(annotation) in (dict, tuple):
         return str(annotation).replace("typing.", "")
     arguments = typing.get_args(annotation)

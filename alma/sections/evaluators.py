@@ -99,7 +99,8 @@ class Chat(Outsider):
     """Fraction of unreadable verdicts above which the stage fails; below it they are counted. [ours]"""
 
     part_rows: Annotated[Positive, HOW] = 64
-    """Answers per published part: what a killed process pays for twice at most."""
+    """Answers per published part. Replies about a part that is not whole yet are kept on the machine: where that is
+    lost as well, so many answers are paid for twice at most."""
 
 
 class Answers(Outsider):

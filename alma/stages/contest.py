@@ -92,13 +92,13 @@ def _stated(name: str, rate: WinRate) -> Metrics:
 def _judged(rows: Rows) -> dict[str, dict[str, Any]]:
     """Judgements by the answer that they are about."""
     rows.expect("assessment")
-    columns = ["result_id", "evaluator", "score", "preference", "fault"]
+    columns = ["result_id", "evaluator", "score", "preference", "num_paid_tokens", "fault"]
     return {row["result_id"]: row for row in rows.table(columns).to_pylist()}
 
 
 def _preferred(row: Mapping[str, Any], judged: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     found = judged[row["id"]]
-    return {name: found[name] for name in ("evaluator", "preference", "fault")}
+    return {name: found[name] for name in ("evaluator", "preference", "num_paid_tokens", "fault")}
 
 
 def _higher(
