@@ -28,6 +28,20 @@ def json_lines(event: Event) -> None:
     print(json.dumps({"time": round(time.time(), 3), **event}), file=sys.stderr, flush=True)  # noqa: T201
 
 
+_hear: Emit = json_lines
+
+
+def hear(emit: Emit) -> None:
+    """Has ``tell`` reach ``emit`` from now on."""
+    global _hear  # noqa: PLW0603 - what is told concerns this process: its store, its disk
+    _hear = emit
+
+
+def tell(message: str) -> None:
+    """Reports a message for a person from where no stage's ``Out`` is at hand."""
+    _hear({"event": "note", "message": message})
+
+
 class Progress:
     """Counts work done against ``total`` and says the rate and the time left.
 

@@ -48,14 +48,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Says how many cases a campaign tried. Here, because pytest-xdist tells a worker's reports to this file alone."""
-    tried: Counter[str] = Counter()
+    counted: Counter[tuple[str, str]] = Counter()
     for report in (*terminalreporter.stats.get("passed", ()), *terminalreporter.stats.get("failed", ())):
         if report.when == "call":
-            name = report.nodeid.partition("[")[0]
-            tried[name] += sum(value for key, value in report.user_properties if key == "tried")
+            for key, value in report.user_properties:
+                if key in ("tried", "kills"):
+                    counted[report.nodeid.partition("[")[0], key] += value
     seed = terminalreporter.config.getoption("campaign_seed")
-    for name, times in sorted((+tried).items()):
-        terminalreporter.write_line(f"campaign: {times:,} tried with seed {seed}: {name}")
+    for (name, key), times in sorted(counted.items()):
+        terminalreporter.write_line(f"campaign: {times:,} {key}, seed {seed}: {name}")
 
 
 def has_gpu() -> bool:

@@ -9,7 +9,8 @@ write equal bytes. What differs from run to run, seconds above all, lies beside 
 
     manifest     names, keys, the manifest
     reading      a sealed artifact: rows, a model, a page
-    out          what a stage publishes to; parts: rows that are published but not sealed yet; seal: the end
+    out          what a stage publishes to; parts: rows that are published but not sealed yet; statement: what is said
+                 of a part, and whether it is so; seal: the end
     shard        the parts of a stage that one of several processes computes
     checkpoints  a training's checkpoints, until its model is sealed
     records      the columns of every kind of row; measures: what is computed from an evaluation's rows

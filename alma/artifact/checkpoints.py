@@ -1,7 +1,8 @@
 """A training's checkpoints in the store, so that another machine can resume the training of one that died.
 
 They lie beside the artifact that the training will leave: ``<stage>/<key>/checkpoints/<step>/…``. ``<step>.json``, its
-statement, is written last and lists the files: a checkpoint without one is ignored. Sealing the artifact removes all.
+statement, is written last and lists the files with their hashes: a checkpoint without one is ignored, and one whose
+files are not as stated is removed. Sealing the artifact removes all.
 """
 
 from __future__ import annotations
@@ -93,7 +94,9 @@ class Checkpoints:
 
     # There and back
 
-    def fetch(self, into: Path, newest_here: int, problem: Callable[[Collection[str]], str | None]) -> Path | None:
+    def fetch(
+        self, into: Path, newest_here: int, here: Path | None, problem: Callable[[Collection[str]], str | None]
+    ) -> Path | None:
         """See ``Remote``. Removes and reports incomplete checkpoints. Resumes a fetch that was killed."""
         there = self._store.list(self._folder)
         for step in sorted(self._stated(there), reverse=True):
@@ -104,16 +107,19 @@ class Checkpoints:
                 statement = self._read(step, there)
                 if found := problem([file.name for file in statement.files]):
                     raise _NotWholeError(found)
-                if step > newest_here:
-                    in_order(partial(self._get, step, folder), statement.files, FILES)
+                if step == newest_here and here is not None:
+                    if all(in_order(partial(_is, here), statement.files, FILES)):
+                        self._newest = step
+                        return None
+                    self.say(f"the checkpoint of step {step} on this machine is damaged: that in the store is used")
+                in_order(partial(self._get, step, folder), statement.files, FILES)
             except _NotWholeError as refusal:
                 self.say(f"the checkpoint of step {step} in the store {refusal}: not used")
                 self._remove(name for name in there if self._step_of(name) == step)
                 continue
             self._newest = step
-            if step > newest_here:
-                self.say(f"resumes the checkpoint of step {step} in the store")
-                return folder
+            self.say(f"resumes the checkpoint of step {step} in the store")
+            return folder
         return None
 
     def send(self, step: int, folder: Path) -> None:
@@ -232,7 +238,7 @@ class Checkpoints:
 
     def _get(self, step: int, folder: Path, file: File) -> None:
         path = folder / file.name
-        if path.is_file() and path.stat().st_size == file.size and sha256_file(path) == file.sha256:
+        if _is(folder, file):
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         for _ in range(2):  # once more where it arrived damaged, or resumed damaged bytes
@@ -256,6 +262,12 @@ class Checkpoints:
     def _raise_unexpected(self) -> None:
         if self._unexpected:
             raise self._unexpected
+
+
+def _is(folder: Path, file: File) -> bool:
+    """Whether a file of this machine is the one that is stated."""
+    path = folder / file.name
+    return path.is_file() and path.stat().st_size == file.size and sha256_file(path) == file.sha256
 
 
 class _NotWholeError(Exception):

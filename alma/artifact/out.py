@@ -22,6 +22,7 @@ from alma.artifact.parts import Part, Parts
 from alma.artifact.records import SCHEMAS
 from alma.artifact.seal import libraries, publish_folder
 from alma.artifact.shard import Shard, ShardDone
+from alma.artifact.statement import METADATA, described
 from alma.artifact.tables import read_part
 from alma.errors import Stopped, TransientError
 from alma.progress import Emit, Progress, silent
@@ -56,7 +57,7 @@ class Out:
         self._emit = emit
         self._schema: str | None = None
         self._checkpoints: Checkpoints | None = None
-        self._parts = Parts(store, ref)
+        self._parts = Parts(store, ref, scratch, self.note)
         self._start = self._part_start = time.monotonic()
         self._seconds_in_parts = 0.0
 
@@ -81,11 +82,10 @@ class Out:
             for index, start in enumerate(range(0, num_rows, part_rows))
         ]
         self._parts.lay_out(layout)
-        published = self._parts.stated()
+        mine = [part for part in layout if not self.shard or self.shard.holds(part.number)]
+        published = self._parts.stated(mine.__contains__)
         pending, done = [], 0
-        for part in layout:
-            if self.shard and not self.shard.holds(part.number):
-                continue
+        for part in mine:
             if part.name in published:
                 done += part.stop - part.start
             else:
@@ -134,12 +134,14 @@ class Out:
         table = table.select(SCHEMAS[schema].names).cast(SCHEMAS[schema])
         table.validate(full=True)
         assert part.stop - part.start == table.num_rows, f"{part} got {table.num_rows} rows"
+        counts = dict(counts or {})
+        table = table.replace_schema_metadata({METADATA: described(self.ref, part.start, schema, counts)})
         path = self.scratch / f"{part.number:05d}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, path, compression="zstd")
         seconds = time.monotonic() - self._part_start
         self._seconds_in_parts += seconds
-        self._parts.publish(part, path, schema, table.num_rows, counts or {}, seconds)
+        self._parts.publish(part, path, schema, table.num_rows, counts, seconds)
         path.unlink()
         self._part_start = time.monotonic()
 
@@ -213,11 +215,6 @@ class Out:
             return sealed
         stated = self._parts.settled()
         if kind == "rows":
-            if missing := self._parts.missing():
-                raise TransientError(
-                    f"{self.ref}: {', '.join(missing[:3])} of {len(stated)} parts were replaced meanwhile by an "
-                    "attempt with another part_rows; run again, with one part_rows for all attempts"
-                )
             files = [File(name=each.file, size=each.size, sha256=each.sha256, rows=each.rows) for each in stated]
             num_rows: int | None = sum(f.rows or 0 for f in files)
             schemas = {each.schema_name for each in stated}

@@ -1,7 +1,8 @@
 """The published parts of an artifact that is not sealed yet.
 
 A part is two objects: the Parquet file, and a small JSON written after it, its statement. A part without a statement
-does not count as published. A later attempt resumes after the published parts.
+does not count as published. A later attempt resumes after the published parts, after it has compared each with its
+bytes (``statement``); a part that is not as it is stated is computed again, and that is said.
 
 Several attempts at the same work may write at once: one whose machine was taken for dead, or a shard that was started
 twice. On a GPU they may compute different bytes. So a file's name holds the hash of its content, no file is ever
@@ -14,18 +15,18 @@ did goes on from those of its parts that cover the rows which its own would, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from alma.artifact.manifest import Ref
+from alma.artifact.statement import Statement, file_name
+from alma.errors import IntegrityError, TransientError
+from alma.parallel import FILES, in_order
 from alma.store import Store
 from alma.store.cache import sha256_file
-
-HASH_CHARS = 16
-"""Hex digits of the content's hash in a name: 64 bits, enough to tell the few attempts at one part apart."""
 
 
 class Part(NamedTuple):
@@ -41,28 +42,17 @@ class Part(NamedTuple):
         return f"parts/{self.number:05d}"
 
 
-class Statement(BaseModel):
-    """States that a part is published: its first row, its file's name, hash, bytes and rows, counts, and seconds."""
-
-    model_config = ConfigDict(frozen=True)
-
-    start: int
-    file: str
-    sha256: str
-    size: int
-    rows: int
-    schema_name: str
-    counts: dict[str, int]
-    seconds: float
-
-
 class Parts:
-    """The parts of one artifact in the store."""
+    """The parts of one artifact in the store; ``scratch`` is a folder of this machine, ``note`` tells a person."""
 
-    def __init__(self, store: Store, ref: Ref) -> None:
+    def __init__(self, store: Store, ref: Ref, scratch: Path, note: Callable[[str], None]) -> None:
         self._store = store
         self._ref = ref
+        self._scratch = scratch
+        self._note = note
         self._layout: dict[str, Part] | None = None
+        self._checked: dict[str, Statement] = {}
+        self._problems: dict[str, str] = {}
         self._settled: list[Statement] | None = None
 
     def lay_out(self, parts: Sequence[Part]) -> None:
@@ -77,7 +67,7 @@ class Parts:
         digest = sha256_file(path)
         statement = Statement(
             start=part.start,
-            file=f"{part.name}-{digest[:HASH_CHARS]}.parquet",
+            file=file_name(part.name, digest),
             sha256=digest,
             size=path.stat().st_size,
             rows=rows,
@@ -87,38 +77,76 @@ class Parts:
         )
         self._store.upload(path, f"{self._ref}/{statement.file}")
         self._store.write(f"{self._ref}/{part.name}.json", statement.model_dump_json().encode())
+        self._checked[part.name] = statement
         self._settled = None
 
-    def stated(self) -> dict[str, Statement]:
-        """Part → its current statement, in the order of the parts; those unreadable or of other rows are left out."""
-        found = {}
-        for name in self._store.list(f"{self._ref}/parts"):
-            if name.endswith(".json"):
-                try:
-                    statement = Statement.model_validate_json(self._store.read(name))
-                except ValidationError:  # written by another version: the part is computed again
-                    continue
-                part = name.removeprefix(f"{self._ref}/").removesuffix(".json")
-                if self._fits(part, statement):
-                    found[part] = statement
-        return dict(sorted(found.items()))
+    def stated(self, wanted: Callable[[Part], bool] | None = None) -> dict[str, Statement]:
+        """Part → its current statement, of the wanted parts of the layout in their order.
 
-    def _fits(self, name: str, statement: Statement) -> bool:
-        if self._layout is None:
-            return True
-        part = self._layout.get(name)
-        return part is not None and (statement.start, statement.start + statement.rows) == (part.start, part.stop)
+        Left out are statements that cannot be read, are of other rows, or are not what their file is, which is said.
+        """
+        there = self._store.list(f"{self._ref}/parts")
+        layout = [part for part in (self._layout or {}).values() if wanted is None or wanted(part)]
+        stated = [part for part in layout if f"{self._ref}/{part.name}.json" in there]
+        found = in_order(self._statement_of, stated, FILES)
+        return {part.name: statement for part, statement in zip(stated, found, strict=True) if statement}
+
+    def _statement_of(self, part: Part) -> Statement | None:
+        try:
+            statement = Statement.model_validate_json(self._store.read(f"{self._ref}/{part.name}.json"))
+        except ValidationError:  # written by another version, or damaged
+            self._complain(part, "it cannot be read")
+            return None
+        except (FileNotFoundError, IntegrityError) as error:
+            self._complain(part, str(error))
+            return None
+        if (statement.start, statement.start + statement.rows) != (part.start, part.stop):
+            return None
+        if statement != self._checked.get(part.name):
+            problem = self._problem(part, statement)
+            if problem:
+                self._complain(part, problem)
+                return None
+            self._checked[part.name] = statement
+        return statement
+
+    def _problem(self, part: Part, statement: Statement) -> str | None:
+        if statement.file != file_name(part.name, statement.sha256):
+            return f"it names {statement.file!r}, which is not the name of its file"
+        name = f"{self._ref}/{statement.file}"
+        place = self._store.local(name)
+        path = place or self._scratch / f"check-{part.number:05d}.parquet"
+        try:
+            found = sha256_file(path) if place else self._store.download(name, path)
+            return statement.problem(path, found, self._ref)
+        except (FileNotFoundError, IsADirectoryError):
+            return "its file is missing"
+        except IntegrityError as error:
+            return str(error)
+        finally:
+            if not place:
+                path.unlink(missing_ok=True)
+
+    def _complain(self, part: Part, problem: str) -> None:
+        self._problems[part.name] = problem
+        self._note(f"the statement of {self._ref}/{part.name} is not believed: {problem}; the part is computed again")
 
     def settled(self) -> list[Statement]:
         """The statements in order, read once after the last publication by this object.
 
-        So metrics and manifest describe the same files, whatever another attempt publishes meanwhile.
+        So metrics and manifest describe the same files, whatever another attempt publishes meanwhile. Raises
+        ``TransientError`` where a part of the layout is not there, or not any more.
         """
         if self._settled is None:
-            self._settled = list(self.stated().values())
+            stated = self.stated()
+            missing = [name for name in self._layout or () if name not in stated]
+            if missing:
+                problem = self._problems.get(missing[0])
+                raise TransientError(
+                    f"{self._ref}: the statement of {missing[0]} is not believed: {problem}; run again to compute it"
+                    if problem
+                    else f"{self._ref}: {', '.join(missing[:3])} of {len(self._layout or ())} parts were replaced "
+                    "meanwhile by an attempt with another part_rows; run again, with one part_rows for all attempts"
+                )
+            self._settled = list(stated.values())
         return self._settled
-
-    def missing(self) -> list[str]:
-        """Parts of the layout that ``settled`` lacks: another attempt replaced them by parts of other rows."""
-        named = {f"parts/{Path(each.file).name.partition('-')[0]}" for each in self.settled()}
-        return [name for name in self._layout or () if name not in named]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from alma import __version__
 from alma.artifact.manifest import File, Ref
-from alma.artifact.parts import HASH_CHARS
+from alma.artifact.statement import HASH_CHARS
 from alma.parallel import FILES, in_order
 from alma.store import Store
 from alma.store.cache import sha256_file

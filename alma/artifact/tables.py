@@ -22,4 +22,4 @@ def read_part(path: Path, schema: str, columns: list[str] | None = None) -> pa.T
     for name in wanted:
         if name in later:
             table = table.append_column(later[name], pa.nulls(len(table), later[name].type))
-    return table.select(wanted)
+    return table.select(wanted).replace_schema_metadata(None)  # what the part says of itself: alma.artifact.statement

@@ -8,8 +8,9 @@ process, is on the disk. Three kinds::
     several, ddp    optimizer.pt, rng_state_<process>.pth
     ZeRO            global_step<step>/…, a shard of the optimizer per process, and latest; rng_state as above
 
-These are torch's own files. transformers reads its own by torch's weights-only loader; DeepSpeed unpickles its own, so
-that whoever may write a store's checkpoints may run code where a ZeRO training is resumed from them.
+These are torch's own files. A checkpoint's files are compared with the hashes of its statement before they are loaded.
+transformers reads its own by torch's weights-only loader; DeepSpeed unpickles its own, so that whoever may write a
+store's checkpoints and their statements may run code where a ZeRO training is resumed from them.
 """
 
 from __future__ import annotations
@@ -43,11 +44,14 @@ class Remote(Protocol):
     def sending(self) -> Path | None:
         """The folder that is on its way now, which must stay as it is."""
 
-    def fetch(self, into: Path, newest_here: int, problem: Callable[[Collection[str]], str | None]) -> Path | None:
+    def fetch(
+        self, into: Path, newest_here: int, here: Path | None, problem: Callable[[Collection[str]], str | None]
+    ) -> Path | None:
         """Fetches the newest whole checkpoint of a later step than ``newest_here`` (0: none), else ``None``.
 
         It comes as a folder of ``into`` named by its step. One with which ``problem``, given the names of its files,
-        finds something wrong is not whole.
+        finds something wrong is not whole. Of the same step as ``here``, this machine's own, it comes where the files
+        there are not those that it states.
         """
 
     def send(self, step: int, folder: Path) -> None:
@@ -71,7 +75,9 @@ class Nowhere:
 
     sending = None
 
-    def fetch(self, into: Path, newest_here: int, problem: Callable[[Collection[str]], str | None]) -> None:
+    def fetch(
+        self, into: Path, newest_here: int, here: Path | None, problem: Callable[[Collection[str]], str | None]
+    ) -> None:
         """There is nothing to fetch."""
 
     def send(self, step: int, folder: Path) -> None:
@@ -163,9 +169,10 @@ def newest_whole(scratch: Path, remote: Remote) -> Path | None:
             shutil.rmtree(folder)
         else:
             newest, here = step, folder
-    fetched = remote.fetch(scratch / _FETCHING, newest, problem)
+    fetched = remote.fetch(scratch / _FETCHING, newest, here, problem)
     if fetched is not None:
         here = scratch / f"checkpoint-{fetched.name}"
+        shutil.rmtree(here, ignore_errors=True)  # of the same step, and damaged
         fetched.rename(here)
     elif here is not None:
         remote.say(f"resumes the checkpoint of step {newest} on this machine")

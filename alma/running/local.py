@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from alma import errors
 from alma.artifact import Manifest, Ref, find_manifest
 from alma.errors import AlmaError, InternalError, StageError, Stopped, TransientError
 from alma.monitor.journal import Journal, Place, kept
-from alma.progress import Event
+from alma.progress import Event, hear
 from alma.running.stage import check_ports, clear_leftovers, name_work, run
 from alma.running.stopping import PARENT, Stop
 from alma.sections import Section
@@ -59,6 +60,7 @@ class Local:
 
     def __call__(self, stage: str, section: Section, *, label: str, **inputs: Ref | None) -> Ref:
         """Runs the stage unless its artifact is sealed; see ``alma.recipes.Do``. Errors name the label."""
+        hear(partial(self._show, label))
         try:
             return self._do(stage, section, label, inputs)
         except AlmaError as error:

@@ -4,10 +4,12 @@
 
     protocol   what a store can do
     folder     a store in a folder; s3: a store in a bucket
-    transfer   large objects of S3, in parallel, resumed after a kill
-    ranges     a download's finished ranges; multipart: an upload's parts
+    transfer   large objects from S3, and upload: to it; in parallel, resumed after a kill
+    arrival    whether what was sent or fetched arrived as it was; mending: what botocore is kept from
+    ranges     a download's finished ranges; multipart: an upload's parts; waiting: a word where nobody answers
     cache      files of the store on this machine, checked; eviction: keeps the cache below its bound
-    files      publishing a file whole or not at all; names: what an object may be called
+    files      publishing a file whole or not at all; locks: flock(2), where there is one; names: what an object may be
+               called
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def _fetched(store: Store, root: Path, name: str, size: int, sha256: str | None,
             return place
         entry = Entry(path=place.relative_to(root).as_posix(), size=size)
         if place.exists() and (sha256 is None or _problem(place, size, sha256)):
-            place.unlink()
+            place.unlink(missing_ok=True)
         found = sha256
         if not place.exists():
             reserve(root, entry, at)

@@ -8,13 +8,12 @@ Files are kept and evicted by shelf: all cached files of one artifact (the first
     <hash>.lock     locked by the process that fetches the file
 
 Locks are flock(2): the kernel releases them however a process dies, and pods of one node that mount the same volume see
-each other's locks, provided that they run as the same user. ``use`` and ``.lock`` files are empty, and are never
-removed, because another process may be waiting for them.
+each other's locks, provided that they run as the same user. A cache on a file system without locks evicts nothing.
+``use`` and ``.lock`` files are empty, and are never removed, because another process may be waiting for them.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
@@ -28,6 +27,7 @@ from pathlib import Path
 from pydantic import BaseModel, ByteSize, TypeAdapter, ValidationError
 
 from alma.errors import ConfigError, NoSpaceError
+from alma.store.locks import lock
 from alma.store.ranges import unfinished
 
 VARIABLE = "ALMA_CACHE_BYTES"
@@ -86,16 +86,16 @@ class Shelf:
             if held is None or os.fstat(held).st_nlink == 0:  # not held yet, or the whole cache was removed
                 self.folder.mkdir(parents=True, exist_ok=True)
                 held = os.open(self.use, os.O_RDWR | os.O_CREAT, 0o666)
-                fcntl.flock(held, fcntl.LOCK_SH)
+                lock(held, shared=True)
                 _held[self.use] = held
             os.utime(held)
 
 
 @contextmanager
-def locked(lock: Path) -> Iterator[None]:
-    """Holds an exclusive lock on the file ``lock``; waits while another process holds it."""
-    with lock.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+def locked(path: Path) -> Iterator[None]:
+    """Holds an exclusive lock on the file ``path``; waits while another process holds it."""
+    with path.open("ab") as file:
+        lock(file)  # without locks, two may fetch one file: each under a name of its own
         yield
 
 
@@ -155,7 +155,8 @@ def _evict(root: Path, use: Path) -> int:
     """Removes all files of a shelf unless a process uses it; returns by how many bytes that shrinks the cache."""
     with use.open("ab") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not lock(file, wait=False):  # nobody knows who uses it
+                return 0
         except BlockingIOError:
             return 0
         paths = list(use.parent.glob("*.json"))

@@ -6,11 +6,11 @@ import errno
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from alma.errors import AccessError, AlmaError, NoSpaceError, StoreUnavailableError
+from alma.errors import AccessError, AlmaError, ConfigError, NoSpaceError, StoreUnavailableError
 from alma.store.names import TEMPORARY
 
 
@@ -21,10 +21,9 @@ def publish(path: Path) -> Iterator[BinaryIO]:
     A process that is killed leaves ``.alma-tmp-*`` beside it, which no store lists and which may be deleted.
     """
     with file_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(TEMPORARY + secrets.token_hex(8))
         try:
-            with temporary.open("xb") as file:
+            with _created(temporary) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -43,6 +42,16 @@ def publish(path: Path) -> Iterator[BinaryIO]:
             os.close(folder)
 
 
+def _created(path: Path) -> BinaryIO:
+    """A new file, in a folder that another process may be removing because it is empty."""
+    for _ in range(10):
+        with suppress(FileNotFoundError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path.open("xb")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("xb")
+
+
 @contextmanager
 def file_errors(path: Path) -> Iterator[None]:
     """Raises alma's errors for what the file system refused at ``path``, or at the file that the error itself names."""
@@ -56,6 +65,8 @@ def file_errors(path: Path) -> Iterator[None]:
             raise AccessError(f"{where}: {reason}; give uid {os.geteuid()} access, or use another folder") from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise NoSpaceError(f"{where}: {reason}; free some space there, or use another folder") from error
+        if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG):
+            raise ConfigError(f"{where}: {reason}; give a folder, and files below it that are none") from error
         if error.errno in (errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN):
             raise StoreUnavailableError(f"{where}: {reason}; the mounted file system does not answer") from error
         raise

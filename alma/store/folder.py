@@ -24,9 +24,8 @@ class FolderStore:
     def __init__(self, root: Path) -> None:
         self.root = expand(root, ConfigError).absolute()
         self.uri = str(self.root)
-        with file_errors(self.root):
-            if mode(self.root) and not stat.S_ISDIR(mode(self.root)):
-                raise ConfigError(f"store {self.uri!r} is a file; give a folder")
+        if problem := _problem(self.root):
+            raise ConfigError(f"store {self.uri!r} {problem}; give a folder, or a path where one can be made")
 
     def local(self, name: str) -> Path:
         """The path of an object, or of the folder with the objects below ``name``, whether it exists or not."""
@@ -105,3 +104,25 @@ class FolderStore:
             return path.open("rb")
         except (IsADirectoryError, NotADirectoryError) as error:  # as on S3, a folder is not an object
             raise FileNotFoundError(errno.ENOENT, "no such object", str(path)) from error
+
+
+def _problem(root: Path) -> str | None:
+    """Why there neither is a folder nor can be one; ``None`` if nothing is wrong so far."""
+    for path in (root, *root.parents):
+        try:
+            found = path.stat().st_mode
+        except FileNotFoundError:
+            if path.is_symlink():
+                return f"is, or lies below, the link {str(path)!r}, which leads nowhere ({path.readlink()})"
+            continue
+        except NotADirectoryError:
+            continue  # said of the file above it
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
+                return f"is no path ({os.strerror(error.errno)})"
+            with file_errors(path):
+                raise
+        if not stat.S_ISDIR(found):
+            return "is a file" if path == root else f"lies below {str(path)!r}, which is a file"
+        return None
+    return None

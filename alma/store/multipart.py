@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import zlib
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from s3transfer.utils import ReadFileChunk
 
+from alma.store.arrival import sums_of
 from alma.store.ranges import BLOCK_BYTES
 
 PART_BYTES = 16 * 2**20
@@ -34,15 +32,11 @@ class Parts:
         """Whether a part that S3 lists is of this file, by its MD5 (the ETag) or CRC-32; without either it is not."""
         if part["PartNumber"] not in self.numbers:
             return False
-        md5, crc = hashlib.md5(usedforsecurity=False), 0
         with closing(self.open(part["PartNumber"])) as body:
             if len(body) != part["Size"]:
                 return False
-            while block := body.read(BLOCK_BYTES):
-                md5.update(block)
-                crc = zlib.crc32(block, crc)
-        same_crc = part.get("ChecksumCRC32") == base64.b64encode(crc.to_bytes(4, "big")).decode()
-        return part["ETag"].strip('"') == md5.hexdigest() or same_crc
+            sums = sums_of(iter(lambda: body.read(BLOCK_BYTES), b""))
+        return part["ETag"].strip('"') == sums.md5 or part.get("ChecksumCRC32") == sums.crc32
 
 
 def identifiers(answer: Any) -> dict[str, Any]:

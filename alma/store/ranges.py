@@ -9,7 +9,6 @@ kernel's boot id, the journal is ignored.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -18,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from alma.store.locks import lock
 from alma.store.names import TEMPORARY
 
 RANGE_BYTES = 16 * 2**20
@@ -124,14 +124,16 @@ def read_journal(content: bytes, header: bytes) -> set[int]:
 
 
 def _claim(path: Path) -> tuple[Path, int]:
-    """The file for the bytes, locked; one of another name where a live process has the usual one locked."""
+    """The file for the bytes, locked; one of another name where a live process has, or may have, the usual one."""
     data, _ = unfinished(path)
     while True:
         file = os.open(data, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(file), data.stat()):
+            alone = lock(file, wait=False) or data != unfinished(path)[0]  # nobody else knows another name
+            if alone and os.path.samestat(os.fstat(file), data.stat()):
                 return data, file
+            if not alone:
+                data = path.with_name(TEMPORARY + secrets.token_hex(8))
         except BlockingIOError:
             data = path.with_name(TEMPORARY + secrets.token_hex(8))
         except FileNotFoundError:  # renamed to the final path between our open and our lock

@@ -7,7 +7,9 @@ https://boto3.amazonaws.com/v1/documentation/api/latest/guide/configuration.html
 from __future__ import annotations
 
 import errno
+import hashlib
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,16 +19,22 @@ import boto3
 from botocore import exceptions as boto
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 from botocore.session import get_session
 from urllib3.exceptions import HTTPError
 
-from alma.errors import AccessError, AlmaError, ConfigError, NoSpaceError, StoreUnavailableError
+from alma.errors import AccessError, AlmaError, ConfigError, IntegrityError, NoSpaceError, StoreUnavailableError
+from alma.store.arrival import Agreed, DamagedError
 from alma.store.files import file_errors
+from alma.store.mending import prepare
 from alma.store.names import check_name, hide_login, is_name
 from alma.store.transfer import STREAMS, ChangedError, Transfers, retry_read
+from alma.store.upload import Uploads
+from alma.store.waiting import waiting
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
 ATTEMPTS = 8  # of one request, about a minute with botocore's back-off; AWS_MAX_ATTEMPTS overrules it
 
@@ -79,7 +87,9 @@ class S3Store:
         except (BotoCoreError, ValueError) as error:
             raise ConfigError(f"{self.uri}: the AWS settings are not usable: {error}") from error
         self.endpoint = hide_login(self.client.meta.endpoint_url)
-        self._transfers = Transfers(self.client, bucket)
+        prepare(self.client, f"{self.uri} at {self.endpoint}")
+        streams = threading.BoundedSemaphore(STREAMS)
+        self._downloads, self._uploads = Transfers(self.client, bucket, streams), Uploads(self.client, bucket, streams)
         self._bucket_seen = False
 
     def local(self, name: str) -> None:
@@ -88,32 +98,38 @@ class S3Store:
 
     def exists(self, name: str) -> bool:
         """Whether the object exists."""
+        key = self._key(name)
         try:
             with self._asking(name):
-                self.client.head_object(Bucket=self.bucket, Key=self._key(name))
+                self.client.head_object(Bucket=self.bucket, Key=key)
         except FileNotFoundError:
             return False
         return True
 
     def read(self, name: str) -> bytes:
         """A small object, by one request and so of one version. Raises ``FileNotFoundError``."""
-        key = self._key(name)
+        key, agreed = self._key(name), Agreed()
+
+        def whole(answer: GetObjectOutputTypeDef) -> bytes:
+            with waiting("the store"):
+                data = answer["Body"].read()
+            agreed.check(answer, hashlib.md5(data, usedforsecurity=False).hexdigest())
+            return data
+
         with self._asking(name):
-            body: bytes = retry_read(
-                lambda: self.client.get_object(Bucket=self.bucket, Key=key), lambda it: it["Body"].read()
-            )
-            return body
+            return retry_read(lambda: self.client.get_object(Bucket=self.bucket, Key=key), whole)
 
     def write(self, name: str, data: bytes) -> None:
         """Publishes a small object by one put."""
-        with self._asking(name):
-            self.client.put_object(Bucket=self.bucket, Key=self._key(name), Body=data)
+        key = self._key(name)
+        with self._asking(name, sends=True):
+            self._uploads.put(key, data)
 
     def upload(self, path: Path, name: str) -> None:
         """Publishes a file by one put or in parts; resumes the upload of an attempt that was killed."""
         key = self._key(name)
-        with file_errors(path), self._asking(name):
-            self._transfers.upload(path, key)
+        with file_errors(path), self._asking(name, sends=True):
+            self._uploads.upload(path, key)
 
     def download(self, name: str, path: Path) -> str:
         """Fetches one version of an object to ``path`` in parallel ranges. Raises ``FileNotFoundError``.
@@ -122,23 +138,25 @@ class S3Store:
         """
         key = self._key(name)
         with file_errors(path), self._asking(name):
-            return self._transfers.download(key, path)
+            return self._downloads.download(key, path)
 
     def version(self, name: str) -> tuple[str, int]:
         """Its ETag, and its size in bytes."""
+        key = self._key(name)
         with self._asking(name):
-            found = self.client.head_object(Bucket=self.bucket, Key=self._key(name))
-        return found["ETag"], found["ContentLength"]
+            found = self.client.head_object(Bucket=self.bucket, Key=key)
+            return found["ETag"], found["ContentLength"]
 
     def remove(self, name: str) -> None:
         """Removes an object if it exists; a bucket with versioning keeps the old version."""
+        key = self._key(name)
         with suppress(FileNotFoundError), self._asking(name):
-            self.client.delete_object(Bucket=self.bucket, Key=self._key(name))
+            self.client.delete_object(Bucket=self.bucket, Key=key)
 
     def list(self, prefix: str) -> dict[str, int]:
         """Names below ``prefix`` and their sizes in bytes."""
         below = f"{self._key(prefix)}/" if prefix else self.prefix
-        with self._asking(prefix):
+        with self._asking(prefix, sends=True):
             pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=below)
             found = {
                 item["Key"][len(self.prefix) :]: item["Size"] for page in pages for item in page.get("Contents", [])
@@ -149,22 +167,36 @@ class S3Store:
         return self.prefix + check_name(name)
 
     @contextmanager
-    def _asking(self, name: str) -> Iterator[None]:
-        """Raises alma's errors for what the server or the network answered about ``name``."""
+    def _asking(self, name: str, *, sends: bool = False) -> Iterator[None]:
+        """Raises alma's errors for what the server or the network answered about ``name``.
+
+        With ``sends`` the answer that there is no such object makes no sense, and is an error too.
+        """
         try:
             yield
         except (ClientError, BotoCoreError) as error:
-            explained = self._answered(name, error) if isinstance(error, ClientError) else self._failed(error)
-            if explained is None:
-                error.add_note(f"from {self.uri}/{name} at {self.endpoint}")
-                raise
+            explained = self._answered(name, error) if isinstance(error, ClientError) else self._failed(name, error)
+            if sends and isinstance(explained, FileNotFoundError):
+                explained = StoreUnavailableError(f"{self.uri}/{name}: {self.endpoint} answered 404 to what was sent")
             raise explained from error
         except ChangedError as error:
             raise StoreUnavailableError(f"{self.uri}/{name}: was replaced repeatedly while it was read") from error
+        except DamagedError as error:
+            raise StoreUnavailableError(
+                f"{self.uri}/{name}: what {self.endpoint} has or sends of it is damaged, at every attempt; check the "
+                "network between"
+            ) from error
         except (HTTPError, ConnectionError, TimeoutError) as error:
             raise StoreUnavailableError(f"{self.uri}/{name}: the connection to {self.endpoint} broke") from error
+        except (ResponseParserError, KeyError, ValueError) as error:
+            if isinstance(error, AlmaError):
+                raise
+            raise StoreUnavailableError(
+                f"{self.uri}/{name}: {self.endpoint} answered what no S3 server does ({type(error).__name__}); check "
+                "AWS_ENDPOINT_URL, and what lies between"
+            ) from error
 
-    def _answered(self, name: str, error: ClientError) -> Exception | None:
+    def _answered(self, name: str, error: ClientError) -> Exception:
         """alma's error for an error of the server. Only its code is quoted: its message may repeat what was sent."""
         code = error.response["Error"].get("Code", "")
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
@@ -179,19 +211,21 @@ class S3Store:
         kind: type[AlmaError]
         if code in FULL or status == 507:
             kind, remedy = NoSpaceError, "free some space there, or raise the quota"
-        elif code in BUSY or status == 429 or status in (500, 502, 503, 504):
+        elif code in BUSY or status in (408, 409, 429, 500, 502, 503, 504):
             kind, remedy = StoreUnavailableError, "it did so at every retry"
         elif code in SKEWED:
             kind, remedy = AccessError, "set this machine's clock"
         elif code in REFUSED or status in (401, 403):
             kind, remedy = AccessError, REMEDY
-        elif status in (301, 307):
+        elif status in (301, 302, 307, 308):
             kind, remedy = ConfigError, "the bucket lies elsewhere: set AWS_REGION or AWS_ENDPOINT_URL_S3 to its own"
+        elif 400 <= status < 500 or status == 501:
+            kind, remedy = ConfigError, "it does not take what S3 does; check AWS_ENDPOINT_URL and the bucket's rules"
         else:
-            return None
+            kind, remedy = StoreUnavailableError, "which no S3 server does; check AWS_ENDPOINT_URL, what lies between"
         return kind(f"{self.uri}/{name}: {self.endpoint} answered {status} {code}; {remedy}")
 
-    def _failed(self, error: BotoCoreError) -> Exception | None:
+    def _failed(self, name: str, error: BotoCoreError) -> Exception:
         """alma's error for a request without an answer."""
         if isinstance(error, NO_LOGIN):
             return AccessError(self._no_login(error))
@@ -203,8 +237,11 @@ class S3Store:
                 "check AWS_ENDPOINT_URL and the network"
             )
         if isinstance(error, boto.FlexibleChecksumError):
-            return StoreUnavailableError(f"{self.uri}: bytes from {self.endpoint} arrived damaged")
-        return None
+            return IntegrityError(
+                f"{self.uri}/{name}: differs from the checksum that {self.endpoint} states, at every attempt; check "
+                "the network between, else remove the object and run again"
+            )
+        return ConfigError(f"{self.uri}/{name}: the AWS settings are not usable at {self.endpoint}: {error}")
 
     def _no_login(self, error: Exception) -> str:
         return f"{self.uri}: no usable credentials ({type(error).__name__}); {REMEDY}"
@@ -216,5 +253,5 @@ class S3Store:
         except ClientError as error:
             return error.response["ResponseMetadata"]["HTTPStatusCode"] != 404
         except BotoCoreError as error:
-            raise (self._failed(error) or error) from error
+            raise self._failed("", error) from error
         return True

@@ -1,4 +1,4 @@
-"""Large objects to and from S3: in parallel ranges and parts, never held in memory, resumed after a kill.
+"""Large objects from S3: in parallel ranges, never held in memory, resumed after a kill; ``upload`` sends them.
 
 Why not boto3's own transfers: neither of its clients resumes what a killed process had fetched or sent, nor bounds the
 connections of several files together; ``benchmarks/store.py`` compares the speed. botocore retries requests; here only
@@ -10,11 +10,9 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance-gui
 from __future__ import annotations
 
 import hashlib
-import itertools
-import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,9 +24,10 @@ from urllib3.exceptions import HTTPError
 
 from alma.parallel import in_order
 from alma.retry import Backoff, NoProgress, attempts
+from alma.store.arrival import Agreed, DamagedError
 from alma.store.files import publish
-from alma.store.multipart import PART_BYTES, Parts, identifiers
 from alma.store.ranges import BLOCK_BYTES, RANGE_BYTES, Partial, partial
+from alma.store.waiting import waiting
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -44,8 +43,10 @@ ATTEMPTS = 8
 
 BACKOFF = Backoff(0.05, 5.0)
 
-BROKEN: tuple[type[BaseException], ...] = (*S3_RETRYABLE_DOWNLOAD_ERRORS, HTTPError)
-MAY_NOT_LIST = ("AccessDenied", "NotImplemented", "MethodNotAllowed", "501", "405")
+BROKEN: tuple[type[BaseException], ...] = (
+    *(*S3_RETRYABLE_DOWNLOAD_ERRORS, HTTPError),
+    *(boto.FlexibleChecksumError, DamagedError),  # an object that is just being replaced, or a bad line
+)
 
 
 class ChangedError(Exception):
@@ -53,15 +54,15 @@ class ChangedError(Exception):
 
 
 class Transfers:
-    """Moves files between this machine and a bucket. May be shared by threads.
+    """Fetches objects of a bucket, by at most as many connections as ``streams`` lets through. Threads may share it.
 
     Raises what botocore raises, ``ConnectionError``, ``TimeoutError`` and urllib3's errors; ``s3`` explains them.
     """
 
-    def __init__(self, client: S3Client, bucket: str) -> None:
+    def __init__(self, client: S3Client, bucket: str, streams: threading.BoundedSemaphore) -> None:
         self.client = client
         self.bucket = bucket
-        self._streams = threading.BoundedSemaphore(STREAMS)
+        self._streams = streams
 
     def download(self, key: str, path: Path) -> str:
         """Fetches one version of an object to ``path``; returns its SHA-256 in hex, computed as the bytes arrive.
@@ -78,15 +79,17 @@ class Transfers:
         raise AssertionError("the last attempt returns or raises")
 
     def _whole(self, key: str, path: Path) -> str:
-        buffer = bytearray(BLOCK_BYTES)
+        buffer, agreed = bytearray(BLOCK_BYTES), Agreed()
 
         def read(answer: GetObjectOutputTypeDef) -> str:
-            digest = hashlib.sha256()
+            digest, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
             target.seek(0)
             target.truncate()
             for block in blocks_of(answer, buffer):
                 target.write(block)
                 digest.update(block)
+                md5.update(block)
+            agreed.check(answer, md5.hexdigest())
             return digest.hexdigest()
 
         with publish(path) as target, self._streams:
@@ -135,91 +138,16 @@ class Transfers:
             retry_read(ask, read, lambda: at)
         file.done(index)
 
-    def upload(self, path: Path, key: str) -> None:
-        """Publishes a file by one put or in parts.
-
-        Resumes an unfinished multipart upload of this key if every part it has is one of this file's, by MD5 (the ETag)
-        or CRC-32; where the server does not let us list uploads, it starts a new one. Where the server cannot be
-        reached any more, the upload is kept for the next attempt; any other failure aborts it.
-        """
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size <= PART_BYTES:
-                with self._streams:
-                    self.client.put_object(Bucket=self.bucket, Key=key, Body=file)
-                return
-        parts = Parts(path, size)
-        for attempt in itertools.count(1):
-            upload, known = self._unfinished(key, parts) if attempt == 1 else ("", {})
-            upload = (
-                upload or self.client.create_multipart_upload(Bucket=self.bucket, Key=key, **self._crc())["UploadId"]
-            )
-            try:
-                self._parts(key, upload, parts, known)
-            except BaseException as error:
-                # Another process may have resumed this upload and completed or aborted it.
-                if code_of(error) in ("NoSuchUpload", "InvalidPart") and attempt < 3:
-                    upload, known = "", {}
-                    continue
-                if not is_transient(error):
-                    with suppress(Exception):
-                        self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload)
-                raise
-            return
-
-    def _parts(self, key: str, upload: str, parts: Parts, known: dict[int, dict[str, Any]]) -> None:
-        missing = [number for number in parts.numbers if number not in known]
-        order, order_lock, sent = iter(missing), threading.Lock(), dict(known)
-
-        def send(_: int) -> None:
-            # Parts take connections in their order: a server that receives a file's parts in order (rclone) would
-            # otherwise hold later parts on all connections, waiting for ever for an earlier part that finds none free.
-            with order_lock:
-                number = next(order)
-                self._streams.acquire()
-            try:
-                with closing(parts.open(number)) as part:
-                    body: Any = part  # readable, though not of the type in the stubs
-                    answer = self.client.upload_part(
-                        Bucket=self.bucket, Key=key, UploadId=upload, PartNumber=number, Body=body, **self._crc()
-                    )
-            finally:
-                self._streams.release()
-            sent[number] = identifiers(answer)
-
-        in_order(send, missing, STREAMS)
-        listed: Any = [{"PartNumber": number, **sent[number]} for number in parts.numbers]
-        self.client.complete_multipart_upload(
-            Bucket=self.bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": listed}
-        )
-
-    def _unfinished(self, key: str, parts: Parts) -> tuple[str, dict[int, dict[str, Any]]]:
-        """The newest upload of this key whose parts are all this file's, with its parts by number; else ``""``."""
-        try:
-            pages = self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=key)
-            begun = [each for page in pages for each in page.get("Uploads", []) if each["Key"] == key]
-            for each in sorted(begun, key=lambda one: one["Initiated"], reverse=True):
-                listing = self.client.get_paginator("list_parts")
-                answers = listing.paginate(Bucket=self.bucket, Key=key, UploadId=each["UploadId"])
-                found: list[Any] = [part for answer in answers for part in answer.get("Parts", [])]
-                if found and all(in_order(parts.has, found, STREAMS)):
-                    return each["UploadId"], {part["PartNumber"]: identifiers(part) for part in found}
-        except ClientError as error:
-            if code_of(error) not in (*MAY_NOT_LIST, "NoSuchUpload"):
-                raise
-        return "", {}
-
-    def _crc(self) -> Any:
-        """Has S3 check each part by its CRC-32, as boto3's transfers do, unless the AWS settings forbid it."""
-        wanted = self.client.meta.config.request_checksum_calculation == "when_supported"  # type: ignore[attr-defined]
-        return {"ChecksumAlgorithm": "CRC32"} if wanted else {}
-
 
 def blocks_of(answer: GetObjectOutputTypeDef, buffer: bytearray) -> Iterator[memoryview]:
     """The body of an answer, block by block in ``buffer``. Raises one of ``BROKEN`` if it ends too early."""
     body: Any = answer["Body"]  # the stubs lack readinto
     view = memoryview(buffer)
-    while size := body.readinto(buffer):
+    while True:
+        with waiting("the store"):
+            size = body.readinto(buffer)
+        if not size:
+            return
         yield view[:size]
 
 

@@ -18,10 +18,13 @@ One whose cases are cheap takes ``campaign``, which calls it with one draw after
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
+
+from tests.builders.warm import Warm
+from tests.campaign.tiny import Tiny, undisturbed
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,17 @@ def campaign(request: pytest.FixtureRequest) -> Campaign:
     return Campaign(*_size_and_seed(request.config), request.node)
 
 
-def drawn(seed: int, test: str, number: int) -> random.Random:
-    """The random numbers of one case, whatever other cases there are."""
-    return random.Random(f"{seed} {test} {number}")
+class Draw(random.Random):
+    """The random numbers of one case, whatever other cases there are; and which it is."""
+
+    number = 0
+
+
+def drawn(seed: int, test: str, number: int) -> Draw:
+    """Case ``number`` of a test."""
+    draw = Draw(f"{seed} {test} {number}")
+    draw.number = number
+    return draw
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -72,3 +83,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def _size_and_seed(config: pytest.Config) -> tuple[int, int]:
     return config.getoption("campaign_size"), config.getoption("campaign_seed")
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    with Warm() as warm:
+        yield warm
+
+
+@pytest.fixture(scope="session")
+def tiny(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    return undisturbed(warm, tmp_path_factory.mktemp("undisturbed"))

@@ -305,7 +305,7 @@ def test_a_large_checkpoint_is_fetched_whole(s3_store_uri: str, tmp_path: Path) 
         sender.send(7, folder)
         assert sender.flush() is None
     with Checkpoints(store, REF, print) as fetcher:
-        found = fetcher.fetch(tmp_path / "there", 0, lambda names: None)
+        found = fetcher.fetch(tmp_path / "there", 0, None, lambda names: None)
     assert found is not None
     got = {path.relative_to(found).as_posix(): path.read_bytes() for path in found.rglob("*") if path.is_file()}
     assert got == contents

@@ -225,3 +225,33 @@ def test_a_full_disk(store_uri: str, tmp_path: Path, code: str) -> None:
     answer = said(code, small, store_uri, small, tmp_path / "large", before=on_small_disk)
     assert answer.startswith(f"NoSpaceError: {small}")
     assert "No space left on device; free some space" in answer
+
+
+def test_paths_that_cannot_be_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "one").symlink_to(tmp_path / "other")
+    (tmp_path / "other").symlink_to(tmp_path / "one")
+    for path, says in [
+        ("file", "is a file"),
+        ("file/below/it", "lies below .*file', which is a file"),
+        ("dangling", "the link .* leads nowhere"),
+        ("dangling/below", "the link .* leads nowhere"),
+        ("one", "Too many levels of symbolic links"),
+        ("one/below", "Too many levels of symbolic links"),
+        ("x" * 300, "File name too long"),
+    ]:
+        with pytest.raises(ConfigError, match=says):
+            open_store(str(tmp_path / path))
+    (tmp_path / "there").mkdir()
+    (tmp_path / "good").symlink_to(tmp_path / "there")
+    open_store(str(tmp_path / "good" / "new")).write("a", b"1")
+    assert (tmp_path / "there" / "new" / "a").read_bytes() == b"1"
+
+
+def test_a_path_that_becomes_a_file_later(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    (tmp_path / "store").touch()
+    with pytest.raises(ConfigError, match="give a folder"):
+        store.write("a/b", b"1")
+    assert store.list("") == {}

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from alma.errors import StoreUnavailableError
 from alma.retry import Backoff
-from alma.store import open_store, transfer
+from alma.store import open_store, transfer, upload
 from alma.store.multipart import PART_BYTES
 from alma.store.ranges import RANGE_BYTES, header_of, partial, read_journal, unfinished
 from alma.store.s3 import S3Store
@@ -232,7 +232,7 @@ def test_a_disturbed_upload(store: S3Store, proxy: Proxy, tmp_path: Path, fault:
 def test_an_upload_that_somebody_else_ended_begins_anew(
     store: S3Store, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "STREAMS", 1)  # no other part is under way when it ends
+    monkeypatch.setattr(upload, "STREAMS", 1)  # no other part is under way when it ends
     sha256 = write(tmp_path / "file", 1)
     ended = []
 

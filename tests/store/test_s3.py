@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from botocore.exceptions import ClientError
 
 from alma.errors import AccessError, AlmaError, ConfigError, NoSpaceError, StoreUnavailableError
 from alma.store import open_store
@@ -152,6 +151,7 @@ def test_nobody_answers(s3_store_uri: str, tmp_path: Path, monkeypatch: pytest.M
         assert time.monotonic() - started < 20  # on a busy machine; the default would be minutes
 
 
+REGION: dict[str, str | None] = {"x-amz-bucket-region": "eu-west-1"}  # botocore goes there after a 301
 Answers = list[tuple[int, bytes, int]]  # status, body, bytes that are promised but never come
 
 
@@ -167,7 +167,9 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answers]:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             status, body, missing = given.pop(0) if len(given) > 1 else given[0]
             self.send_response(status)
-            self.send_header("x-amz-bucket-region", "eu-west-1")  # botocore goes there after a 301
+            for name, value in REGION.items():
+                if value is not None:
+                    self.send_header(name, value)
             self.send_header("Connection", "close")
             self.send_header("Content-Length", str(len(body) + missing))
             self.end_headers()
@@ -214,12 +216,38 @@ def test_an_answer_means(
         assert "hush" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("status", "code"), [(501, "NotImplemented"), (400, "InvalidArgument")])
-def test_an_answer_that_nobody_expects_is_raised_as_it_is(answers: Answers, status: int, code: str) -> None:
+@pytest.mark.parametrize(("status", "code"), [(501, "NotImplemented"), (400, "InvalidArgument"), (405, "")])
+def test_an_answer_of_a_server_that_does_not_speak_s3(answers: Answers, status: int, code: str) -> None:
     answers.append((status, f"<Error><Code>{code}</Code></Error>".encode(), 0))
-    with pytest.raises(ClientError, match=code) as caught:
+    with pytest.raises(ConfigError, match=f"answered {status} {code}.*AWS_ENDPOINT_URL"):
         S3Store("bucket").write("a", b"1")
-    assert caught.value.__notes__ == [f"from s3://bucket/a at {os.environ['AWS_ENDPOINT_URL']}"]
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(999, b""), (601, b"<html>"), (200, b"<html>no"), (200, b"\0\xff<"), (204, b"")],
+    ids=["unknown", "unknown page", "page", "noise", "nothing"],
+)
+def test_an_answer_of_no_server(answers: Answers, tmp_path: Path, status: int, body: bytes) -> None:
+    """Whatever it is, it ends in an error of ours or in a result."""
+    answers.append((status, body, 0))
+    for name, call in calls(S3Store("bucket"), tmp_path).items():
+        if status == 200 and name in ("exists", "read", "download", "remove"):
+            continue  # it may be the object
+        try:
+            call()
+        except (AlmaError, FileNotFoundError):
+            continue
+        assert (status, name) in ((204, "remove"), (204, "exists"), (204, "read"), (204, "download"), (204, "list"))
+
+
+def test_a_redirection_to_nowhere(answers: Answers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a region, botocore asks for the bucket's, and is redirected again."""
+    answers.append((301, b"", 0))
+    monkeypatch.setitem(REGION, "x-amz-bucket-region", None)
+    for call in calls(S3Store("bucket"), tmp_path).values():
+        with pytest.raises(ConfigError, match="AWS_REGION"):
+            call()
 
 
 def test_an_answer_that_breaks_off_is_asked_for_again(answers: Answers, tmp_path: Path) -> None:

@@ -1,0 +1,60 @@
+"""What botocore is kept from, and what is said while it tries again: handlers of its events.
+
+https://docs.aws.amazon.com/botocore/latest/reference/services/s3.html and botocore's ``hooks`` name the events.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from botocore.response import StreamingBody
+
+from alma.store.waiting import begin, end, word
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+FIRST_ERROR = 300
+
+
+def prepare(client: S3Client, whom: str) -> None:
+    """Registers the handlers. ``whom`` is what a person reads: the store and its endpoint."""
+
+    def sent(request: Any, **_: object) -> None:
+        attempt = re.search(r"attempt=(\d+); max=(\d+)", _text(request.headers.get("amz-sdk-request", "")))
+        if attempt and int(attempt[1]) > 1:
+            word(f"{whom} did not answer well; attempt {attempt[1]} of {attempt[2]}")
+        begin(whom)
+
+    def received(**_: object) -> None:
+        end()
+
+    events = client.meta.events
+    events.register("before-send.s3", sent)
+    events.register("response-received.s3", received)
+    events.register("before-parse.s3", keep_errors_plain)
+    events.register("before-call.s3.HeadBucket", follow_no_further)
+
+
+def keep_errors_plain(response_dict: dict[str, Any], **_: object) -> None:
+    """Takes the checksum off the body of an error.
+
+    A server that states one with an error, as rclone does while an object is being replaced, gives botocore a stream
+    where its parser wants bytes, and it ends in an ``AttributeError``. The body was read already; the status remains.
+    """
+    if response_dict["status_code"] >= FIRST_ERROR and isinstance(response_dict["body"], StreamingBody):
+        response_dict["body"] = b""
+
+
+def follow_no_further(context: dict[str, Any], **_: object) -> None:
+    """Has botocore not follow the answer to a question that is itself about a redirection.
+
+    To a redirection that does not say where to, it asks for the bucket, follows the answer to that, asks for the
+    bucket, and so on without end.
+    """
+    context.get("s3_redirect", {})["redirected"] = True
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -1,0 +1,72 @@
+"""Says so where a store does not answer for long: otherwise a run would look as if it hung.
+
+One thread watches those of this process that wait for an answer.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from alma.progress import tell
+
+WORD_SECONDS = 20.0
+"""Without an answer until a word is said, and between words; a request is given up after a minute, and tried again."""
+
+_begun: dict[int, tuple[float, str]] = {}
+_changed = threading.Condition()
+_last_word = 0.0
+_watcher: threading.Thread | None = None
+
+
+def begin(whom: str) -> None:
+    """This thread waits for an answer from ``whom`` from now on."""
+    global _watcher  # noqa: PLW0603 - one for all stores of a process
+    with _changed:
+        _begun[threading.get_ident()] = (time.monotonic(), whom)
+        if _watcher is None or not _watcher.is_alive():  # a fork has none
+            _watcher = threading.Thread(target=_watch, name="alma-store-waiting", daemon=True)
+            _watcher.start()
+        _changed.notify_all()
+
+
+def end() -> None:
+    """This thread has its answer."""
+    with _changed:
+        _begun.pop(threading.get_ident(), None)
+
+
+@contextmanager
+def waiting(whom: str) -> Iterator[None]:
+    """This thread waits within the block."""
+    begin(whom)
+    try:
+        yield
+    finally:
+        end()
+
+
+def word(message: str) -> None:
+    """Says a message, unless another was said just now."""
+    global _last_word  # noqa: PLW0603
+    with _changed:
+        if time.monotonic() < _last_word + WORD_SECONDS / 2:
+            return
+        _last_word = time.monotonic()
+    tell(message)
+
+
+def _watch() -> None:
+    while True:
+        with _changed:
+            while not _begun:
+                _changed.wait()
+            began, whom = min(_begun.values())
+        silent = time.monotonic() - began
+        if silent < WORD_SECONDS:
+            time.sleep(WORD_SECONDS - silent)
+            continue
+        word(f"{whom} has not answered for {silent:.0f} s; waits")
+        time.sleep(WORD_SECONDS)
