@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from alma.engines.template import ANSWERED, SPACES, Strip, Template, render_dialogue
+from alma.engines.template import ANSWERED, ASKED, SPACES, Strip, Template, render_dialogue
 from alma.errors import DataError
 from alma.prompts import Prompt, joined, quote
 from alma.prompts.conversation import Message, Role
@@ -86,6 +86,8 @@ def _read(tokenizer: Any, roles: Roles) -> Dialogue:
     template = Template.of(tokenizer)
     try:
         text = _rendered(tokenizer, roles, probes)
+        if "system" in roles:
+            _check_told_apart(tokenizer)
         order = _order(text, roles, probes)
         literals, rest = _between(text, [probes[place] for place in order])
         if len(template.asking) > 2 or not rest.startswith(template.asked_behind):
@@ -113,6 +115,21 @@ def _order(text: str, roles: Roles, probes: Sequence[str]) -> tuple[int, ...]:
             done = "writes a turn twice" if probe in text else f"leaves out a turn of the {role}"
             raise DataError(f"the chat template {done}: {text!r}")
     return tuple(sorted(range(len(probes)), key=lambda place: text.index(probes[place])))
+
+
+def _check_told_apart(tokenizer: Any) -> None:
+    """Raises ``DataError`` for a template that writes a system turn as if the user or the assistant said it.
+
+    Templates for two roles often write whatever is not the one as the other.
+    """
+    system = _rendered(tokenizer, ("system", "user"), (ANSWERED, ASKED))
+    for role in ("user", "assistant"):
+        try:
+            other = _rendered(tokenizer, (role, "user"), (ANSWERED, ASKED))
+        except DataError:  # it asks for turns that alternate, and so tells them apart
+            continue
+        if other == system:
+            raise DataError(f"the chat template writes a system turn as the {role}'s: {system!r}")
 
 
 def _between(text: str, probes: Sequence[str]) -> tuple[tuple[str, ...], str]:

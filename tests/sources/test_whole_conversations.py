@@ -16,7 +16,7 @@ from alma.prompts.conversation import Message, column, messages
 from alma.sources.columns import Columns
 from alma.sources.values import Fault
 from tests.builders.ingested import ingested, write_lines
-from tests.builders.training import write_tokenizer
+from tests.builders.training import CHAT, write_tokenizer
 
 SYSTEM = {"role": "system", "content": "You are a pirate."}
 TALK = [
@@ -166,6 +166,8 @@ FORGETS = (
     [
         (NO_SYSTEM, (PIRATE,), r"row 7: .*System role not supported; .*system_turn = \"prepend\""),
         (FORGETS, (PIRATE, *EARLIER), r"row 7: .*leaves out a turn of the system.*system_turn = \"prepend\""),
+        (CHAT, (PIRATE,), r"row 7: .*writes a system turn as the assistant's.*system_turn = \"prepend\""),
+        (CHAT, EARLIER, None),
         (ONE_EXCHANGE, EARLIER, r"row 7: .*leaves out a turn of the user.*turns = \"first\""),
         (ONE_EXCHANGE, EARLIER[:1], r"row 7: .*leaves out a turn of the user"),
         (FORGETS, EARLIER, None),
