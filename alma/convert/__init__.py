@@ -17,7 +17,7 @@ self-instruct    ``user_oriented_instructions.jsonl``  instruction, instances
 The first three become ``seeds.jsonl`` (prompt, response) and ``evaluation.jsonl`` (prompt and, where the set has them,
 family, reference, true_references, false_references); ``helpsteer2`` becomes ``scores.jsonl`` and ``heldout.jsonl``
 (prompt, response, score 0..10), ``daring-anteater`` ``seeds.jsonl`` (messages), the others ``evaluation.jsonl``
-(prompt, family).
+(prompt, family), ``mt-bench`` with rows of second turns (messages, family).
 What is drawn does not depend on the order of the file. No prompt is in both files.
 """
 
