@@ -52,15 +52,16 @@ def fits(cfg: Method, shape: Shape, machine: Machine, prompt_tokens: int) -> lis
     for step in graph(cfg):
         for fit in _of_step(step, shape, machine, prompt_tokens):
             alike.setdefault(fit, []).append(step.label)
-    return [
-        replace(fit, label=labels[0] if len(labels) == 1 else f"{labels[0]} and {len(labels) - 1} more")
-        for fit, labels in alike.items()
-    ]
+    return [replace(fit, label=_and_more(labels)) for fit, labels in alike.items()]
 
 
 def uncounted(cfg: Method) -> list[str]:
-    """Steps whose models are not the base's size: nothing is said of their memory."""
-    return [step.label for step in graph(cfg) if step.stage == "reward" or "classifier" in step.inputs]
+    """Steps whose models are not the base's size, by use: nothing is said of their memory."""
+    uses: dict[str, list[str]] = {}
+    for step in graph(cfg):
+        if step.stage == "reward" or "classifier" in step.inputs:
+            uses.setdefault(step.use, []).append(step.label)
+    return [_and_more(labels) for labels in uses.values()]
 
 
 def refuse(found: list[Fit]) -> None:
@@ -68,6 +69,10 @@ def refuse(found: list[Fit]) -> None:
     problems = [f"{fit.label}: {fit.problem}" for fit in found if fit.problem]
     if problems:
         raise ConfigError("\n".join(problems))
+
+
+def _and_more(labels: list[str]) -> str:
+    return labels[0] if len(labels) == 1 else f"{labels[0]} and {len(labels) - 1} more"
 
 
 def _of_step(step: Step, shape: Shape, machine: Machine, prompt_tokens: int) -> Iterator[Fit]:

@@ -58,7 +58,7 @@ def planned(*overrides: str) -> dict[str, Step]:
 def output(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     parser = argparse.ArgumentParser()
     parser.add_argument("run_file", type=Path)
-    parser.set_defaults(overrides=[])
+    parser.set_defaults(overrides=["alma.engine='hf'"])
     plan.add_options(parser)
     plan.run(parser.parse_args([str(PAPER), *map(str, arguments)]))
     return capsys.readouterr().out
