@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from alma import __version__
+from alma.cli.chat import add_chat
 from alma.cli.compare import add_compare
 from alma.cli.convert import add_convert
 from alma.cli.export import add_export
@@ -29,6 +30,7 @@ COMMANDS = (
     add_trace,
     add_compare,
     add_export,
+    add_chat,
     add_convert,
     add_preflight,
     add_hand_on,

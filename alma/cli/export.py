@@ -18,7 +18,11 @@ def add_export(commands: Commands[argparse.ArgumentParser]) -> None:
         "it, with a model card (README.md: what it was made from, its settings, its results) and with everything that "
         "it came from (lineage.json).",
     )
-    export.add_argument("model", help="what alma run prints for it (a path), or STAGE/KEY")
+    export.add_argument(
+        "model",
+        help="what alma run prints for it (a path), STAGE/KEY, RUN for that run's latest model, or RUN:LABEL for the "
+        "model of a step or layer",
+    )
     export.add_argument("folder", type=Path, help="the folder to be written; it must not exist, or be empty")
     options.store(export)
     export.add_argument("--name", help="the card's title (default: the folder's name)")

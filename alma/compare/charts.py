@@ -10,7 +10,8 @@ from alma.compare.table import COLUMNS, Row, cells
 from alma.page.figure import SERIES, Chart, Table, draw, percent_axis, rounds, series
 from alma.page.numbers import Estimate, Quality
 from alma.page.section import Section
-from alma.page.text import interval, percent_interval, visible
+from alma.page.text import interval, percent_interval
+from alma.text.visible import visible
 
 CURVES: tuple[tuple[str, str, Callable[[Quality], Estimate | None], bool, str], ...] = (
     (

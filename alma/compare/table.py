@@ -10,7 +10,8 @@ from typing import NamedTuple
 from alma.compare.runs import Run
 from alma.page.headline import Headline, Tile, paired
 from alma.page.numbers import Estimate
-from alma.page.text import interval, percent, percent_interval, signed, visible
+from alma.page.text import interval, percent, percent_interval, signed
+from alma.text.visible import visible
 from alma.win_rate import WinRate, win_rate
 
 

@@ -192,6 +192,12 @@ def read(store: Store, run: str) -> list[Entry]:
     return in_order([entry for name in store.list(folder(run)) if (entry := read_entry(store, name))])
 
 
+def sealed(store: Store, run: str) -> dict[str, Ref]:
+    """Label → artifact of all that a run has sealed, oldest step first. Raises ``ConfigError`` for no run's name."""
+    done = (entry for entry in read(store, run) if entry.state == "sealed" and entry.ref is not None)
+    return {entry.label: Ref.parse(str(entry.ref)) for entry in done}
+
+
 def in_order(entries: list[Entry]) -> list[Entry]:
     """Oldest step first."""
     return sorted(entries, key=lambda entry: (entry.started, entry.label, entry.shard or ""))

@@ -50,9 +50,9 @@ from alma.page.headline import Headline
 from alma.page.numbers import Point, Report
 from alma.page.samples import script_json
 from alma.page.section import Section
-from alma.page.text import visible
 from alma.page.training import TrainingCurve
 from alma.sections.report import PageSection
+from alma.text.visible import visible
 
 Draw = Callable[[Sequence[Point], Sequence[TrainingCurve]], Section]
 

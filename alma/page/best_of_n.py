@@ -8,7 +8,8 @@ from typing import Any
 from alma.page.figure import Chart, Table, band, draw, having, percent_axis
 from alma.page.numbers import BestOfN, Point
 from alma.page.section import Section
-from alma.page.text import interval, percent, percent_interval, visible
+from alma.page.text import interval, percent, percent_interval
+from alma.text.visible import visible
 
 TITLE = "Best of n"
 

@@ -13,8 +13,9 @@ from alma.page.difference import Difference, against_others
 from alma.page.figure import Chart, Table, colour, draw, percent_axis
 from alma.page.numbers import Point
 from alma.page.section import Section
-from alma.page.text import percent, signed, visible
+from alma.page.text import percent, signed
 from alma.statistics import t_interval
+from alma.text.visible import visible
 
 TITLE = "Methods compared"
 SINGLE = "*"

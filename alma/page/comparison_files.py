@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from alma.page.arms import Arm, document
 from alma.page.comparison import OVERLAP, SHOWN, Shown, differences, errors, overlap, present, table
 from alma.page.figure import Table
-from alma.page.text import visible
+from alma.text.visible import visible
 
 JSON, CSV, MARKDOWN = "comparison.json", "comparison.csv", "comparison.md"
 

@@ -20,7 +20,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from alma.page.numbers import Estimate, Point
-from alma.page.text import visible
+from alma.text.visible import visible
 
 COLOURS = {
     "ink": "#1b2330",

@@ -13,7 +13,8 @@ from alma.page.numbers import Estimate, Point, Quality, Report
 from alma.page.outside import NOBODY
 from alma.page.outside import warnings as outside_warnings
 from alma.page.quality import few_shot_label
-from alma.page.text import percent, percent_interval, rounded, signed, visible
+from alma.page.text import percent, percent_interval, rounded, signed
+from alma.text.visible import visible
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ import numpy as np
 from alma.page.figure import Chart, Table, colour, draw, having, percent_axis
 from alma.page.numbers import JudgeValidation, Point, Reading, Sampling
 from alma.page.section import Section
-from alma.page.text import interval, percent, percent_interval, visible
+from alma.page.text import interval, percent, percent_interval
+from alma.text.visible import visible
 
 NO_HELDOUT = "No held-out human scores were given, so the judge itself is not validated."
 

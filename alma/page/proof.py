@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from alma.page.figure import Table
 from alma.page.numbers import Point
-from alma.page.text import visible
+from alma.text.visible import visible
 
 COLUMNS = ("tried on a miniature of the model", "largest difference", "done instead")
 

@@ -8,7 +8,8 @@ from typing import Any
 from alma.page.figure import Chart, Table, colour, draw, focus, percent_axis, rounds, series
 from alma.page.numbers import Estimate, Point, Quality
 from alma.page.section import Cell, Heat, Section
-from alma.page.text import interval, percent, percent_interval, signed, visible
+from alma.page.text import interval, percent, percent_interval, signed
+from alma.text.visible import visible
 
 MISSING = "No evaluation was given to this report."
 

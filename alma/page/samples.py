@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from markupsafe import Markup
 
-from alma.page.text import visible
+from alma.text.visible import visible
 
 ROUND_BYTES = 1_200_000
 ANSWER_BYTES = 700_000

@@ -8,7 +8,8 @@ from typing import Any
 from alma.page.figure import Chart, Table, colour, draw, percent_axis, rounds, series
 from alma.page.numbers import Checkpoint, Estimate, Point, Sampling
 from alma.page.section import Section
-from alma.page.text import interval, percent, percent_interval, visible
+from alma.page.text import interval, percent, percent_interval
+from alma.text.visible import visible
 
 TITLE = "Samples and selection"
 WRITERS = ("initial a", "initial b", "latest", "others")

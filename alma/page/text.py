@@ -1,21 +1,8 @@
-"""How numbers and untrusted text are written on the page."""
+"""How numbers are written on the page."""
 
 from __future__ import annotations
 
-import re
-
 from alma.page.numbers import Estimate
-
-# C0 and C1 controls but tab and newline, and the marks that reorder the text around them.
-_INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
-
-
-def visible(text: str) -> str:
-    """``text`` with every control and direction mark written out, so that nothing on the page can hide or mirror.
-
-    Escaping for HTML is left to the template.
-    """
-    return _INVISIBLE.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
 
 
 def percent(fraction: float, digits: int = 1) -> str:

@@ -17,7 +17,8 @@ from alma.page.figure import SERIES, Chart, Table, colour, draw, multiples
 from alma.page.numbers import Numbers, Point
 from alma.page.proof import proven
 from alma.page.section import Section
-from alma.page.text import amount, visible
+from alma.page.text import amount
+from alma.text.visible import visible
 
 POINTS = 100
 """Most points of a line; more steps are averaged."""

@@ -15,6 +15,7 @@ from alma.export.card import card
 from alma.export.lineage import lineage
 from alma.export.place import place
 from alma.export.results import results
+from alma.monitor import journal
 from tests.builders.recipe import Ran, settings
 
 KEY = "0123456789abcdef0123"
@@ -119,3 +120,16 @@ def test_a_card_has_no_html_and_no_row_of_anybody_else(ran: Ran) -> None:
 def test_names_that_a_card_cannot_hold(ran: Ran, tmp_path: Path, wrong: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         export(str(ran.outcome.model), tmp_path / "new", store_uri=ran.store.uri, **wrong)
+
+
+def test_a_run_names_its_latest_model(ran: Ran) -> None:
+    journal.mark_sealed(ran.store, "micro-01234567", {label: made.ref for label, made in ran.local.done.items()})
+    uri = ran.store.uri
+    assert str(place("micro-01234567", uri)[1]) == str(ran.outcome.model)
+    for label in ("initial · finetune b", "Initial finetune b"):
+        assert place(f"micro-01234567:{label}", uri)[1] == ran.manifest("initial · finetune b").ref
+    assert place("micro-01234567:round 02", uri)[1] == ran.manifest("round 02 · finetune").ref
+    with pytest.raises(DataError, match=r"no step 'round 01' that made a model; it has: .*round 02 · finetune"):
+        place("micro-01234567:round 01", uri)
+    with pytest.raises(ConfigError, match=r"'micro' names no model: .*runs there: micro-01234567"):
+        place("micro", uri)
