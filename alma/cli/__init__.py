@@ -16,6 +16,7 @@ from alma.cli.pipeline import add_finish, add_hand_on, add_preflight
 from alma.cli.probe import add_probe
 from alma.cli.reading import add_show, add_status, add_trace
 from alma.cli.run import add_plan, add_run
+from alma.cli.sheet import add_sheet
 from alma.cli.stage import add_stage
 from alma.ending import Parser, end
 from alma.running.threads import sleep_while_waiting
@@ -32,6 +33,7 @@ COMMANDS = (
     add_export,
     add_chat,
     add_convert,
+    add_sheet,
     add_preflight,
     add_hand_on,
     add_finish,

@@ -1,0 +1,106 @@
+"""Filled-in files → rows that ``ingest`` takes as scores."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from alma.convert.question import Converted
+from alma.convert.split import write as write_files
+from alma.errors import ConfigError, DataError
+from alma.sheet import argilla, label_studio
+from alma.sheet.agreement import Agreement, agreements
+from alma.sheet.key import read_key
+from alma.sheet.score import Given, Scores
+from alma.sheet.spreadsheet import read_csv
+from alma.sources.rows import Bad, read_rows, shown
+from alma.text.normalise import normalise
+
+LEARN, HOLD = "scores.jsonl", "heldout.jsonl"
+
+
+READERS = (
+    (argilla.is_record, argilla.read_record),
+    (label_studio.is_task, label_studio.read_task),
+)
+"""Whether a row of a JSON file is of that tool, and what reads it."""
+
+
+class Read(NamedTuple):
+    """What was read: rows of each file that was written, scores of each rater, how raters agree."""
+
+    num_rows: dict[str, int]
+    num_scores: dict[str, int]
+    agreements: list[Agreement]
+    num_missing: int
+    """Rows of the key that nobody scored."""
+
+
+def read(
+    folder: Path, files: Sequence[Path], out: Path, *, num_held: int | None = None, partial: bool = False, seed: int = 0
+) -> Read:
+    """Writes ``scores.jsonl``, and ``heldout.jsonl`` with the rows of ``num_held`` prompts, into folder ``out``.
+
+    ``folder`` is the one that ``write`` left; ``files`` were filled in for it. A row has the mean of its raters'
+    scores. ``partial``: rows without a score are left out, else an error. Raises ``DataError`` with all that is wrong,
+    ``ConfigError`` where too much is to be held out.
+    """
+    scores = Scores(read_key(folder))
+    for path in files:
+        for given in _given(path):
+            scores.add(given)
+    scores.check(partial=partial)
+    rows = _rows(scores)
+    held = _held([row["prompt"] for row in rows], num_held, seed) if num_held is not None else frozenset()
+    written = {LEARN: [row for row in rows if normalise(row["prompt"]) not in held]}
+    if held:
+        written[HOLD] = [row for row in rows if normalise(row["prompt"]) in held]
+    write_files(Converted(written, 0), out)
+    return Read(
+        {name: len(each) for name, each in written.items()},
+        {rater: len(each) for rater, each in sorted(scores.of_rater.items())},
+        agreements(scores.of_rater),
+        len(scores.missing()),
+    )
+
+
+def _given(path: Path) -> Iterator[Given]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    if path.suffix.lower() == ".csv":
+        yield from read_csv(path)
+        return
+    for row in read_rows(path):
+        if isinstance(row, Bad):
+            raise DataError(f"{path} line {row.line}: {row.detail}")
+        reader = next((read for is_one, read in READERS if is_one(row.values)), None)
+        if reader is None:
+            raise DataError(
+                f"{path} line {row.line}: {shown(row.values)} is no row of a sheet; read are filled-in CSV, records of "
+                "Argilla (dataset.records.to_json) and exports of Label Studio (JSON, JSON-MIN)"
+            )
+        try:
+            yield from reader(path, row)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path} line {row.line}: {shown(row.values)}: not as exported ({error!r})") from error
+
+
+def _rows(scores: Scores) -> list[dict[str, Any]]:
+    rows = []
+    for item in scores.key.values():
+        given = [of[item.id] for of in scores.of_rater.values() if item.id in of]
+        if given:
+            mean = sum(given) / len(given)
+            row = {"id": item.id, "prompt": item.prompt, "response": item.response, "score": mean}
+            rows.append({**row, "num_raters": len(given), "source": item.source})
+    return rows
+
+
+def _held(prompts: Sequence[str], num_held: int, seed: int) -> frozenset[str]:
+    """The prompts, normalised, that are held out: drawn by the seed from all, and at least one is left."""
+    there = sorted({normalise(each) for each in prompts})
+    if not 0 < num_held < len(there):
+        raise ConfigError(f"--held-out {num_held}: there are {len(there)} prompts, and some are to be learnt from")
+    return frozenset(random.Random(seed).sample(there, num_held))
