@@ -25,7 +25,7 @@ def find(model: str, store_uri: str) -> Found:
     """
     folder = Path(model).expanduser()
     if inside(model) is None and folder.is_dir():
-        found = Found(folder.resolve().name, folder)
+        found = Found(model, folder)
     else:
         uri, ref = place(model, store_uri)
         artifact = Artifact.open(open_store(uri), ref)

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from alma.chat.settings import Settings
 from alma.engines import Completion, GenerateRequest, Streamer
 from alma.errors import DataError
+from alma.prompts.conversation import Message, column, exchanges
 from alma.seeds import sample_seed
 
 End = Literal["ended", "limit", "context", "marker", "stopped"]
@@ -44,10 +45,18 @@ class Speaker:
 
     def text(self, prompt: str, system: str | None) -> str:
         """What the model reads to answer ``prompt``. Raises ``DataError`` where its template cannot write that."""
-        earlier = [(each.prompt, each.text) for each in self.answers]
-        if system is not None:
-            raise DataError("system turns are not there yet")
-        return self.engine.chat(prompt, earlier)
+        turns = self._turns(system)
+        try:
+            return self.engine.chat(prompt, turns)
+        except DataError as error:
+            if not turns:
+                raise
+            told = (
+                "a system turn; /system without a text goes on without one"
+                if len(turns) == 1
+                else "these earlier turns; /new asks the next prompt alone"
+            )
+            raise DataError(f"{self.name}: its chat template does not write {told}") from error
 
     def has_room(self, text: str) -> bool:
         """Whether the context leaves a token for an answer."""
@@ -75,9 +84,8 @@ class Speaker:
 
     def messages(self, system: str | None) -> list[dict[str, str]]:
         """The conversation in OpenAI's form."""
-        first = [] if system is None else [{"role": "system", "content": system}]
-        return first + [
-            {"role": role, "content": content}
-            for each in self.answers
-            for role, content in (("user", each.prompt), ("assistant", each.text))
-        ]
+        return column(self._turns(system)) or []
+
+    def _turns(self, system: str | None) -> tuple[Message, ...]:
+        first = () if system is None else (Message("system", system),)
+        return first + exchanges((each.prompt, each.text) for each in self.answers)

@@ -24,7 +24,7 @@ _FLAT = f"{QUESTION_NAME}.responses"
 def files(items: Sequence[Item]) -> dict[str, str]:
     """Name → content of the files below its folder."""
     records = [
-        {"id": each.id, "fields": {"prompt": each.prompt, "response": each.response}, "metadata": {}} for each in items
+        {"id": each.id, "fields": {"prompt": each.asked, "response": each.response}, "metadata": {}} for each in items
     ]
     return {
         ".argilla/dataset.json": json.dumps({"name": "alma-scores"}),

@@ -28,8 +28,8 @@ def draw(items: Sequence[Item], num_prompts: int, per_prompt: int, seed: int) ->
         raise ConfigError(f"--prompts {num_prompts} and --responses {per_prompt} must be 1 or more")
     of_prompt: defaultdict[str, list[Item]] = defaultdict(list)
     for item in items:
-        if usable(item.prompt, item.response):
-            of_prompt[item.prompt].append(item)
+        if usable(item.asked, item.response):
+            of_prompt[item.asked].append(item)
     if len(of_prompt) < num_prompts:
         raise ConfigError(f"--prompts {num_prompts}: there are {len(of_prompt)} prompts with a response; ask for fewer")
     rng = random.Random(seed)

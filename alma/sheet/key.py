@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alma.errors import DataError
+from alma.prompts.conversation import column, messages
 from alma.sheet.item import Item
 from alma.sources.rows import Bad, read_rows, shown
 
@@ -15,7 +16,8 @@ FILE = "key.jsonl"
 
 def as_jsonl(items: Sequence[Item]) -> str:
     """A line for each, in the order of the sheets."""
-    return "".join(json.dumps({"id": each.id, **each._asdict()}, ensure_ascii=False) + "\n" for each in items)
+    rows = ({"id": each.id, **each._asdict(), "earlier": column(each.earlier)} for each in items)
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def read_key(folder: Path) -> dict[str, Item]:
@@ -28,7 +30,8 @@ def read_key(folder: Path) -> dict[str, Item]:
         if isinstance(row, Bad):
             raise DataError(f"{path} line {row.line}: {row.detail}")
         try:
-            item = Item(**{name: row.values[name] for name in Item._fields})
+            given = {name: row.values[name] for name in Item._fields}
+            item = Item(**given | {"earlier": messages(given["earlier"])})
             wrong = row.values["id"] != item.id
         except (KeyError, TypeError):
             wrong = True

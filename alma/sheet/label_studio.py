@@ -23,7 +23,7 @@ _SCORE = "score"
 
 def files(items: Sequence[Item]) -> dict[str, str]:
     """Name → content of the files below its folder."""
-    tasks = [{"data": {ROW_ID: each.id, "prompt": each.prompt, "response": each.response}} for each in items]
+    tasks = [{"data": {ROW_ID: each.id, "prompt": each.asked, "response": each.response}} for each in items]
     return {"tasks.json": json.dumps(tasks, indent=1, ensure_ascii=False), "interface.xml": _interface()}
 
 

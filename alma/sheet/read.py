@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from alma.convert.question import Converted
 from alma.convert.split import write as write_files
 from alma.errors import ConfigError, DataError
+from alma.prompts.conversation import Message, column
 from alma.sheet import argilla, label_studio
 from alma.sheet.agreement import Agreement, agreements
+from alma.sheet.item import Item
 from alma.sheet.key import read_key
 from alma.sheet.score import Given, Scores
 from alma.sheet.spreadsheet import read_csv
@@ -52,11 +54,11 @@ def read(
         for given in _given(path):
             scores.add(given)
     scores.check(partial=partial)
-    rows = _rows(scores)
-    held = _held([row["prompt"] for row in rows], num_held, seed) if num_held is not None else frozenset()
-    written = {LEARN: [row for row in rows if normalise(row["prompt"]) not in held]}
+    scored = {item: row for item in scores.key.values() if (row := _row(item, scores)) is not None}
+    held = _held(scored, num_held, seed) if num_held is not None else frozenset()
+    written = {LEARN: [row for item, row in scored.items() if normalise(item.asked) not in held]}
     if held:
-        written[HOLD] = [row for row in rows if normalise(row["prompt"]) in held]
+        written[HOLD] = [row for item, row in scored.items() if normalise(item.asked) in held]
     write_files(Converted(written, 0), out)
     return Read(
         {name: len(each) for name, each in written.items()},
@@ -87,20 +89,20 @@ def _given(path: Path) -> Iterator[Given]:
             raise DataError(f"{path} line {row.line}: {shown(row.values)}: not as exported ({error!r})") from error
 
 
-def _rows(scores: Scores) -> list[dict[str, Any]]:
-    rows = []
-    for item in scores.key.values():
-        given = [of[item.id] for of in scores.of_rater.values() if item.id in of]
-        if given:
-            mean = sum(given) / len(given)
-            row = {"id": item.id, "prompt": item.prompt, "response": item.response, "score": mean}
-            rows.append({**row, "num_raters": len(given), "source": item.source})
-    return rows
+def _row(item: Item, scores: Scores) -> dict[str, Any] | None:
+    """What ``ingest`` reads of it, a conversation as its turns; ``None`` where nobody scored it."""
+    given = [of[item.id] for of in scores.of_rater.values() if item.id in of]
+    if not given:
+        return None
+    turns = [*item.earlier, Message("user", item.prompt), Message("assistant", item.response)]
+    said = {"messages": column(turns)} if item.earlier else {"prompt": item.prompt, "response": item.response}
+    score = {"score": sum(given) / len(given), "num_raters": len(given)}
+    return {"id": item.id, **said, **score, "source": item.source}
 
 
-def _held(prompts: Sequence[str], num_held: int, seed: int) -> frozenset[str]:
+def _held(items: Iterable[Item], num_held: int, seed: int) -> frozenset[str]:
     """The prompts, normalised, that are held out: drawn by the seed from all, and at least one is left."""
-    there = sorted({normalise(each) for each in prompts})
+    there = sorted({normalise(item.asked) for item in items})
     if not 0 < num_held < len(there):
         raise ConfigError(f"--held-out {num_held}: there are {len(there)} prompts, and some are to be learnt from")
     return frozenset(random.Random(seed).sample(there, num_held))

@@ -9,6 +9,7 @@ from alma.artifact import Artifact, Ref, Rows
 from alma.errors import ConfigError, DataError
 from alma.export.place import inside
 from alma.monitor import journal
+from alma.prompts.conversation import messages
 from alma.sheet.item import Item
 from alma.sources.columns import Columns
 from alma.sources.rows import SUFFIXES, Bad, read_rows
@@ -73,13 +74,14 @@ def _of_run(store: Store, run: str, label: str) -> Ref:
 
 
 def _of_artifact(rows: Rows, names: Sequence[str]) -> Iterator[Item]:
-    wanted = [name for name in ("id", "prompt", "response", "checkpoint_id") if name in names]
+    wanted = [name for name in ("id", "earlier", "prompt", "response", "checkpoint_id") if name in names]
     for row in rows.table(wanted).to_pylist():
-        yield Item(row["prompt"], row["response"], row["id"], row.get("checkpoint_id"))
+        before = messages(row.get("earlier"))
+        yield Item(row["prompt"], row["response"], row["id"], row.get("checkpoint_id"), before)
 
 
 def _of_file(path: Path) -> Iterator[Item]:
-    columns = Columns("pairs", {})
+    columns = Columns("pairs", {}, turns="all")
     for row in read_rows(path):
         if isinstance(row, Bad):
             raise DataError(f"{path.name} line {row.line}: {row.detail}")
@@ -87,7 +89,8 @@ def _of_file(path: Path) -> Iterator[Item]:
             given = columns.read(row.values)
         except Fault as fault:
             raise DataError(f"{path.name} line {row.line}: {fault.detail}") from fault
-        yield Item(given["prompt"], given["response"], f"{path.name} line {row.line}")
+        place = f"{path.name} line {row.line}"
+        yield Item(given["prompt"], given["response"], place, earlier=tuple(given.get("earlier", ())))
 
 
 def _distinct(items: Iterator[Item]) -> list[Item]:

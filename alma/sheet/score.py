@@ -62,7 +62,7 @@ class Scores:
             self.of_rater[given.rater][item.id] = score
 
     def _is_untouched(self, given: Given, item: Item) -> bool:
-        for name, text in (("prompt", item.prompt), ("response", item.response)):
+        for name, text in (("prompt", item.asked), ("response", item.response)):
             found = given.texts.get(name)
             if not isinstance(found, str) or not is_text(found, text):
                 told = f"{name} is {shown(found)} and was {shown(text)} when it was given out"
@@ -92,7 +92,7 @@ class Scores:
         faults = self.faults
         missing = self.missing()
         if missing and not partial and not faults:
-            places = [self._empty.get(each, f"{each} ({shown(self.key[each].prompt)})") for each in missing]
+            places = [self._empty.get(each, f"{each} ({shown(self.key[each].asked)})") for each in missing]
             listed = ", ".join(places[:5]) + (", …" if len(places) > 5 else "")
             told = f"{len(missing)} of {len(self.key)} rows have no score: {listed}; fill them in, or give --partial"
             faults = [told]

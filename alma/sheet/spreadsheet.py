@@ -25,7 +25,7 @@ def as_csv(items: Sequence[Item]) -> str:
     text.write("\ufeff")
     lines = csv.writer(text)
     lines.writerow(COLUMNS)
-    lines.writerows([cell(each.prompt), cell(each.response), "", each.id] for each in items)
+    lines.writerows([cell(each.asked), cell(each.response), "", each.id] for each in items)
     return text.getvalue()
 
 

@@ -52,6 +52,6 @@ def write(
     for each, text in texts.items():
         with publish(folder / each) as file:
             file.write(text.encode())
-    num_long = sum(max(len(item.prompt), len(item.response)) > MOST for item in drawn.items)
-    of = {item.prompt for item in drawn.items}
+    num_long = sum(max(len(item.asked), len(item.response)) > MOST for item in drawn.items)
+    of = {item.asked for item in drawn.items}
     return Written([folder / each for each in texts], source, len(drawn.items), len(of), drawn.num_unusable, num_long)

@@ -42,7 +42,7 @@ class Rule:
         pass
 
     def chat(self, prompt: str, earlier: Sequence[Any] = ()) -> str:
-        return "|".join([*(text for turn in earlier for text in turn), prompt])
+        return "|".join([*(f"{turn.content}" for turn in earlier), prompt])
 
     def stops(self, rating_template: str | None = None) -> tuple[str, ...]:
         return ()
@@ -127,6 +127,30 @@ def test_another_answer_takes_the_place_of_the_last() -> None:
     greedy, [kept] = talk("hello", "/again", temperature=0)
     assert "at temperature 0 the answer would be the same" in greedy.faults[0]
     assert len(kept.answers) == 1
+
+
+def test_what_models_are_told_first_begins_a_new_conversation(tmp_path: Path) -> None:
+    file = tmp_path / "talk.jsonl"
+    lines = ("hi", f"/save {file}", "/system Be short.", "hi", f"/save {file}", "/system", "hi", f"/save {file}")
+    face, _ = talk(*lines, system="Be kind.")
+    assert [said.split()[0] for [said] in face.answers] == [str(len("Be kind.|hi")), str(len("Be short.|hi")), "2"]
+    roles = [[turn["role"] for turn in json.loads(line)["messages"]] for line in file.read_text().splitlines()]
+    assert roles == [["system", "user", "assistant"]] * 2 + [["user", "assistant"]]
+
+
+def test_a_template_that_does_not_write_a_turn_is_said() -> None:
+    class Strict(Rule):
+        def chat(self, prompt: str, earlier: Sequence[Any] = ()) -> str:
+            if earlier:
+                raise DataError("the template leaves out a turn; change the section of the rows")
+            return prompt
+
+    face, _ = talk("hi", "again", "/new", "hi", engines=[Strict()])
+    assert face.faults == ["m0: its chat template does not write these earlier turns; /new asks the next prompt alone"]
+    assert len(face.answers) == 2
+    face, _ = talk("hi", "/system", "hi", engines=[Strict()], system="Be kind.")
+    assert "does not write a system turn; /system without a text goes on" in face.faults[0]
+    assert len(face.answers) == 1
 
 
 def test_a_full_context_is_said_and_nothing_is_dropped() -> None:

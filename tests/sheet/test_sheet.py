@@ -16,6 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from alma.artifact import Artifact, Rows
 from alma.cli import main
 from alma.errors import ConfigError, DataError
 from alma.monitor import journal
@@ -307,6 +308,28 @@ def test_every_checkpoint_is_asked_about_alike(seed: int, order: random.Random) 
     assert draw(items, 4, 4, seed).items == drawn.items
     with pytest.raises(ConfigError, match="--prompts 7: there are 6 prompts"):
         draw(items, 7, 1, seed)
+
+
+def test_a_conversation_is_shown_whole_and_comes_back_as_turns(tmp_path: Path) -> None:
+    turns = [("system", "Be kind."), ("user", "Hi."), ("assistant", "Hello."), ("user", "More?"), ("assistant", "No.")]
+    row = {"messages": [{"role": role, "content": content} for role, content in turns]}
+    (tmp_path / "rows.jsonl").write_text(
+        json.dumps(row) + "\n" + json.dumps({"prompt": "Hi.", "response": "=1"}) + "\n"
+    )
+    folder = tmp_path / "sheets"
+    write(str(tmp_path / "rows.jsonl"), folder, store_uri="store", num_prompts=2)
+    shown = (folder / "sheet.csv").read_text(encoding="utf-8")
+    assert "System: Be kind.\n\nUser: Hi.\n\nAssistant: Hello.\n\nUser: More?" in shown
+    read(folder, [filled(folder, "a.csv", [7, 7])], tmp_path)
+    told = next(row for row in written(tmp_path / "scores.jsonl") if "messages" in row)
+    assert told["messages"] == row["messages"]
+    section = IngestRows(kind="scores", source="scores.jsonl", turns="all")
+    store = open_store(str(tmp_path / "store"))
+    taken = Artifact.open(store, run("ingest", section, {}, store, base=tmp_path).ref)
+    assert isinstance(taken, Rows)
+    by_prompt = {row["prompt"]: row for row in taken.table().to_pylist()}
+    assert (by_prompt["More?"]["response"], len(by_prompt["More?"]["earlier"])) == ("No.", 3)
+    assert (by_prompt["Hi."]["response"], by_prompt["Hi."]["earlier"]) == ("=1", None)
 
 
 def test_responses_are_found_by_every_name(tmp_path: Path) -> None:
