@@ -8,6 +8,7 @@ from typing import NamedTuple
 from alma.artifact import Artifact, Model
 from alma.errors import DataError
 from alma.export.place import inside, place
+from alma.regular import expand
 from alma.store import open_store
 
 
@@ -23,7 +24,7 @@ def find(model: str, store_uri: str) -> Found:
 
     Raises ``ConfigError`` for what names none, ``DataError`` where it is not there or cannot be talked with.
     """
-    folder = Path(model).expanduser()
+    folder = expand(model)
     if inside(model) is None and folder.is_dir():
         found = Found(model, folder)
     else:

@@ -12,6 +12,7 @@ from alma.chat.settings import Settings
 from alma.chat.speaker import Answer, Speaker
 from alma.engines import Completion
 from alma.errors import ConfigError, DataError, UserError
+from alma.regular import expand
 from alma.sources.values import Fault, characters
 
 Stream = tuple[str, Iterator[Completion]]
@@ -77,7 +78,7 @@ class Talk:
             self.system = command.rest or None
             self.face.note("a new conversation, begun with that" if command.rest else "a new conversation")
         elif command.name == "save":
-            self._save(Path(command.rest).expanduser())
+            self._save(expand(command.rest))
         else:
             self.face.note("\n".join(f"/{name}: {does}" for name, does in COMMANDS.items()))
 

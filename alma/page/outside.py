@@ -10,7 +10,8 @@ from alma.page.divergence import Change, changes, followed, judge_measure, lines
 from alma.page.figure import SERIES, Chart, Table, colour, draw, rounds, series
 from alma.page.numbers import Estimate, OutsideMeasure, Point
 from alma.page.section import Section
-from alma.page.text import percent, signed, visible
+from alma.page.text import percent, signed
+from alma.text.visible import visible
 
 TITLE = "Outside evaluators"
 NOBODY = "the only score is the judge's own, which the run optimises"

