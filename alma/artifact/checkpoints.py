@@ -8,6 +8,7 @@ files are not as stated is removed. Sealing the artifact removes all.
 from __future__ import annotations
 
 import re
+import shutil
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -97,7 +98,7 @@ class Checkpoints:
     def fetch(
         self, into: Path, newest_here: int, here: Path | None, problem: Callable[[Collection[str]], str | None]
     ) -> Path | None:
-        """See ``Remote``. Removes and reports incomplete checkpoints. Resumes a fetch that was killed."""
+        """See ``Remote``. Removes and reports what is not whole, ``here`` too. Resumes a fetch that was killed."""
         there = self._store.list(self._folder)
         for step in sorted(self._stated(there), reverse=True):
             if step < newest_here:
@@ -111,7 +112,8 @@ class Checkpoints:
                     if all(in_order(partial(_is, here), statement.files, FILES)):
                         self._newest = step
                         return None
-                    self.say(f"the checkpoint of step {step} on this machine is damaged: that in the store is used")
+                    self.say(f"the checkpoint of step {step} on this machine is damaged: not used")
+                    shutil.rmtree(here)
                 in_order(partial(self._get, step, folder), statement.files, FILES)
             except _NotWholeError as refusal:
                 self.say(f"the checkpoint of step {step} in the store {refusal}: not used")

@@ -134,7 +134,7 @@ class Out:
         table = table.select(SCHEMAS[schema].names).cast(SCHEMAS[schema])
         table.validate(full=True)
         assert part.stop - part.start == table.num_rows, f"{part} got {table.num_rows} rows"
-        counts = dict(counts or {})
+        counts = {name: int(amount) for name, amount in (counts or {}).items()}  # NumPy's too
         table = table.replace_schema_metadata({METADATA: described(self.ref, part.start, schema, counts)})
         path = self.scratch / f"{part.number:05d}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)

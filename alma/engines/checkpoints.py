@@ -50,8 +50,8 @@ class Remote(Protocol):
         """Fetches the newest whole checkpoint of a later step than ``newest_here`` (0: none), else ``None``.
 
         It comes as a folder of ``into`` named by its step. One with which ``problem``, given the names of its files,
-        finds something wrong is not whole. Of the same step as ``here``, this machine's own, it comes where the files
-        there are not those that it states.
+        finds something wrong is not whole. Where the files of ``here``, this machine's own of the same step, are not
+        those that it states, they are removed, and it comes in their place.
         """
 
     def send(self, step: int, folder: Path) -> None:
@@ -172,8 +172,9 @@ def newest_whole(scratch: Path, remote: Remote) -> Path | None:
     fetched = remote.fetch(scratch / _FETCHING, newest, here, problem)
     if fetched is not None:
         here = scratch / f"checkpoint-{fetched.name}"
-        shutil.rmtree(here, ignore_errors=True)  # of the same step, and damaged
         fetched.rename(here)
+    elif here is not None and not here.exists():
+        return newest_whole(scratch, remote)  # an older one, perhaps
     elif here is not None:
         remote.say(f"resumes the checkpoint of step {newest} on this machine")
         remote.send(newest, here)

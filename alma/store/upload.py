@@ -100,7 +100,7 @@ class Uploads:
                     if code_of(error) in REFUSED_AS_DAMAGED:
                         raise DamagedError from error
                     raise
-                if not arrived(answer, sums) and self._read_back(key).sha256 != sums.sha256:
+                if not arrived(answer, sums) and self._read_back(key) != sums:
                     raise DamagedError
 
     def _parts(self, key: str, upload: str, parts: Parts, known: dict[int, dict[str, Any]]) -> bool:
@@ -121,13 +121,13 @@ class Uploads:
                     answer = self.client.upload_part(
                         Bucket=self.bucket, Key=key, UploadId=upload, PartNumber=number, Body=body, **self._crc()
                     )
-                    part.seek(0)
-                    if not arrived(answer, sums_of(_blocks(part))):
-                        unsure.set()
-                        if self._tells:
-                            raise DamagedError
             finally:
                 self._streams.release()
+            with closing(parts.open(number)) as part:
+                if not arrived(answer, sums_of(_blocks(part))):
+                    unsure.set()
+                    if self._tells:
+                        raise DamagedError
             sent[number] = identifiers(answer)
 
         in_order(send, missing, STREAMS)
@@ -139,7 +139,7 @@ class Uploads:
 
     def _compare(self, key: str, parts: Parts) -> None:
         with parts.path.open("rb") as file:
-            if self._read_back(key).sha256 != sums_of(_blocks(file)).sha256:
+            if self._read_back(key) != sums_of(_blocks(file)):
                 raise DamagedError
 
     def _read_back(self, key: str) -> Sums:
