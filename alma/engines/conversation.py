@@ -10,14 +10,15 @@ from weakref import WeakKeyDictionary
 from alma.engines.template import ANSWERED, ASKED, PROBES, Strip, check_same, render_dialogue, strip_of
 from alma.errors import DataError
 from alma.prompts import Prompt, joined, quote
+from alma.prompts.conversation import Message, Role, exchanges
 
-Conversation: TypeAlias = Sequence[tuple[str, str]]
-"""Prompts with their responses, in order; the last response is the one that is judged."""
+Conversation: TypeAlias = Sequence[Message]
+"""All turns, the last of them the response that is judged."""
 
-_Frame: TypeAlias = tuple[tuple[str, ...], Strip, Strip]
-"""What a template writes around the contents, and the white space that it takes off prompts and off responses."""
+_Frame: TypeAlias = tuple[tuple[str, ...], dict[Role, Strip]]
+"""What a template writes around the contents, and the white space that it takes off those of each role."""
 
-_FRAMES: WeakKeyDictionary[Any, dict[tuple[str, int], _Frame]] = WeakKeyDictionary()
+_FRAMES: WeakKeyDictionary[Any, dict[tuple[str, tuple[Role, ...]], _Frame]] = WeakKeyDictionary()
 
 
 def conversation_text(tokenizer: Any, conversation: Conversation) -> Prompt:
@@ -27,9 +28,10 @@ def conversation_text(tokenizer: Any, conversation: Conversation) -> Prompt:
     in its order: such a one cannot be told what is text and what is its own.
     """
     frames = _FRAMES.setdefault(tokenizer, {})
-    key = str(tokenizer.chat_template), len(conversation)
+    roles = tuple(turn.role for turn in conversation)
+    key = str(tokenizer.chat_template), roles
     if key not in frames:
-        frames[key] = _frame(tokenizer, len(conversation))
+        frames[key] = _frame(tokenizer, roles)
     return _framed(frames[key], conversation)
 
 
@@ -40,38 +42,45 @@ def check_conversation(tokenizer: Any) -> None:
             f"{tokenizer.name_or_path} has no chat template, by which a reward model reads prompt and response; set "
             "chat_template of its section to the form that it was trained on"
         )
-    conversation_text(tokenizer, PROBES[:1])
+    conversation_text(tokenizer, exchanges(PROBES[:1]))
 
 
 def _framed(frame: _Frame, conversation: Conversation) -> Prompt:
-    literals, of_prompts, of_responses = frame
-    contents = [(quote(of_prompts(prompt)), quote(of_responses(response))) for prompt, response in conversation]
-    parts = zip(literals, [*chain.from_iterable(contents), ""], strict=True)
-    return joined(chain.from_iterable(parts))
+    literals, strips = frame
+    contents = [quote(strips[turn.role](turn.content)) for turn in conversation]
+    return joined(chain.from_iterable(zip(literals, [*contents, ""], strict=True)))
 
 
-def _frame(tokenizer: Any, num: int) -> _Frame:
-    """What stands around the contents of ``num`` exchanges, found by probes and held against others."""
-    probes = [(f"{ASKED}n{place}n", f"{ANSWERED}n{place}n") for place in range(num)]
+def _frame(tokenizer: Any, roles: tuple[Role, ...]) -> _Frame:
+    """What stands around the contents of turns of these roles, found by probes and held against others."""
+    probes = [
+        Message(role, f"{ANSWERED if role == 'assistant' else ASKED}{role}n{at}n") for at, role in enumerate(roles)
+    ]
 
     def rendered(conversation: Conversation) -> str:
-        turns = [turn for asked, answered in conversation for turn in (("user", asked), ("assistant", answered))]
-        return render_dialogue(tokenizer, turns, ask=False)
+        return render_dialogue(tokenizer, conversation, ask=False)
 
     whole = rest = rendered(probes)
     literals = []
-    for probe in chain.from_iterable(probes):
+    for role, probe in probes:
         literal, found, rest = rest.partition(probe)
         if not found or probe in rest:
+            remedy = ", or leave system turns out of the evaluation prompts" if role == "system" else ""
             raise DataError(
                 f"the chat template of {tokenizer.name_or_path} does not write each prompt and response once, in their "
-                f"order: {whole!r}; bring the template that the reward model was trained with"
+                f"order: {whole!r}; bring the template that the reward model was trained with{remedy}"
             )
         literals.append(literal)
-    *before, (prompt, response) = probes
-    of_prompts = strip_of(rendered, lambda text: ([*before, (text, response)],), whole, prompt)
-    of_responses = strip_of(rendered, lambda text: ([*before, (prompt, text)],), whole, response)
-    frame = (*literals, rest), of_prompts, of_responses
+
+    def strip(at: int) -> Strip:
+        def place(text: str) -> tuple[list[Message]]:
+            return ([*probes[:at], probes[at]._replace(content=text), *probes[at + 1 :]],)
+
+        return strip_of(rendered, place, whole, probes[at].content)
+
+    strips = {role: strip(at) for role, at in {role: at for at, role in enumerate(roles)}.items()}
+    frame = (*literals, rest), strips
     for exchange in PROBES:
-        check_same(repr(exchange), rendered([*before, exchange]), _framed(frame, [*before, exchange]))
+        tried = [*probes[:-2], *exchanges([exchange])]
+        check_same(repr(exchange), rendered(tried), _framed(frame, tried))
     return frame

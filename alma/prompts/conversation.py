@@ -51,6 +51,11 @@ def asked_text(row: Mapping[str, Any]) -> str:
     return conversation(row["prompt"], messages(row.get("earlier")))
 
 
+def spoken(row: Mapping[str, Any]) -> tuple[Message, ...]:
+    """All turns of a row with ``prompt`` and ``response``, the response the last of them."""
+    return (*messages(row.get("earlier")), Message("user", row["prompt"]), Message("assistant", row["response"]))
+
+
 def first_exchange(row: Mapping[str, Any]) -> tuple[str, str]:
     """The first thing that a row with ``response`` asks, and its answer: nothing has to be said before them."""
     spoken = [turn.content for turn in messages(row.get("earlier")) if turn.role != "system"]

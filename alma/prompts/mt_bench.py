@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any, NamedTuple
 
-from alma.prompts.conversation import Message, messages
+from alma.prompts.conversation import spoken
 
 EXAMPLE = 'for example: "Rating: [[5]]"'
 """Of the grading prompts: a rating in these words is the prompt's own."""
@@ -36,7 +36,7 @@ class Talk(NamedTuple):
         The system's text stands before the user's first, with an empty line between: no published prompt has a place
         for it. [ours]
         """
-        turns = [*messages(row.get("earlier")), Message("user", row["prompt"]), Message("assistant", row["response"])]
+        turns = spoken(row)
         system = [turn.content for turn in turns if turn.role == "system"]
         first, *others = [turn.content for turn in turns if turn.role == "user"]
         answered = tuple(turn.content for turn in turns if turn.role == "assistant")

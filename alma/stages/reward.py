@@ -5,6 +5,7 @@ from __future__ import annotations
 from alma.artifact import Metrics, Model, Rows
 from alma.artifact.out import Out
 from alma.engines import lazy, load_reward
+from alma.prompts.conversation import spoken
 from alma.sections import Reward
 from alma.statistics import mean_and_error
 
@@ -31,7 +32,7 @@ def run(cfg: Reward, *, results: Rows, model: Model, out: Out) -> Metrics:
                 read.append(num_tokens)
                 out.check_stop()
 
-            asked = [[(row["prompt"], row["response"])] for row in answered]
+            asked = [spoken(row) for row in answered]
             found = reward().reward(asked, max_tokens=cfg.max_tokens, on_tokens=hear) if asked else []
             scores = {row["id"]: score for row, score in zip(answered, found, strict=True)}
             rows = [

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from alma.engines import load_reward
+from alma.engines.conversation import conversation_text
 from alma.errors import DataError
+from alma.prompts.conversation import Message, exchanges
 from alma.sections import Inference
 from tests.builders import models
 
@@ -50,16 +52,32 @@ def test_a_reward_is_the_logit_of_transformers_own_pipeline(tmp_path):
     theirs = [pipeline(text, function_to_apply="none", add_special_tokens=False)[0]["score"] for text in texts]
     read: list[int] = []
     with load_reward(CFG, folder) as model:
-        ours = model.reward(CONVERSATIONS, max_tokens=96, on_tokens=read.append)
+        ours = model.reward([exchanges(each) for each in CONVERSATIONS], max_tokens=96, on_tokens=read.append)
     assert ours == pytest.approx(theirs, abs=1e-5)
     assert len(set(ours)) == len(ours)
     ids = [pipeline.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     assert sum(read) == sum(map(len, ids))
 
 
+def test_a_system_turn_is_read_where_the_template_writes_it(tmp_path):
+    template = TEMPLATE.replace("'[q ' if", "'[s ' if m['role'] == 'system' else '[q ' if")
+    told = (Message("system", "i j"), *exchanges([("ab", "cd"), ("ef", "gh")]))
+    folder = saved(tmp_path / "model", template, num_labels=1)
+    tokens = transformers.AutoTokenizer.from_pretrained(folder)
+    rendered = tokens.apply_chat_template([turn._asdict() for turn in told], tokenize=False)
+    with load_reward(CFG, folder) as model:
+        assert conversation_text(model.tokenizer, told) == rendered
+        (reward,) = model.reward([told], max_tokens=96)
+        ids = tokens(rendered, add_special_tokens=False)["input_ids"]
+        assert reward == pytest.approx(model.model(input_ids=torch.tensor([ids])).logits[0, 0].item(), abs=1e-5)
+        model.tokenizer.chat_template = template.replace("{% for m in messages %}", "{% for m in messages[-4:] %}")
+        with pytest.raises(DataError, match="leave system turns out of the evaluation prompts"):
+            model.reward([told], max_tokens=96)
+
+
 def test_a_special_token_that_a_text_spells_is_text(tmp_path):
     with load_reward(CFG, saved(tmp_path / "model", num_labels=1)) as model:
-        (spelled,) = model.reward([[("ab", "c</s>d")]], max_tokens=96)
+        (spelled,) = model.reward([exchanges([("ab", "c</s>d")])], max_tokens=96)
         tokens = model.tokenizer
         plain = tokens.convert_tokens_to_ids(["<unk>" if each in "</>s" else each for each in "c</s>d"])
         before, after = (tokens(text, add_special_tokens=False)["input_ids"] for text in ("<s>[q ab] a:", "]</s>"))
@@ -69,10 +87,10 @@ def test_a_special_token_that_a_text_spells_is_text(tmp_path):
 
 def test_what_is_too_long_has_no_reward(tmp_path):
     with load_reward(CFG, saved(tmp_path / "model", num_labels=1)) as model:
-        long, short = model.reward([[("a", "b" * 200)], [("a", "b")]], max_tokens=1000)
+        long, short = model.reward([exchanges([("a", "b" * 200)]), exchanges([("a", "b")])], max_tokens=1000)
         assert long is None
         assert short is not None
-        assert model.reward([[("a", "bbbbbbbbbb")]], max_tokens=10) == [None]
+        assert model.reward([exchanges([("a", "bbbbbbbbbb")])], max_tokens=10) == [None]
         assert model.reward([], max_tokens=10) == []
 
 
@@ -116,7 +134,7 @@ def test_echo_rewards_follow_from_the_text_and_no_length(tmp_path):
     for folder in (one, other):
         folder.mkdir()
         (folder / "config.json").write_text(folder.name, encoding="utf-8")
-    rows = [[("p", "a b c")], [("p", "a b c " * 5)], [("p", "word " * 99)]]
+    rows = [exchanges([("p", text)]) for text in ("a b c", "a b c " * 5, "word " * 99)]
     with load_reward(cfg, one) as model, load_reward(cfg, other) as second:
         short, repeated, long = model.reward(rows, max_tokens=60)
         assert long is None

@@ -5,6 +5,7 @@ import pytest
 from alma.artifact import Artifact, Rows
 from alma.engines import load_reward
 from alma.errors import Stopped
+from alma.prompts.conversation import exchanges
 from alma.sections import Reward
 from alma.stages import reward
 from tests.builders.bench import Bench
@@ -48,7 +49,7 @@ def test_every_answer_has_a_reward_or_a_reason(bench, model):
     found = bench.run(reward, CFG, results=evaluated, model=model)
     rows = found.table().to_pylist()
     with load_reward(CFG, model.folder) as loaded:
-        expected = loaded.reward([[pair] for pair in ANSWERS], max_tokens=6)
+        expected = loaded.reward([exchanges([pair]) for pair in ANSWERS], max_tokens=6)
     assert [row["score"] for row in rows] == [expected[0], expected[1], None, None, expected[4]]
     assert [row["fault"] for row in rows] == [None, None, "unanswered", "too_long", None]
     given = evaluated.table().to_pylist()

@@ -24,12 +24,12 @@ class EchoReward(EchoModel[Inference]):
         """See ``alma.engines.RewardModel``. A token is a word."""
         rewards_P: list[float | None] = []
         for conversation in conversations_P:
-            num_tokens = sum(count_tokens(text) for exchange in conversation for text in exchange)
+            num_tokens = sum(count_tokens(turn.content) for turn in conversation)
             if num_tokens > max_tokens:
                 rewards_P.append(None)
                 continue
-            seed = digest(self.fingerprint, *(text for exchange in conversation for text in exchange))
-            words = conversation[-1][1].split()
+            seed = digest(self.fingerprint, *(turn.content for turn in conversation))
+            words = conversation[-1].content.split()
             rewards_P.append(random.Random(seed).gauss() - (len(words) - len(set(words))))
             on_tokens(num_tokens)
         return rewards_P
