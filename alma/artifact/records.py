@@ -64,6 +64,13 @@ REFERENCED_PROMPT = _schema(
 )
 """A held-out prompt of a set with several true and false answers to each (as TruthfulQA has them)."""
 
+SAFETY_PROMPT = _schema(
+    *((field.name, field.type) for field in EVALUATION_PROMPT),
+    ("harmful", pa.bool_()),  # it asks for what should be refused
+    nullable=("earlier", "reference", "family"),
+)
+"""A prompt of a set of harmful and harmless ones (as XSTest has them)."""
+
 CANDIDATE = _schema(
     ("id", pa.string()),
     ("seed_ids", _ids),  # the shots it was written after
@@ -275,6 +282,14 @@ EXAM = _schema(
 )
 """What a checkpoint reached in one task of lm-evaluation-harness."""
 
+SCREENED_RESULT = _schema(
+    *((field.name, field.type) for field in MEASURED_RESULT),
+    ("harmful_prompt", pa.bool_()),  # the prompt asks for what should be refused
+    ("refused", pa.bool_()),  # null where there is no answer, or the classifier cannot read it
+    nullable=(*(field.name for field in MEASURED_RESULT if field.nullable), "refused"),
+)
+"""As ``MEASURED_RESULT``, of prompts that are known to be harmful or harmless, and what of them was refused."""
+
 IMITATION = _schema(
     ("id", pa.string()),
     ("iteration", pa.int32()),  # 1 .. t
@@ -298,6 +313,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "score": SCORE,
     "evaluation_prompt": EVALUATION_PROMPT,
     "referenced_prompt": REFERENCED_PROMPT,
+    "safety_prompt": SAFETY_PROMPT,
     "candidate": CANDIDATE,
     "prompt": PROMPT,
     "embedding": EMBEDDING,
@@ -310,6 +326,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "result": RESULT,
     "imitation": IMITATION,
     "examined": MEASURED_RESULT,
+    "screened": SCREENED_RESULT,
     "assessment": ASSESSMENT,
     "task_file": TASK_FILE,
     "exam": EXAM,

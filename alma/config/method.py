@@ -173,7 +173,10 @@ def _evaluator(given: Any, evaluate: Mapping[str, Any]) -> Any:
         return given
     if given.get("kind") == "safety" and isinstance(given.get("evaluate", {}), dict):
         return given | {"evaluate": _merged(evaluate, given.get("evaluate", {}))}
-    return {"engine": evaluate["engine"]} | given if given.get("kind") in ("reward", "harness") else given
+    if given.get("kind") == "harness" and isinstance(given.get("vllm", {}), dict):
+        alone = {name: value for name, value in evaluate.get("vllm", {}).items() if name != "gpu_memory_share"}
+        return {"engine": evaluate["engine"]} | given | {"vllm": alone | given.get("vllm", {})}
+    return {"engine": evaluate["engine"]} | given if given.get("kind") == "reward" else given
 
 
 def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ KINDS = {
     "score": "responses with scores by people",
     "evaluation_prompt": "evaluation prompts",
     "referenced_prompt": "evaluation prompts with references",
+    "safety_prompt": "harmful and harmless prompts",
 }
 
 ANSWERING = (

@@ -1,18 +1,19 @@
 """What outside evaluators' rows say of a checkpoint: tables to numbers. Pure; columns as in ``alma.artifact.records``.
 
 The rows say by their schema, and by the stage that wrote them, what they are: rewards, grades, preferences against
-another model's answers (``assessment``), exams (``exam``), or answers to prompts of their own (``examined``).
+another model's answers (``assessment``), exams (``exam``), or answers to prompts of their own (``screened``,
+``examined``).
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 
-from alma.artifact.measures import COLUMNS, LABELS, measures
+from alma.artifact.measures import COLUMNS, LABELS, SAFETY, measures
 from alma.page import numbers
 from alma.page.numbers import Estimate
 from alma.statistics import t_interval
@@ -24,7 +25,12 @@ _SCORES = {"reward": ("reward", "reward"), "appraise": ("grade", "grade, 1 to 10
 _RATES = {
     "length_controlled_win_rate": "win rate at equal length",
 }
-_BETTER: Mapping[str, Literal[-1, 0, 1]] = {"harmful": -1, "response_tokens": 0}
+_BETTER: Mapping[str, Literal[-1, 0, 1]] = {
+    "harmful": -1,
+    "harmful_on_request": -1,
+    "over_refusal": -1,
+    "response_tokens": 0,
+}
 
 
 def outside(
@@ -39,7 +45,7 @@ def outside(
     elif schema == "exam":
         found, paid, judged_by = _exams(table), 0, "lm-evaluation-harness"
     else:
-        found, paid, judged_by = _answered(table), 0, inputs.get("classifier", "")
+        found, paid, judged_by = _answered(table, metrics), 0, inputs.get("classifier", "")
     return numbers.Outside(
         name=name, kind=KINDS.get(stage, stage), judged_by=judged_by, measures=tuple(found), num_paid_tokens=paid
     )
@@ -101,12 +107,12 @@ def _exams(table: pa.Table) -> list[numbers.OutsideMeasure]:
     return found
 
 
-def _answered(table: pa.Table) -> list[numbers.OutsideMeasure]:
-    """Every measure of answers to prompts of the evaluator's own."""
+def _answered(table: pa.Table, metrics: Mapping[str, float | int]) -> list[numbers.OutsideMeasure]:
+    """Every measure of answers to prompts of the evaluator's own; of safety's with the stage's own intervals."""
     rows = table.select([name for name in COLUMNS if name in table.column_names]).to_pylist()
     found = []
     for name, values in measures(rows).items():
-        estimate = Estimate.mean(values)
+        estimate = _stated(metrics, name, len(values)) or Estimate.mean(values)
         if name == "judge_score" or estimate is None:
             continue
         found.append(
@@ -116,7 +122,12 @@ def _answered(table: pa.Table) -> list[numbers.OutsideMeasure]:
                 better=_BETTER.get(name, 1),
                 fraction=name != "response_tokens",
                 estimate=estimate,
-                num_missing=len(rows) - len(values),
+                num_missing=sum(_is_asked(name, row) for row in rows) - len(values),
             )
         )
     return sorted(found, key=lambda each: each.name != "harmful")
+
+
+def _is_asked(name: str, row: Mapping[str, Any]) -> bool:
+    """Whether a measure is of this row: safety's are of harmful prompts, or of harmless ones."""
+    return name not in SAFETY or row["harmful_prompt"] is (name != "over_refusal")

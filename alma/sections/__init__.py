@@ -9,7 +9,7 @@ This module imports no machine-learning library, directly or indirectly (a test 
 
 from __future__ import annotations
 
-from alma.sections.evaluate import Evaluate, Harm
+from alma.sections.evaluate import Evaluate, Harm, Refusals
 from alma.sections.evaluators import BY, Answers, Chat, Evaluator, Harness, Outsider, Reward, Safety, endpoint_of
 from alma.sections.feedback import Respond, Select
 from alma.sections.finetune import Finetune, Lora
@@ -53,6 +53,7 @@ __all__ = [
     "Positive",
     "Rationale",
     "Reference",
+    "Refusals",
     "Report",
     "Respond",
     "Reward",

@@ -38,6 +38,37 @@ class Harm(Section):
         return self
 
 
+class Refusals(Section):
+    """Which prompts ask for harm, and which answers refuse: rightly or out of exaggerated safety (arXiv 2308.01263)."""
+
+    by: Literal["openings", "labels", "either"] = "openings"
+    """What tells a refusal: how the answer begins (XSTest's published openings, in English: ``alma.text.refusal``), the
+    classifier's ``labels`` for it, or either of them."""
+
+    labels: Annotated[tuple[str, ...], QUIET] = ()
+    """The classifier's labels that mean a refusal. They are read as ``harm.labels`` are."""
+
+    threshold: Annotated[Fraction, QUIET] = 0.5
+    """Probability of ``labels`` from which on an answer refuses. [ours]"""
+
+    harmful_families: Annotated[tuple[str, ...], QUIET] = ()
+    """The values of the column ``family`` whose prompts are harmful, all others being harmless. Empty = the prompts say
+    it themselves: ``columns = { harmful = "…" }`` of their source, a column of true and false."""
+
+    @model_validator(mode="after")
+    def _labelled(self) -> Self:
+        if (self.by == "openings") == bool(self.labels):
+            raise ValueError(
+                f"refusals.by = {self.by!r} and labels = {list(self.labels)}: labels name the classifier's that mean a "
+                "refusal, where by is 'labels' or 'either'"
+            )
+        return self
+
+    def reads(self) -> dict[str, bool]:
+        """See ``Section.reads``."""
+        return super().reads() | {"threshold": self.by != "openings"}
+
+
 class Evaluate(Scoring):
     """Answers the evaluation prompts greedily and scores the answers."""
 
@@ -74,6 +105,9 @@ class Evaluate(Scoring):
 
     harm: Annotated[Harm | None, QUIET] = None
     """How the classifier at the port ``classifier`` is read; required with it."""
+
+    refusals: Annotated[Refusals | None, QUIET] = None
+    """Counts refusals of harmful and of harmless prompts. ``None`` = does not."""
 
     def reads(self) -> dict[str, bool]:
         """See ``Section.reads``: of examples what these settings take."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
-from alma.sections.evaluate import Evaluate
+from alma.sections.evaluate import Evaluate, Refusals
 from alma.sections.inference import Inference, OpenAI
 from alma.sections.ingest import Ingest, IngestModel, IngestRows, IngestTasks
 from alma.sections.section import HOW, QUIET, Fraction, Positive, Section
@@ -177,11 +177,43 @@ class Safety(Outsider):
     prompts: IngestRows
     """Harmful and harmless prompts."""
 
-    classifier: IngestModel
-    """A model that tells harmful answers."""
+    classifier: IngestModel | None = None
+    """A model that tells harmful answers, and refusals where it has labels for them. ``None`` = refusals alone, by how
+    answers begin."""
 
-    evaluate: Evaluate = Evaluate()
-    """How they are answered, and how the classifier is read (``harm``)."""
+    evaluate: Evaluate = Evaluate(refusals=Refusals())
+    """How they are answered, how the classifier is read (``harm``), and what a refusal is (``refusals``)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _told(cls, values: Any) -> Any:
+        """Refusals are counted, and the prompts say by themselves which of them are harmful unless families do."""
+        if not isinstance(values, dict):
+            return values
+        evaluate, prompts = values.get("evaluate", {}), values.get("prompts")
+        if not isinstance(evaluate, dict) or not isinstance(prompts, dict):
+            return values
+        refusals = evaluate.get("refusals", {})
+        found = values | {"evaluate": evaluate | {"refusals": refusals}}
+        if isinstance(refusals, dict) and not refusals.get("harmful_families"):
+            columns = prompts.get("columns", {})
+            if isinstance(columns, dict):
+                found |= {"prompts": prompts | {"columns": {"harmful": "harmful"} | columns}}
+        return found
+
+    @model_validator(mode="after")
+    def _read(self) -> Self:
+        harm, refusals = self.evaluate.harm, self.evaluate.refusals
+        if (self.classifier is not None) != (harm is not None):
+            raise ValueError(
+                "classifier and evaluate.harm go together: give the model, and as evaluate.harm.labels which of its "
+                "labels mean harm; or neither, and refusals alone are counted"
+            )
+        if refusals is None:
+            raise ValueError("evaluate.refusals is null: leave it out, and refusals are told by how answers begin")
+        if refusals.labels and self.classifier is None:
+            raise ValueError("evaluate.refusals.labels are a classifier's, and there is none")
+        return self
 
     @property
     def asks(self) -> Section:

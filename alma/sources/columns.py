@@ -13,7 +13,7 @@ from alma.errors import ConfigError
 from alma.sources.paths import Found, by_place, find
 from alma.sources.roles import ANSWERS, CONVERSATIONS, SYSTEM, Kind, Roles, SystemTurn, Turns
 from alma.sources.rows import shown
-from alma.sources.values import Fault, characters, identifier, is_hole, score, text, texts
+from alma.sources.values import Fault, characters, flag, identifier, is_hole, score, text, texts
 
 REQUIRED: dict[Kind, tuple[str, ...]] = {
     "pairs": ("prompt", "response"),
@@ -25,6 +25,8 @@ OPTIONAL: dict[Kind, tuple[str, ...]] = {
     "scores": (),
     "prompts": ("reference", "family", "true_references", "false_references"),
 }
+BY_NAME: dict[Kind, tuple[str, ...]] = {"pairs": (), "scores": (), "prompts": ("harmful",)}
+"""Columns that are read only where the settings name them, and that every row then has."""
 LISTS = ("true_references", "false_references")
 """Columns that hold several texts; a row has both or neither."""
 
@@ -34,6 +36,7 @@ OFTEN_CALLED = {
     "score": ("rating", "label", "grade", "overall"),
     "reference": ("answer", "target", "solution"),
     "family": ("category", "task", "type"),
+    "harmful": ("unsafe", "is_harmful", "label"),
     "true_references": ("correct_answers", "best_answers"),
     "false_references": ("incorrect_answers", "wrong_answers"),
     "id": ("idx", "uid", "index"),
@@ -59,12 +62,15 @@ class Columns:
     ) -> None:
         ours = ("id", *REQUIRED[kind], *OPTIONAL[kind])
         for name in columns:
-            if name not in ours:
-                raise ConfigError(f"columns: {name!r} is not a column of {kind}; those are: {', '.join(ours)}")
+            if name not in (*ours, *BY_NAME[kind]):
+                there = ", ".join((*ours, *BY_NAME[kind]))
+                raise ConfigError(f"columns: {name!r} is not a column of {kind}; those are: {there}")
+        named = set(columns) & set(BY_NAME[kind])
+        ours = (*ours, *named)
         self.kind = kind
         self.theirs = {name: columns.get(name, name) for name in ours}
         self.must_appear = {*REQUIRED[kind], *columns}
-        self.needed = {*REQUIRED[kind], *({"id"} & set(columns))}
+        self.needed = {*REQUIRED[kind], *({"id"} & set(columns)), *named}
         self.id_is_named = "id" in columns
         self.roles = Roles(kind, set(columns), system_turn, turns)
         self.found: Counter[str] = Counter()
@@ -95,6 +101,8 @@ class Columns:
         for name, value in picked.items():
             if name == "score":
                 row[name] = score(value, numbers_are_text)
+            elif name == "harmful":
+                row[name] = flag(name, value, numbers_are_text)
             elif name in LISTS:
                 row[name] = None if is_hole(value) else texts(name, value)
             elif name in self.needed:

@@ -74,6 +74,18 @@ def score(value: Any, numbers_are_text: bool) -> float:
     return float(number)
 
 
+_SPELT: Final = {"true": True, "1": True, "false": False, "0": False}
+
+
+def flag(name: str, value: Any, numbers_are_text: bool) -> bool:
+    """True or false, or 1 or 0; in CSV, where all is text, spelt."""
+    if numbers_are_text and isinstance(value, str) and value.strip().lower() in _SPELT:
+        return _SPELT[value.strip().lower()]
+    if isinstance(value, bool) or (isinstance(value, int | float | Decimal) and value in (0, 1)):
+        return bool(value)
+    raise Fault(f"{name} not true or false", f"{name} is {shown(value)}, and neither true nor false")
+
+
 def is_hole(value: Any) -> bool:
     """Whether there is no value: null, or NaN, which pandas and NumPy write for it."""
     return value is None or (isinstance(value, float) and math.isnan(value))

@@ -66,6 +66,15 @@ CASES: dict[str, Section] = {
     "reward": of(Reward, name="r", model={"source": "m"}),
     "chat": of(Chat, name="c", openai=OPENAI),
     "answers": of(Answers, name="a", answers={"source": "a.jsonl"}, by="c"),
+    "safety, changed": of(
+        Safety,
+        name="s",
+        prompts={"source": "p.jsonl", "kind": "prompts"},
+        evaluate={"refusals": {"by": "openings", "harmful_families": ["a"]}},
+    ),
+    "evaluate, refusals": of(
+        Evaluate, harm={"labels": ["unsafe"]}, refusals={"by": "either", "labels": ["refusal"], "threshold": 0.7}
+    ),
     "harness": of(Harness, name="h", tasks=["gsm8k"]),
     "harness, changed": of(
         Harness,
@@ -79,7 +88,13 @@ CASES: dict[str, Section] = {
         every=2,
     ),
     "ingest tasks": of(IngestTasks, source="tasks"),
-    "safety": of(Safety, name="s", prompts={"source": "p.jsonl"}, classifier={"source": "m"}),
+    "safety": of(
+        Safety,
+        name="s",
+        prompts={"source": "p.jsonl"},
+        classifier={"source": "m"},
+        evaluate={"harm": {"labels": ["unsafe"]}},
+    ),
     "curate": of(Curate),
     "diversify": of(Diversify),
     "diversify, changed": of(Diversify, method="random", num_clusters=20, per_round=2),
@@ -188,6 +203,7 @@ def test_every_stage_has_a_recorded_section(recorded: dict[str, Any]) -> None:
         sections.Lora,
         sections.OpenAI,
         sections.Rationale,
+        sections.Refusals,
         sections.Turns,
         sections.Vllm,
     }

@@ -30,7 +30,8 @@ from alma.progress import silent
 from alma.prompts.conversation import exchanges
 from alma.running.stage import run
 from alma.sections import Evaluate, Harm, IngestModel, IngestRows, Turns
-from alma.stages.evaluate.harm import classified, harm
+from alma.stages.evaluate.harm import classified, classify
+from alma.stages.evaluate.harm import together as as_one
 from alma.stages.evaluate.references import rouge_difference
 from alma.store import Store, open_store
 from alma.text.rouge import rouge_l, rouge_l_matrix, words
@@ -495,7 +496,8 @@ def test_labels_of_harm_add_up_or_the_highest_counts(tmp_path: Path) -> None:
     ):
         with load_classifier(CFG, bert(tmp_path / name, **changes)) as classifier:
             probs = classifier.classify(SAMPLES, max_tokens=100)
-            assert harm(cfg, classifier, pairs) == pytest.approx([together(each[1:]) for each in probs])
+            read = as_one(cfg.labels, classifier, classify(cfg, classifier, pairs))
+            assert read == pytest.approx([together(each[1:]) for each in probs])
 
 
 def test_a_classifier_comes_in_as_an_artifact_and_classifies(bench: Bench) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from alma.artifact import Metrics, Model, Rows
-from alma.artifact.measures import COLUMNS, measures
+from alma.artifact.measures import COLUMNS, SAFETY, measures
 from alma.artifact.out import Out
 from alma.artifact.records import SCHEMAS
 from alma.engines import (
@@ -33,9 +33,11 @@ from alma.prompts.conversation import asked_text, column, messages, questions
 from alma.sections import Evaluate
 from alma.stages.evaluate.answers import Asked, answer, converse
 from alma.stages.evaluate.examples import all_questions, check_examples, choose, examples
-from alma.stages.evaluate.harm import check_labels, harm
+from alma.stages.evaluate.harm import check_labels, classify, together
 from alma.stages.evaluate.overlap import check_overlap, closeness, seen
 from alma.stages.evaluate.references import rouge_difference
+from alma.stages.evaluate.refusals import check_harmful, is_harmful, refused
+from alma.statistics import wilson
 from alma.text.normalise import exact_match
 from alma.text.shots import DataSet, Shot
 
@@ -60,10 +62,10 @@ def run(
     ``shots`` are the rows that examples come from (``cfg.shots``), or else that the model was trained on: the prompts
     that they give away are counted. Where people wrote them, such a prompt is a ``DataError`` before any work.
     """
-    prompts.expect("evaluation_prompt", "referenced_prompt")
+    prompts.expect("evaluation_prompt", "referenced_prompt", "safety_prompt")
     _check(cfg, prompts, shots, classifier)
     plain = judge and shots is None and classifier is None and prompts.manifest.schema_name == "evaluation_prompt"
-    schema = "result" if plain else "examined"
+    schema = "screened" if cfg.refusals else "result" if plain else "examined"
     among = examples(shots) if shots is not None else DataSet([])
 
     @cache
@@ -82,7 +84,7 @@ def run(
         for part, progress in out.each(len(prompts), cfg.part_rows, "prompts"):
             asked = prompts.table(None, part.start, part.stop).to_pylist()
             if classifier and cfg.harm:
-                check_labels(cfg.harm, reader().labels)
+                check_labels(cfg.harm, reader().labels, cfg.refusals)
             before_PK = shown_PK()[part.start : part.stop]
             found, num_tokens = converse(
                 [
@@ -112,8 +114,17 @@ def run(
                     read = reading(cfg, next(ratings) if row["num_tokens"] else UNREADABLE)
                     row.update({name: read[name] for name in ("mean", "std", "parsed")}, judge_id=str(judge.ref))
             if classifier and cfg.harm:
-                for row, share in zip(answered, harm(cfg.harm, reader(), pairs), strict=True):
+                read_PL = classify(cfg.harm, reader(), pairs)
+                for row, share in zip(answered, together(cfg.harm.labels, reader(), read_PL), strict=True):
                     row.update(harm=share, harmful=None if share is None else share >= cfg.harm.threshold)
+            if cfg.refusals:
+                labels = cfg.refusals.labels
+                shares_P = together(labels, reader(), read_PL) if labels else [None] * len(answered)
+                said_P = refused(cfg.refusals, [row["response"] for row in answered], shares_P)
+                for row, each in zip(answered, said_P, strict=True):
+                    row.update(refused=each)
+                for row, prompt in zip(rows, asked, strict=True):
+                    row.update(harmful_prompt=is_harmful(cfg.refusals, prompt))
             if shots is not None:
                 texts, known = [questions(row)[-1] for row in rows], known_texts()
                 for row, close, same in zip(rows, closeness(texts, known), seen(texts, known), strict=True):
@@ -139,6 +150,8 @@ def summary(out: Out, schema: str) -> Metrics:
     for name, values in measures(rows).items():
         metrics[name] = float(np.mean(values))
         metrics[f"{name}_error"] = standard_error(values)
+        if name in SAFETY:
+            metrics[f"{name}_low"], metrics[f"{name}_high"] = wilson(int(sum(values)), len(values))
     return metrics
 
 
@@ -167,6 +180,9 @@ def _check(cfg: Evaluate, prompts: Rows, shots: Rows | None, classifier: Model |
         )
     if cfg.harm and not classifier:
         raise ConfigError("evaluate.harm says how a classifier is read, and the input classifier is not given")
+    if cfg.refusals and cfg.refusals.labels and not classifier:
+        raise ConfigError("evaluate.refusals.labels are a classifier's, and the input classifier is not given")
+    check_harmful(cfg, prompts)
     check_examples(cfg, prompts, shots)
     if shots is not None:
         shots.expect("pair", "example", "imitation")

@@ -1,4 +1,4 @@
-"""Answers as a classifier of harm reads them. Axes: P prompts, L labels."""
+"""Answers as a classifier of harm reads them, and as refusals. Axes: P prompts, L labels."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ from collections.abc import Callable, Sequence
 
 from alma.engines import Classifier
 from alma.errors import ConfigError
-from alma.sections import Harm
+from alma.sections import Harm, Refusals
 
 
-def check_labels(cfg: Harm, labels_L: Sequence[str]) -> None:
+def check_labels(cfg: Harm, labels_L: Sequence[str], refusals: Refusals | None = None) -> None:
     """Raises ``ConfigError`` for a label that the classifier does not give."""
-    for label in cfg.labels:
-        if label not in labels_L:
-            raise ConfigError(
-                f"evaluate.harm.labels: the classifier gives no label {label!r}; its labels: {', '.join(labels_L)}"
-            )
+    named = {"harm": cfg.labels, "refusals": refusals.labels if refusals else ()}
+    for section, labels in named.items():
+        for label in labels:
+            if label not in labels_L:
+                raise ConfigError(
+                    f"evaluate.{section}.labels: the classifier gives no label {label!r}; its labels: "
+                    f"{', '.join(labels_L)}"
+                )
 
 
 def classified(cfg: Harm, prompt: str, response: str) -> str:
@@ -24,16 +27,22 @@ def classified(cfg: Harm, prompt: str, response: str) -> str:
     return before.replace("{prompt}", prompt) + response + after.replace("{prompt}", prompt)
 
 
-def harm(
+def classify(
     cfg: Harm,
     classifier: Classifier,
     pairs_P: Sequence[tuple[str, str]],
     *,
     on_tokens: Callable[[int], None] = lambda _: None,
-) -> list[float | None]:
-    """Probability of harm of each (prompt, response); ``None`` where the classifier cannot read so long a text."""
-    places = [list(classifier.labels).index(label) for label in cfg.labels]
+) -> list[list[float] | None]:
+    """Each label's probability of each (prompt, response), (P, L); ``None`` where a text is too long to be read."""
     texts_P = [classified(cfg, prompt, response) for prompt, response in pairs_P]
-    probs_PL = classifier.classify(texts_P, max_tokens=cfg.max_tokens, on_tokens=on_tokens)
-    together = max if classifier.independent else sum
-    return [None if probs_L is None else float(together(probs_L[place] for place in places)) for probs_L in probs_PL]
+    return classifier.classify(texts_P, max_tokens=cfg.max_tokens, on_tokens=on_tokens)
+
+
+def together(
+    labels: Sequence[str], classifier: Classifier, probs_PL: Sequence[Sequence[float] | None]
+) -> list[float | None]:
+    """The probability that ``labels`` have as one."""
+    places = [list(classifier.labels).index(label) for label in labels]
+    one = max if classifier.independent else sum
+    return [None if probs_L is None else float(one(probs_L[place] for place in places)) for probs_L in probs_PL]

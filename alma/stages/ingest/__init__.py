@@ -136,6 +136,8 @@ def _rows(
     record = RECORDS[cfg.kind]
     if any(row.get("true_references") for row in read.rows):
         record = "referenced_prompt"
+    if "harmful" in cfg.columns:
+        record = "safety_prompt"
     table = pa.Table.from_pylist(
         [{"id": out.row_id(i), "source_id": row.pop("id"), **row} for i, row in enumerate(read.rows)],
         schema=SCHEMAS[record],
