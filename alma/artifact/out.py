@@ -22,7 +22,7 @@ from alma.artifact.parts import Part, Parts
 from alma.artifact.records import SCHEMAS
 from alma.artifact.seal import libraries, publish_folder
 from alma.artifact.shard import Shard, ShardDone
-from alma.artifact.statement import METADATA, described
+from alma.artifact.statement import METADATA, described, summed
 from alma.artifact.tables import read_part
 from alma.errors import Stopped, TransientError
 from alma.progress import Emit, Progress, silent
@@ -154,11 +154,11 @@ class Out:
 
     def counts(self) -> dict[str, int]:
         """The sums of ``publish``'s counts over all published parts, of earlier attempts too."""
-        total: dict[str, int] = {}
-        for stated in self._parts.settled():
-            for what, amount in stated.counts.items():
-                total[what] = total.get(what, 0) + amount
-        return total
+        return summed(self._parts.settled())
+
+    def counts_so_far(self) -> dict[str, int]:
+        """As ``counts``, of the parts that are there when others are not yet; for what can be known before the end."""
+        return summed(self._parts.stated().values())
 
     def read_back(self, columns: list[str]) -> list[dict[str, Any]]:
         """Columns of all published rows, in order; for metrics over all rows."""

@@ -9,7 +9,7 @@ who may write to it. The seconds alone are only stated; they go into ``cost.json
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -66,3 +66,12 @@ def described(ref: Ref, start: int, schema: str, counts: Mapping[str, int]) -> b
     """What a part's file says of itself."""
     said = {"artifact": str(ref), "start": start, "schema": schema, "counts": dict(counts)}
     return json.dumps(said, sort_keys=True).encode()
+
+
+def summed(statements: Iterable[Statement]) -> dict[str, int]:
+    """The counts of several parts, added up."""
+    total: dict[str, int] = {}
+    for stated in statements:
+        for what, amount in stated.counts.items():
+            total[what] = total.get(what, 0) + amount
+    return total

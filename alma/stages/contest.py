@@ -61,11 +61,18 @@ def run(
         for i, (row, other, columns) in enumerate(zip(answered, others_P, found, strict=True))
     ]
     out.write(pa.Table.from_pylist(rows, schema=SCHEMAS["assessment"]), "assessment", PART_ROWS)
-    return summary(rows, cfg.seed)
+    metrics = summary(rows, cfg.seed)
+    if "length_controlled_win_rate" not in metrics:
+        out.note(f"{metrics['num_compared']} compared prompts are too few to say what of the win rate is length")
+    return metrics
 
 
 def summary(rows: Sequence[Mapping[str, Any]], seed: int) -> Metrics:
-    """Win rates with their intervals (0..1), how many preferences they follow from, and how many there are none of."""
+    """Win rates with their intervals (0..1), how many preferences they follow from, and how many there are none of.
+
+    Without the length-controlled one where its regression can find nothing: all preferences are alike, or its penalty,
+    chosen by cross-validation, leaves no weight at all, as of few prompts. A half of no width would pass for a finding.
+    """
     known = [row for row in rows if row["preference"] is not None]
     preferences = [row["preference"] for row in known]
     metrics: Metrics = {
@@ -77,11 +84,11 @@ def summary(rows: Sequence[Mapping[str, Any]], seed: int) -> Metrics:
     if not known:
         raise StageError("no answer was compared with another one: no prompt has two answers that were both judged")
     metrics |= _stated("win_rate", win_rate(preferences, seed))
-    if len(known) >= NUM_FOLDS:
+    if len(known) >= NUM_FOLDS and len(set(preferences)) > 1:
         lengths, others = ([row[name] for row in known] for name in ("num_chars", "other_num_chars"))
-        metrics |= _stated(
-            "length_controlled_win_rate", length_controlled_win_rate(preferences, lengths, others, seed=seed)
-        )
+        even = length_controlled_win_rate(preferences, lengths, others, seed=seed)
+        if even.low < even.high:
+            metrics |= _stated("length_controlled_win_rate", even)
     return metrics
 
 

@@ -11,12 +11,13 @@ from alma.artifact import Rows
 from alma.errors import ConfigError, StageError
 from alma.sections import Answers
 from alma.stages import contest
-from alma.win_rate import length_controlled_win_rate, win_rate
+from alma.win_rate import WinRate, win_rate
 from tests.builders.bench import Bench
 from tests.builders.results import pairs, results
 
 CFG = Answers(name="other", answers={"source": "x"}, by="rm", seed=3)
 OURS = {f"q{i}": "a" * (1 + i) for i in range(8)}
+EDGES = ("", "_low", "_high")
 THEIRS = {prompt: "b" * 4 for prompt in OURS if prompt != "q7"}
 
 
@@ -57,12 +58,9 @@ def test_the_higher_reward_wins(bench: Bench, given: dict[str, Rows]) -> None:
     assert [row["num_chars"] for row in rows] == list(range(1, 9))
     assert [row["other_num_chars"] for row in rows] == [4] * 7 + [None]
     assert {row["family"] for row in rows} == {"f"}
-    known = [1.0, 0.0, 0.5, 1.0, 1.0]
-    plain, even = win_rate(known, 3), length_controlled_win_rate(known, [1, 2, 3, 6, 7], [4] * 5, seed=3)
     metrics = found.manifest.metrics
     assert (metrics["num_compared"], metrics["num_draws"], metrics["num_without_preference"]) == (5, 1, 3)
-    for name, wanted in (("win_rate", plain), ("length_controlled_win_rate", even)):
-        assert tuple(metrics[f"{name}{edge}"] for edge in ("", "_low", "_high")) == tuple(wanted)
+    assert tuple(metrics[f"win_rate{edge}"] for edge in EDGES) == tuple(win_rate([1.0, 0.0, 0.5, 1.0, 1.0], 3))
 
 
 def test_a_served_models_preferences_are_taken_as_they_are(bench: Bench, given: dict[str, Rows]) -> None:
@@ -73,11 +71,13 @@ def test_a_served_models_preferences_are_taken_as_they_are(bench: Bench, given: 
     assert found.manifest.metrics["win_rate"] == pytest.approx(5.5 / 6)
 
 
-def test_who_always_wins_has_a_win_rate_of_one(bench: Bench, given: dict[str, Rows]) -> None:
+def test_who_always_wins_has_a_win_rate_of_one_and_nothing_of_it_is_told_to_be_length(
+    bench: Bench, given: dict[str, Rows]
+) -> None:
     found = bench.run(contest, CFG, **given, preferences=judged(bench, given["results"], "preference", [1.0] * 8))
     metrics = found.manifest.metrics
     assert metrics["win_rate"] == metrics["win_rate_low"] == 1.0
-    assert metrics["length_controlled_win_rate"] > 0.9
+    assert "length_controlled_win_rate" not in metrics
 
 
 def test_too_few_prompts_have_no_length_controlled_rate(bench: Bench, given: dict[str, Rows]) -> None:
@@ -85,6 +85,19 @@ def test_too_few_prompts_have_no_length_controlled_rate(bench: Bench, given: dic
     metrics = bench.run(contest, CFG, **given, preferences=said).manifest.metrics
     assert metrics["win_rate"] == 0.75
     assert "length_controlled_win_rate" not in metrics
+
+
+@pytest.mark.parametrize(("rate", "shown"), [(WinRate(0.6, 0.5, 0.7), True), (WinRate(0.5, 0.5, 0.5), False)])
+def test_a_rate_at_equal_length_is_shown_where_it_has_a_width(
+    bench: Bench, given: dict[str, Rows], monkeypatch: pytest.MonkeyPatch, rate: WinRate, shown: bool
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(contest, "length_controlled_win_rate", lambda *args, seed: asked.append((*args, seed)) or rate)
+    said = judged(bench, given["results"], "preference", [1.0, 0.0, 1.0, 0.5, 0.0, 1.0, None, None])
+    metrics = bench.run(contest, CFG, **given, preferences=said).manifest.metrics
+    assert asked == [([1.0, 0.0, 1.0, 0.5, 0.0, 1.0], [1, 2, 3, 4, 5, 6], [4] * 6, 3)]
+    found = tuple(metrics.get(f"length_controlled_win_rate{edge}") for edge in EDGES)
+    assert found == (tuple(rate) if shown else (None,) * 3)
 
 
 def test_no_preference_at_all_is_an_error(bench: Bench, given: dict[str, Rows]) -> None:

@@ -40,7 +40,7 @@ def run(cfg: Chat, *, results: Rows, others: Rows | None = None, out: Out) -> Me
     with lazy(lambda: OpenaiChat(cfg.openai)) as chat, Paid(out.scratch / "paid.jsonl") as paid:
         total: Counter[str] | None = None
         for part, progress in out.each(len(results), cfg.part_rows, "answers"):
-            total = Counter(out.counts()) if total is None else total
+            total = Counter(out.counts_so_far()) if total is None else total
             cases = [case(row) for row in results.table(None, part.start, part.stop).to_pylist()]
             replies = iter(_replies(cfg, chat, paid, cases, progress, out))
             read = [each.read([next(replies) for _ in each.asked]) for each in cases]
@@ -56,7 +56,7 @@ def run(cfg: Chat, *, results: Rows, others: Rows | None = None, out: Out) -> Me
                 }
                 for i, (each, columns) in enumerate(zip(cases, read, strict=True))
             ]
-            counts = _counts(cases, read)
+            counts = _counts(cfg, cases, read)
             total.update(counts)
             _check_refusals(cfg, total, rows)
             out.publish(part, "assessment", rows, counts)
@@ -106,7 +106,7 @@ def _body(cfg: Chat, messages: Sequence[Mapping[str, str]]) -> dict[str, Any]:
     return body if cfg.temperature == "default" else body | {"temperature": cfg.temperature}
 
 
-def _counts(cases: Sequence[Case], read: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+def _counts(cfg: Chat, cases: Sequence[Case], read: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """What is summed over parts: requests, tokens paid, what cannot be read and why."""
     faults = Counter(f"{FAULT}{columns['fault']}" for columns in read if columns["fault"])
     return {
@@ -114,7 +114,7 @@ def _counts(cases: Sequence[Case], read: Sequence[Mapping[str, Any]]) -> dict[st
         "num_requests": sum(len(each.asked) for each in cases),
         "num_paid_tokens": sum(columns["num_paid_tokens"] for columns in read),
         "num_unreadable": sum(columns["fault"] in FAULTS for columns in read),
-        "num_by_place": sum(columns.get("by_place", False) for columns in read),
+        **({"num_by_place": sum(columns.get("by_place", False) for columns in read)} if cfg.pairwise else {}),
         **faults,
     }
 
