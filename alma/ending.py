@@ -73,15 +73,14 @@ def end(
         as_json = getattr(options, "log", "auto") == "json"
         Path.cwd()  # it may have been removed
         do(options)
-        sys.stdout.flush()
     except SystemExit as asked:  # argparse: a wrong command line, or help
         code = asked.code if isinstance(asked.code, int) else EXIT_FAILED if asked.code else 0
     except BrokenPipeError:  # whoever read our output has seen enough
         code = EXIT_FAILED
     except BaseException as error:  # noqa: BLE001 - told, whatever it is
         code = tell(program, error, as_json=as_json)
-    if arguments is None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the status is settled
+    for number in (signal.SIGINT, signal.SIGTERM) if arguments is None else ():
+        signal.signal(number, signal.SIG_IGN)  # the status is settled
     sys.exit(_flushed(program, code))
 
 
@@ -176,6 +175,8 @@ def _of_the_system(error: OSError) -> AlmaError | None:
     if error.errno not in REMEDIES:
         return None
     kind, remedy = REMEDIES[error.errno]
+    if kind is NoSpaceError and not places:
+        places = ["standard output, or a file that was being written"]
     where = " → ".join(os.fsdecode(each) if isinstance(each, str | bytes) else str(each) for each in places)
     return kind(f"{where + ': ' if where else ''}{error.strerror}: {remedy}")
 

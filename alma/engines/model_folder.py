@@ -8,6 +8,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from alma.errors import DataError
+from alma.regular import DOCUMENT_BYTES, check_regular
 
 
 def text_config(model: Path) -> Any:
@@ -16,11 +17,12 @@ def text_config(model: Path) -> Any:
 
     if not (model / "config.json").is_file():
         raise DataError(f"{model} holds no config.json; a model is a folder as Hugging Face lays it out")
+    check_regular(model / "config.json", DOCUMENT_BYTES)
     try:
         config = AutoConfig.from_pretrained(model, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return config.get_text_config()
+    except Exception as error:  # each config checks itself in its own way
         raise DataError(f"{model}/config.json is of no model that transformers knows: {error}") from error
-    return config.get_text_config()
 
 
 def weight_shapes(model: Path) -> dict[str, list[int]]:

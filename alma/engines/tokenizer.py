@@ -5,11 +5,11 @@ No torch here: ``ingest`` checks a model with it before anything is trained.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from alma.errors import DataError
+from alma.regular import DOCUMENT_BYTES, parse, read_regular
 
 
 def load_tokenizer(model: Path) -> Any:
@@ -22,7 +22,9 @@ def load_tokenizer(model: Path) -> Any:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
+    except BaseException as error:  # each tokenizer checks itself in its own way; Rust's panics are no Exception
+        if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
+            raise
         raise DataError(
             f"{model} holds no tokenizer that transformers can load without code of its own: {error}"
         ) from error
@@ -72,5 +74,6 @@ def special_texts(tokenizer: Any) -> frozenset[str]:
 def _stated_ends(model: Path) -> list[int]:
     """``eos_token_id`` of a folder's generation config, or of its config."""
     paths = [each for each in (model / "generation_config.json", model / "config.json") if each.is_file()]
-    stated = json.loads(paths[0].read_text(encoding="utf-8")).get("eos_token_id") if paths else None
-    return [each for each in (stated if isinstance(stated, list) else [stated]) if isinstance(each, int)]
+    whole = parse(read_regular(paths[0], DOCUMENT_BYTES), str(paths[0])) if paths else {}
+    stated = whole.get("eos_token_id") if isinstance(whole, dict) else None
+    return [each for each in (stated if isinstance(stated, list) else [stated]) if type(each) is int]

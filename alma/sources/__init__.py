@@ -16,6 +16,7 @@ file          does
 ``lengths``   finds rows that no context window can hold
 ``models``    checks a model folder and writes its chat template
 ``heads``     whether a model gives one reward
+``model_types`` the types of what a model's JSON files hold
 ``embedders`` the further files of a sentence-transformers model
 ``weights``   finds its safetensors and reads their headers
 ``tasks``     the files of a folder of lm-eval's tasks

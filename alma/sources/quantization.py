@@ -89,6 +89,7 @@ def _header(path: Path) -> dict[str, Any]:
         size = int.from_bytes(file.read(8), "little")
         try:
             header = json.loads(file.read(size)) if size <= _MAX_HEADER else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             header = {}
-    return header if isinstance(header, dict) else {}
+    found = header if isinstance(header, dict) else {}
+    return {name: tensor for name, tensor in found.items() if isinstance(tensor, dict)}

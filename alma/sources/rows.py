@@ -11,6 +11,7 @@ import io
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from alma.errors import DataError
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
 BATCH_ROWS = 1024
+MOST_COLUMNS = 10_000
+"""Of a CSV. [ours]"""
 _NOT_PYTHON = (ValueError, OverflowError, KeyError)
 """A date that Python does not have, text that is not UTF-8, a map with a key twice."""
 
@@ -173,7 +176,11 @@ def _csv(path: Path) -> Iterator[Row | Bad]:
             continue
         if not header:
             header = fields
-            twice = next((name for name in header if name and header.count(name) > 1), None)
+            if len(header) > MOST_COLUMNS:
+                most = f"{MOST_COLUMNS:,} are the most; do the lines end as they should?"
+                raise DataError(f"{path.name} line {line}: has {len(header):,} columns, and {most}")
+            counted = Counter(header)
+            twice = next((name for name in header if name and counted[name] > 1), None)
             if twice is not None:
                 raise DataError(f"{path.name} line {line}: the header names the column {twice!r} twice")
         elif len(fields) == len(header):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,8 @@ def publish(path: Path) -> Iterator[BinaryIO]:
     A process that is killed leaves ``.alma-tmp-*`` beside it, which no store lists and which may be deleted.
     """
     with file_errors(path):
+        if mode(path) and not stat.S_ISREG(mode(path)):  # a device would be replaced by the file, by who may do that
+            raise ConfigError(f"{path}: is a folder, a device or a pipe; name a file that is to be written")
         temporary = path.with_name(TEMPORARY + secrets.token_hex(8))
         try:
             with _created(temporary) as file:

@@ -15,16 +15,17 @@ from alma.prompts import TOKEN_TEMPLATES, default_chat_template
 from alma.sections import IngestModel
 from alma.sources import models
 from alma.sources.finite import check_finite
+from alma.sources.model_types import check_types
 from alma.sources.template_date import fix_date
 from alma.sources.untrained import untrained
-from alma.sources.weights import num_parameters, read_json
+from alma.sources.weights import num_parameters
 
 
 def ingest_model(cfg: IngestModel, base: Path, scratch: Path, out: Out) -> Metrics:
     """Publishes the model that ``cfg.source`` names. Raises one ``DataError`` with all that is wrong with it."""
     folder = sources.fetch_model(cfg, base, scratch)
     files = models.model_files(folder, cfg.source, cfg.task)
-    read_json(folder / "config.json", cfg.source)  # without it, nothing else can be said
+    check_types(folder, cfg.source)  # without these files, nothing else can be said
     faults = _Faults(cfg.source, out.folder)
     shapes = faults.of(models.check_model, folder, cfg.source, cfg.task)
     if shapes is not None:

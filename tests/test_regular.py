@@ -1,0 +1,57 @@
+"""What people bring as files is looked at before it is opened."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from alma.errors import ConfigError, DataError
+from alma.regular import check_regular, expand, parse, read_regular
+from alma.store.files import publish
+
+
+def test_a_pipe_and_a_device_are_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match=r"pipe: is a pipe, and not a regular file"):
+        check_regular(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match=r"RUN: is a device"):
+        read_regular(Path("/dev/zero"), 10, named="RUN", kind=ConfigError)
+
+
+def test_a_file_beyond_its_bound_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "large").touch()
+    os.truncate(tmp_path / "large", 2**40)
+    with pytest.raises(DataError, match=r"large: has 1,099,511,627,776 bytes, and 1,000 are the most"):
+        read_regular(tmp_path / "large", 1000)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"), [("~nosuchuser/x", "knows no user"), ("a\0b", "NUL"), ("a\ud800", "half a character")]
+)
+def test_what_is_no_path_is_said(path: str, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        expand(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[" * 100_000, "nested too deep"),
+        ("9" * 5000, "not readable as JSON"),
+        ('{"a":\n ]', "line 2 column 2 is not JSON"),
+        (b"\xff", "not UTF-8"),
+    ],
+)
+def test_json_that_python_cannot_hold_is_said(text: str | bytes, said: str) -> None:
+    with pytest.raises(DataError, match=f"x.json.*{said}"):
+        parse(text, "x.json")
+
+
+def test_no_device_or_folder_is_replaced_by_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(ConfigError, match=r"name a file that is to be written"), publish(path):
+            raise AssertionError
+    assert (tmp_path / "pipe").is_fifo()
