@@ -104,7 +104,8 @@ def _judging(lineage: Lineage) -> str:
     return (
         "Fill `{prompt}` and `{response}` into the template, a JSON text, and read the probabilities of the ratings 0 "
         "to 10 at the next position; the score is their mean Σ k·p(k) / Σ p(k). Where a tokenizer writes 10 as two "
-        "tokens, p(10) = p(1)·p(0 | 1), and p(1) is what is left of p(1).\n\n"
+        "tokens, p(10) = p(1)·p(0 | 1), and p(1) is what is left of p(1). Of a conversation `{prompt}` is all turns up "
+        "to the response, each behind `System: `, `User: ` or `Assistant: ` and an empty line between them.\n\n"
         f"```json\n{_fenced(template)}\n```"
     )
 

@@ -17,6 +17,7 @@ from alma.engines.encoding import encode
 from alma.engines.learnt import all_answers, last_answers
 from alma.engines.template import Template, render, render_dialogue
 from alma.errors import DataError
+from alma.prompts import CHAT_TEMPLATE, TOKEN_TEMPLATES
 from alma.prompts.conversation import Message, exchanges
 
 FOLDER = Path(trl.__file__).parent / "chat_templates"
@@ -137,6 +138,19 @@ def test_all_answers_are_learnt_as_generation_writes_them(name: str, fault: str 
     for start, stop in row.spans:
         assert [each in stops for each in row.ids[start:stop]] == [False] * (stop - start - 1) + [True]
         assert render_prompt(tokenizer, *asked_before(row.spans.index((start, stop)))) == row.ids[:start]
+
+
+@pytest.mark.parametrize("template", [CHAT_TEMPLATE, *TOKEN_TEMPLATES.values()], ids=["plain", "headers", "ChatML"])
+def test_the_templates_that_we_give_write_whole_conversations(template: str) -> None:
+    tokenizer = tokenizer_of("llama3")
+    tokenizer.chat_template = template
+    earlier = (Message("system", "Be kind"), *EARLIER)
+    [row] = all_answers(tokenizer, [Exchange("q", "yes", earlier)], {tokenizer.eos_token_id})
+    assert row is not None
+    learnt = [tokenizer.decode(row.ids[start:stop]) for start, stop in row.spans]
+    assert learnt == [" Me: *you*.</s>", "1</s>", "yes</s>"]
+    rendered = render_dialogue(tokenizer, [*earlier, ("user", "q"), ("assistant", "yes")], ask=False)
+    assert row.ids == encode(tokenizer, [rendered])[0][: len(row.ids)]
 
 
 def asked_before(place: int) -> tuple[str, tuple[Message, ...]]:

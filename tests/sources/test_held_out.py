@@ -68,3 +68,26 @@ def test_a_set_of_nothing_else_is_refused(bench: Bench) -> None:
     write_lines(bench.folder / "asked.jsonl", [{"prompt": "Sing"}])
     with pytest.raises(DataError, match="no row is left"):
         taken_in(bench, overlap="drop")
+
+
+def test_conversations_are_compared_by_what_they_ask_with_what_was_said_before(bench: Bench) -> None:
+    """A first turn that is trained on is found in the midst of a conversation; a last turn that is alike is nothing."""
+    talk = [{"role": "user", "content": "Say it once."}, {"role": "assistant", "content": "It."}]
+    system = [{"role": "system", "content": "You are kind and helpful, and you speak in rhymes at all times."}]
+    seeds = [{"source_id": "s0", "earlier": system + talk, "prompt": "Why?", "response": "x"}]
+    asked = [
+        {"id": "first", "prompt": "say it once."},
+        {"id": "last", "prompt": "Why?"},
+        {"id": "whole", "messages": [*talk, {"role": "user", "content": "Why?"}]},
+        {"id": "other", "messages": [{**talk[0], "content": "Do it."}, talk[1], {"role": "user", "content": "Why?"}]},
+        {"id": "system", "messages": [*system, {"role": "user", "content": "Sing a song about a river."}]},
+    ]
+    write_lines(bench.folder / "asked.jsonl", asked)
+    cfg = IngestRows(
+        source="asked.jsonl", kind="prompts", turns="all", overlap="drop", likeness={"near_duplicate": "off"}
+    )
+    out = bench.out("ingest")
+    metrics = ingest.run(cfg, base=bench.folder, out=out, seeds=bench.rows("pair", seeds))
+    left = bench.seal(out, metrics).table(["source_id"])["source_id"].to_pylist()
+    assert left == ["last", "other", "system"]
+    assert metrics["num_seeds_exact"] == 2

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
 from alma.engines import Training, load_generator, load_scorer
 from alma.engines.dpo_reference import dpo_rows
@@ -18,13 +20,14 @@ from alma.engines.trl import sft
 from alma.errors import ConfigError, DataError
 from alma.objectives import OBJECTIVES
 from alma.prompts.conversation import Message, column, messages
-from alma.sections import Evaluate, Finetune, Judge, Respond, Sampling, Select, Synthesize
-from alma.stages import evaluate, judge, respond, select, synthesize
+from alma.sections import Evaluate, Finetune, Judge, Reference, Respond, Sampling, Select, Synthesize
+from alma.stages import evaluate, judge, reference, respond, select, synthesize
 from alma.stages.finetune import training_rows
 from tests.builders.asking import generate
 from tests.builders.bench import Bench
-from tests.builders.training import write_model, write_tokenizer
+from tests.builders.training import place, settings, train, write_model, write_tokenizer
 
+torch.set_num_threads(1)
 ECHO = Evaluate(engine="echo", max_new_tokens=12, part_rows=9)
 SYSTEM = Message("system", "Be brief.")
 FIRST = Message("user", "name a river")
@@ -204,6 +207,43 @@ def test_both_sides_of_a_preference_are_behind_the_conversation(tmp_path: Path) 
         "chosen_ids": "e</s>",
         "rejected_ids": "f</s>",
     }
+
+
+def test_the_loss_is_that_of_all_answers(tmp_path: Path) -> None:
+    """Of TRL's first step, over two conversations of several lengths: the mean over what is learnt, nothing else."""
+    start = write_model(tmp_path / "start")
+    rows = [
+        {"prompt": "d", "response": "ef", "earlier": column(SAID)},
+        {"prompt": "ab", "response": "abcd"},
+    ]
+    cfg = settings(loss_on="all", epochs=1, micro_batch_rows=2)
+    done = train(cfg, place(start, tmp_path, rows))
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(start), load_tokenizer(start)
+    losses: list[float] = []
+    for before, answer, behind in (
+        ("<s><user>a<assistant>", "bc</s>", "\n<s><user>d<assistant>ef</s>"),
+        ("<s><user>a<assistant>bc</s>\n<s><user>d<assistant>", "ef</s>", ""),
+        ("<s><user>ab<assistant>", "abcd</s>", ""),
+    ):
+        first, ids = len(tokenizer(before)["input_ids"]), tokenizer(before + answer + behind)["input_ids"]
+        with torch.no_grad():
+            logprobs = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        losses += [
+            -float(logprobs[at - 1, ids[at]]) for at in range(first, first + len(tokenizer(answer)["input_ids"]))
+        ]
+    assert len(losses) == 3 + 3 + 5
+    assert done["first_loss"] == pytest.approx(sum(losses) / len(losses), abs=1e-4)
+
+
+def test_a_reference_reads_the_conversation(bench: Bench, tmp_path: Path) -> None:
+    side = {"prompt_id": "p", "round": 2, "prompt": "d", "chosen_score": 2.0, "rejected_score": 1.0}
+    pairs = [
+        side | {"chosen": "e", "rejected": "f", "chosen_id": f"c{i}", "rejected_id": f"r{i}", "earlier": earlier}
+        for i, earlier in enumerate((None, column(SAID), column(SAID)))
+    ]
+    rows = bench.rows("preference", pairs)
+    read = bench.run(reference, Reference(engine="echo"), model=model(tmp_path), rows=rows).table().to_pylist()
+    assert read[1]["digest"] == read[2]["digest"] != read[0]["digest"]
 
 
 def test_only_answers_are_learnt_all_of() -> None:
