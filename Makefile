@@ -11,7 +11,7 @@ HARNESS := .venv-harness
 # Left out of `make fast`: what loads models, compiles, renders manifests, or starts processes by the dozen.
 SLOW := $(addprefix tests/,benchmarks campaign cli containers images manifests pipelines running) \
 	$(filter-out %/test_echo.py %/test_feed.py,$(wildcard tests/engines/*)) \
-	tests/stages/test_evaluate.py tests/stages/test_imitate.py tests/stages/test_too_long.py
+	tests/stages/test_evaluate.py tests/stages/test_imitate.py tests/stages/test_too_long.py tests/chat/test_process.py
 RUN_FILE ?= examples/micro.toml
 STORE ?= store
 CAMPAIGN ?= 20

@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,20 @@ from pipelines import __main__ as pipelines  # noqa: E402
 def help_page() -> str:
     """Every command's ``--help``, 100 columns wide."""
     os.environ["COLUMNS"] = "100"
-    blocks = []
-    for top in (cli.parser(), pipelines.parser()):
-        blocks.append((top.prog, top))
-        for action in top._actions:  # argparse offers no public way to its subcommands
-            if isinstance(action, argparse._SubParsersAction):
-                blocks += [(f"{top.prog} {name}", command) for name, command in action.choices.items()]
+    blocks = [block for top in (cli.parser(), pipelines.parser()) for block in _commands(top.prog, top)]
     lines = ["# Commands", "", "Written by `python docs/generate.py`.", ""]
     for name, command in blocks:
         lines += [f"## {name}", "", "```", command.format_help().rstrip(), "```", ""]
     return "\n".join(lines)
+
+
+def _commands(name: str, command: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """The command and its subcommands, to any depth."""
+    yield name, command
+    for action in command._actions:  # argparse offers no public way to its subcommands
+        if isinstance(action, argparse._SubParsersAction):
+            for verb, each in action.choices.items():
+                yield from _commands(f"{name} {verb}", each)
 
 
 def settings_page() -> str:

@@ -44,22 +44,23 @@ class Certain:
         answer = answer_of(completion, self.prompt, self.special)
         return replace(answer, text=answer_text(answer, self.stop))
 
-    def of(self, ids: Sequence[int]) -> Completion:
-        """The answer up to these tokens, none of which ended it. ``num_tokens`` are all of them."""
+    def of(self, ids: Sequence[int]) -> tuple[Completion, bool]:
+        """The answer up to these tokens, none of which ended it, and whether it is over all the same.
+
+        It is where they spell a special token, behind which nothing is an answer. ``num_tokens`` are all of them.
+        """
         said = self._text(ids)
+        if any(each in said for each in self.special):
+            return self.whole(Completion(said, len(ids), ended=False)), True
+        return self._so_far(said, len(ids)), False
+
+    def _so_far(self, said: str, num_tokens: int) -> Completion:
         if any(len(each) > len(said) and each.startswith(said) for each in self.openings):
-            return Completion("", len(ids), ended=False)
-        text = answer_of(Completion(said, len(ids), ended=False), self.prompt, self.special).text
+            return Completion("", num_tokens, ended=False)
+        text = answer_of(Completion(said, num_tokens, ended=False), self.prompt, self.special).text
         text = text[: len(text) - _overhang(text, [*self.special, *self.stop], whole=False)]
         text = text[: len(text) - _overhang(text, self.endings, whole=True)]
-        return Completion(text.rstrip(), len(ids), ended=False)
-
-    def over(self, ids: Sequence[int]) -> Completion | None:
-        """The whole answer, where these tokens spell a special one: nothing behind it is an answer any more."""
-        said = self._text(ids)
-        if not any(each in said for each in self.special):
-            return None
-        return self.whole(Completion(said, len(ids), ended=False))
+        return Completion(text.rstrip(), num_tokens, ended=False)
 
     def _text(self, ids: Sequence[int]) -> str:
         names = self.tokenizer.convert_ids_to_tokens(list(ids))

@@ -69,7 +69,11 @@ def _of_run(store: Store, run: str, label: str) -> Ref:
     found = next((ref for each, ref in made.items() if journal.slug(each) == journal.slug(label)), None)
     if found is None:
         others = ", ".join(each for each, ref in made.items() if ref.stage == "respond")
-        raise DataError(f"{store.uri}: run {run!r} has not sealed {label!r}; responses that it has: {others or 'none'}")
+        runs = ", ".join(journal.runs(store)[:20])
+        raise DataError(
+            f"{store.uri}: run {run!r} has not sealed {label!r}; responses that it has: {others or 'none'}; runs there "
+            f"(--set gives a run another name): {runs or 'none'}"
+        )
     return found
 
 

@@ -71,10 +71,10 @@ def told(tokenizer: Any, prompt: str, ids: list[int], ended: bool) -> tuple[list
         cut = before_first(text, STOPS)
         if cut is not None:
             return shown, certain.whole(Completion(cut, num, ended=True))
-        over = certain.over(ids[:num])
-        if over is not None:
-            return shown, over
-        shown.append(certain.of(ids[:num]).text)
+        said, over = certain.of(ids[:num])
+        if over:
+            return shown, said
+        shown.append(said.text)
     [text] = continuations(tokenizer, [before], [ids])
     return shown, certain.whole(Completion(text, len(ids), ended))
 

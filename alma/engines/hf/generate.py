@@ -104,13 +104,12 @@ class HfGenerator(HfModel, OneByOne[GenerateRequest, list[list[Completion]]]):
         rows = Rows(prompt_B=[0], limits_B=[limit], uniforms_BT=uniforms_BT)
         steps = decoding(self, [ids], rows, request.sampling, stops, self.end_ids, lambda _: None)
         certain = Certain(self.tokenizer, text, ids[-1], self.special, request.stop)
-        whole = None
-        while whole is None:
+        over = False
+        while not over:
             with torch.inference_mode():
                 tokens_BT, completions = next(steps)
-            said = tokens_BT[0].tolist()
-            whole = certain.whole(completions[0]) if completions else certain.over(said)
-            yield whole or certain.of(said)
+            said, over = (certain.whole(completions[0]), True) if completions else certain.of(tokens_BT[0].tolist())
+            yield said
 
     def _batches(
         self, ids_PT: Sequence[Sequence[int]], seeds_PN: Sequence[Sequence[int]]
