@@ -53,7 +53,7 @@ $(HARNESS)/.ready: images/harness/cpu.lock tests/tools/harness.sh | $(READY)
 	touch $@
 
 harness: $(HARNESS)/.ready ## test exams by lm-eval, in a virtual environment before the usual one (125 MB)
-	$(HARNESS)/bin/python -m pytest -m harness tests/engines/lm_eval tests/stages/test_examine.py
+	$(HARNESS)/bin/python -m pytest -m harness tests/engines/lm_eval tests/stages/test_examine.py tests/running/test_exams.py
 
 gpu: $(READY) ## test that a GPU computes what the CPU computes, on a machine that has one (torch with CUDA)
 	$(BIN)/pytest -m gpu tests/engines

@@ -20,6 +20,7 @@ from alma.monitor import journal
 from alma.recipes.graph import differences, fingerprint, graph, shape
 from alma.regular import expand
 from alma.running.endpoints import check_endpoints
+from alma.running.exams import check_exams
 from alma.running.form import CHANGES, fill_in, resolve
 from alma.running.ledger import Ledger, Settings, generation
 from alma.running.pod import json_object
@@ -168,6 +169,7 @@ def preflight(
         *(f"source {line}" for line in check_sources(cfg, base)),
         *(f"model {line}" for line in check_models(cfg, base)),
         *(f"endpoint {line}" for line in check_endpoints(cfg)),
+        *(f"exams {line}" for line in check_exams(cfg, base, held_elsewhere=True)),
     ]
     ledger = Ledger(settings=settings.write(opened), artifacts={}, generation=generation(opened))
     return lines, ledger.write(opened)

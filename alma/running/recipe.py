@@ -13,6 +13,7 @@ from alma.monitor.journal import slug
 from alma.monitor.outcome import print_outcome
 from alma.recipes import Outcome, recipe_of
 from alma.running.endpoints import check_endpoints
+from alma.running.exams import check_exams
 from alma.running.local import Local
 from alma.running.stopping import stop_signals
 from alma.store import Store, open_store
@@ -30,7 +31,7 @@ def run_recipe(cfg: Method, run_file: Path, store_uri: str, *, as_json: bool, is
             isolate=isolate,
             stop=stop,
             run_name=name,
-            first=lambda: check_endpoints(cfg),
+            first=lambda: [*check_endpoints(cfg), *check_exams(cfg, run_file.resolve().parent)],
         )
         try:
             outcome = recipe_of(cfg)(cfg, local)
