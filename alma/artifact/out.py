@@ -35,7 +35,8 @@ __all__ = ["Out", "Part"]
 class Out:
     """The one output of a stage.
 
-    ``scratch`` is a folder of this machine that the next attempt finds after a kill. ``stopping()`` becomes true when
+    ``title`` is what people call it: the run and the step. ``scratch`` is a folder of this machine that the next
+    attempt finds after a kill. ``stopping()`` becomes true when
     the process is asked to stop; the stage then publishes its finished parts and raises ``Stopped``.
     """
 
@@ -48,11 +49,13 @@ class Out:
         emit: Emit = silent,
         stopping: Callable[[], bool] = lambda: False,
         shard: Shard | None = None,
+        title: str | None = None,
     ) -> None:
         self.store = store
         self.ref = ref
         self.scratch = scratch
         self.shard = shard
+        self.title = title or str(ref)
         self.stopping = stopping
         self._emit = emit
         self._schema: str | None = None

@@ -72,7 +72,15 @@ def _run(
                 journal.hear(event)
 
         ref, manifest = run_shard(
-            options.stage, section, inputs, store, shard, base=Path(options.base), emit=emit, stopping=stopping
+            options.stage,
+            section,
+            inputs,
+            store,
+            shard,
+            base=Path(options.base),
+            emit=emit,
+            stopping=stopping,
+            title=f"{options.run}/{label}" if options.run else None,
         )
         if manifest is None and nodes.helps:
             manifest = await_seal(store, ref, nodes, stopping)

@@ -77,8 +77,12 @@ def run_shard(
     base: Path | None = None,
     emit: Emit = silent,
     stopping: Callable[[], bool] = lambda: False,
+    title: str | None = None,
 ) -> tuple[Ref, Manifest | None]:
-    """As ``run``, of one shard (``None`` = all of it); without a manifest while the artifact is not sealed."""
+    """As ``run``, of one shard (``None`` = all of it); without a manifest while the artifact is not sealed.
+
+    ``title`` is what people call it.
+    """
     stage = load_stage(name)
     cfg = section if isinstance(section, Section) else parse_section(stage, section)
     base = base or Path.cwd()
@@ -97,7 +101,7 @@ def run_shard(
             return ref, sealed
         given = {port: source for port, source in inputs.items() if source is not None}
         opened: dict[str, Any] = {port: Artifact.open(store, source) for port, source in given.items()}
-        out = Out(store, ref, scratch, emit=emit, stopping=stopping, shard=shard)
+        out = Out(store, ref, scratch, emit=emit, stopping=stopping, shard=shard, title=title)
         out.clear_folder()
         extra = {"base": base} if "base" in inspect.signature(stage.module.run).parameters else {}
         try:

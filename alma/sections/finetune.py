@@ -122,6 +122,15 @@ class Finetune(Section):
     checkpoint_steps: Annotated[Positive, HOW] = 100
     """Optimizer steps between checkpoints: what a killed training loses at most."""
 
+    report_to: Annotated[tuple[Literal["tensorboard", "wandb", "mlflow"], ...], QUIET, HOW] = ()
+    """Where the training's curves are shown while it runs; a library that is named must be installed. Where
+    ``MLFLOW_TRACKING_URI`` is set, as KFP's MLflow plugin does, ``mlflow`` need not be named. What does not answer is
+    told once and ends no training."""
+
+    report_folder: Annotated[str | None, QUIET, HOW] = None
+    """Folder of TensorBoard's files, on the machine that trains and no part of the artifact. ``None`` =
+    ``$TENSORBOARD_LOGGING_DIR``, else ``tensorboard`` where the command runs."""
+
     max_bad_share: Fraction = 0.05
     """Fraction of rows too long to train on up to which the stage goes on. [ours]"""
 

@@ -8,6 +8,8 @@ from typing import Any
 from alma.artifact import Metrics, Model, Rows
 from alma.artifact.out import Out
 from alma.engines import PairLogprobs, Training, load_trainer
+from alma.engines.curves import Curves
+from alma.engines.curves import Training as Named
 from alma.errors import ConfigError, DataError, StageError
 from alma.objectives import OBJECTIVES, with_reference
 from alma.sections import Finetune
@@ -53,12 +55,18 @@ def run(
     if matched is not None:
         cfg = cfg.changed(epochs=cfg.epochs * num_seen(len(rows), matched) / len(training))
     scratch = out.scratch / "checkpoints"
-    with out.checkpoints() as checkpoints, out.progress(1, "steps") as progress:
+    named = Named(out.title, out.ref.key, cfg.keyed())
+    with (
+        out.checkpoints() as checkpoints,
+        out.progress(1, "steps") as progress,
+        Curves(cfg, named, checkpoints.say) as curves,
+    ):
 
         def on_step(step: int, total: int, metrics: dict[str, float]) -> None:
             progress.total = total
             progress.advance(step - progress.done, int(metrics.get("tokens", 0)))
             checkpoints.tell()
+            curves.step(step, metrics)
 
         metrics = load_trainer(cfg.trainer).train(
             cfg,
