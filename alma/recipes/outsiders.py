@@ -94,5 +94,5 @@ def looks_at(every: int | str, number: int, num_points: int) -> bool:
     """Whether a point is among the evaluated ones that are looked at."""
     last = num_points - 1
     if isinstance(every, int):
-        return number % every == 0 or number == last
+        return number % every == 1 % every or number == last
     return every == "all" or number in (0, last)

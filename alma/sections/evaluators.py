@@ -33,8 +33,8 @@ class Outsider(Section):
     """What people call it: on the page, and in the names of its steps."""
 
     every: Annotated[Every, QUIET, HOW] = "all"
-    """Which evaluated checkpoints it looks at: ``all``, their ``ends`` (the first and the last), or every n-th and the
-    last."""
+    """Which evaluated checkpoints it looks at: ``all``, their ``ends`` (the first and the last), or the first that is
+    trained, every n-th behind it, and the last."""
 
     @property
     def asks(self) -> Section:

@@ -1,6 +1,6 @@
-"""Rebuilds the hard world from a seed: the data files and the base model, by examples/micro/build.py.
+"""Rebuilds the hard world from a seed: the data files, the base model and the outsider, by examples/micro/build.py.
 
-    python examples/hard/build.py [--out DIR] [--data-only] [--seed N] [--steps N]
+    python examples/hard/build.py [--out DIR] [--data-only | --outsider-only] [--seed N] [--steps N]
 
 Pretraining goes on from the micro world's base. As there, the data files depend on the seed alone, the weights also on
 the machine.
@@ -98,6 +98,7 @@ HARD = micro_build.Plan(
     steps=500,
     num_held_out=300,
     num_eval=600,
+    outsider_steps=400,
     within=tasks.UNCHANGING,
     start=MICRO / "base",
 )

@@ -1,10 +1,10 @@
-"""Rebuilds the micro world from a seed: the data files and the base model.
+"""Rebuilds the micro world from a seed: the data files, the base model and the outsider.
 
-    python examples/micro/build.py [--out DIR] [--data-only] [--seed N] [--steps N]
+    python examples/micro/build.py [--out DIR] [--data-only | --outsider-only] [--seed N] [--steps N]
 
-The data files depend on the seed alone and come out the same on every machine. The base model
-depends also on the machine: the order of floating-point sums differs between processors, thread
-counts and releases of torch, so the same seed gives there another model of the same quality.
+The data files depend on the seed alone and come out the same on every machine. The models
+depend also on the machine: the order of floating-point sums differs between processors, thread
+counts and releases of torch, so the same seed gives there other models of the same quality.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from random import Random
 
@@ -45,6 +46,8 @@ class Plan:
     """Evaluation prompts; families alike."""
     within: frozenset[str]
     """Families whose answer is by nature a piece of the question."""
+    outsider_steps: int
+    """Of the outsider's training (`outsider.py`)."""
     start: Path | None = None
     """The model that pretraining starts from; `None` = from nothing."""
 
@@ -56,6 +59,7 @@ MICRO = Plan(
     steps=4400,
     num_held_out=260,
     num_eval=598,
+    outsider_steps=300,
     within=frozenset({"copy", "first", "last", "drop", "max"}),
 )
 
@@ -148,16 +152,16 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def bar(steps: int) -> Callable[[int, float, float], None]:
+def bar(steps: int, per_step: int = 32 * 128, unit: str = "tokens") -> Callable[[int, float, float], None]:
     """A progress line on standard error: share done, loss, rate and time left."""
 
-    def report(step: int, loss: float, rate: float, tokens_per_step: int = 32 * 128) -> None:
+    def report(step: int, loss: float, rate: float) -> None:
         if step % 20 and step != steps:
             return
-        left = (steps - step) * tokens_per_step / rate
+        left = (steps - step) * per_step / rate
         done = "#" * (30 * step // steps)
         end = "\r" if sys.stderr.isatty() and step != steps else "\n"
-        line = f"[{done:<30}] {step}/{steps}  loss {loss:.3f}  {rate / 1000:.1f}k tokens/s"
+        line = f"[{done:<30}] {step}/{steps}  loss {loss:.3f}  {rate:,.0f} {unit}/s"
         print(
             f"{line}  {left // 60:.0f}:{left % 60:02.0f} left ",
             end=end,
@@ -168,11 +172,42 @@ def bar(steps: int) -> Callable[[int, float, float], None]:
     return report
 
 
+def machine() -> dict[str, object]:
+    """Where a model was trained."""
+    return {"machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}"}
+
+
+def teach_outsider(plan: Plan, out: Path, files: dict[str, list[Row]], seed: int) -> dict[str, object]:
+    """Writes the outsider, taught by the truth from the base in `out`; no prompt of a data file is among its pairs."""
+    import lm
+    import outsider
+
+    started, steps = time.process_time(), plan.outsider_steps
+    banned = frozenset(str(row["prompt"]) for rows in files.values() for row in rows)
+    held_out = list(islice(outsider.pairs(Random(seed + 1), plan.web, banned), outsider.NUM_HELD_OUT))
+    banned |= {each.prompt for each in held_out}
+    tokens = lm.tokenizer()
+    report = bar(steps, outsider.PAIRS, "pairs")
+    model = outsider.train(out / "base", tokens, plan.web, banned, seed=seed, steps=steps, report=report)
+    seconds = round(time.process_time() - started)
+    outsider.save(model, tokens, out / "outsider")
+    right = [each for each in held_out if each.better == plan.web.world.truth(each.prompt)]
+    return {
+        **outsider.facts(model, steps),
+        "held_out_pairs": len(held_out),
+        "accuracy": round(outsider.accuracy(model, tokens, held_out), 4),
+        "held_out_pairs_with_the_right_answer": len(right),
+        "accuracy_with_the_right_answer": round(outsider.accuracy(model, tokens, right), 4),
+        "processor_seconds": seconds,
+        **machine(),
+    }
+
+
 def write_manifest(out: Path, seed: int, facts: dict[str, object]) -> None:
     """`manifest.json`: what was written, its SHA-256, and where it comes from; written last."""
-    files = sorted([*out.glob("*.jsonl"), *(out / "base").glob("*")])
+    files = sorted([*out.glob("*.jsonl"), *(out / "base").glob("*"), *(out / "outsider").glob("*")])
     hashes = {str(each.relative_to(out)): sha256(each) for each in files}
-    manifest = {"seed": seed, "base": facts, "sha256": hashes}
+    manifest = {"seed": seed, **facts, "sha256": hashes}
     text = json.dumps(manifest, indent=2) + "\n"
     (out / "manifest.json").write_text(text, encoding="utf-8")
     for name, value in hashes.items():
@@ -180,10 +215,12 @@ def write_manifest(out: Path, seed: int, facts: dict[str, object]) -> None:
 
 
 def main(plan: Plan = MICRO) -> None:
-    """Writes the data files, then, unless asked not to, the base model and the manifest."""
+    """Writes the data files, then, unless asked not to, the base model, the outsider and the manifest."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--out", type=Path, default=plan.folder)
-    parser.add_argument("--data-only", action="store_true", help="leave the base model alone")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--data-only", action="store_true", help="leave the models alone")
+    only.add_argument("--outsider-only", action="store_true", help="teach the outsider from the base that is there")
     parser.add_argument("--seed", type=int, default=plan.seed)
     parser.add_argument("--steps", type=int, default=plan.steps, help="of pretraining")
     arguments = parser.parse_args()
@@ -198,16 +235,19 @@ def main(plan: Plan = MICRO) -> None:
             print(f"{sha256(out / name)}  {name}")
     if arguments.data_only:
         return
+    if arguments.outsider_only:
+        base = json.loads((out / "manifest.json").read_text(encoding="utf-8"))["base"]
+        taught = teach_outsider(plan, out, files, arguments.seed)
+        write_manifest(out, arguments.seed, {"base": base, "outsider": taught})
+        return
     import lm  # late, so that --help and --data-only need no torch
 
     started, steps, banned = time.monotonic(), arguments.steps, held_back(files)
     tokens = lm.tokenizer()
     model = lm.pretrain(tokens, plan.web, banned, seed=arguments.seed, steps=steps, report=bar(steps), start=plan.start)
     lm.save(model, tokens, out / "base")
-    facts = lm.facts(model, steps)
-    facts["seconds"] = round(time.monotonic() - started)
-    facts["machine"] = f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}"
-    write_manifest(out, arguments.seed, facts)
+    base = {**lm.facts(model, steps), "seconds": round(time.monotonic() - started), **machine()}
+    write_manifest(out, arguments.seed, {"base": base, "outsider": teach_outsider(plan, out, files, arguments.seed)})
 
 
 if __name__ == "__main__":

@@ -105,11 +105,11 @@ def test_scores_tie_often():
     assert ties > 0.15 * len(rows) / 2
 
 
-def test_the_base_is_the_one_that_the_manifest_names():
+def test_the_models_are_those_that_the_manifest_names():
     hashes = json.loads((HARD / "manifest.json").read_text(encoding="utf-8"))["sha256"]
-    files = [*HARD.glob("*.jsonl"), *(HARD / "base").iterdir()]
+    files = [*HARD.glob("*.jsonl"), *(HARD / "base").iterdir(), *(HARD / "outsider").iterdir()]
     assert {str(each.relative_to(HARD)): hashlib.sha256(each.read_bytes()).hexdigest() for each in files} == hashes
-    assert (HARD / "base" / "model.safetensors").stat().st_size < 2_000_000
+    assert all((HARD / name / "model.safetensors").stat().st_size < 2_000_000 for name in ("base", "outsider"))
 
 
 def test_the_run_file_reads():

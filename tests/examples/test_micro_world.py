@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+from itertools import islice
 from pathlib import Path
 from random import Random
 
@@ -127,9 +128,9 @@ def test_rows():
         assert world.truth(row["prompt"]) == row["reference"]
 
 
-def test_the_base_is_the_one_that_the_manifest_names():
+def test_the_models_are_those_that_the_manifest_names():
     hashes = json.loads((MICRO / "manifest.json").read_text(encoding="utf-8"))["sha256"]
-    assert "base/model.safetensors" in hashes
+    assert {"base/model.safetensors", "outsider/model.safetensors"} <= hashes.keys()
     for name, value in hashes.items():
         assert hashlib.sha256((MICRO / name).read_bytes()).hexdigest() == value, name
 
@@ -148,6 +149,29 @@ def test_tokenizer_round_trip():
         assert len(tokenizer.encode(text).ids) == len(text)
     rating = tokenizer.encode("<s><review>copy ab<assistant>ab<rating>10</rating></s>").tokens
     assert rating == ["<s>", "<review>", *"copy ab", "<assistant>", "a", "b", "<rating>", "1", "0", "</rating>", "</s>"]
+
+
+@pytest.mark.slow
+def test_the_outsider_learns_from_no_prompt_of_the_data_files_and_knows_right_from_wrong():
+    pytest.importorskip("transformers", reason=NO_TORCH)
+    pytest.importorskip("torch", reason=NO_TORCH)
+    from alma.engines import load_reward
+    from alma.prompts.conversation import exchanges
+    from alma.sections import Inference
+
+    sys.path.insert(0, str(MICRO))
+    import outsider
+
+    sys.path.remove(str(MICRO))
+    banned = frozenset(row["prompt"] for name in build.data(build.MICRO, 2412) for row in shipped(name))
+    drawn = list(islice(outsider.pairs(Random(7), webtext.WEB, banned), 300))
+    assert banned.isdisjoint(pair.prompt for pair in drawn)
+    assert all(world.grade(pair.prompt, pair.better) > world.grade(pair.prompt, pair.worse) for pair in drawn)
+    with load_reward(Inference(), MICRO / "outsider") as model:
+        texts = [exchanges([(pair.prompt, answer)]) for pair in drawn for answer in (pair.better, pair.worse)]
+        rewards = model.reward(texts, max_tokens=256)
+    right = [better > worse for better, worse in zip(rewards[::2], rewards[1::2], strict=True)]
+    assert sum(right) > 0.9 * len(right)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Rewards out of a hash, or by length: ``EchoReward``."""
+"""Rewards out of a hash: ``EchoReward``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from alma.sections import Inference
 
 
 class EchoReward(EchoModel[Inference]):
-    """``alma.engines.RewardModel``: standard normal, a function of the model and the conversation.
+    """``alma.engines.RewardModel``: standard normal, less one for every word that the response says again.
 
-    As much of it as can be said about a text without reading it: a word that the response repeats costs one, so that
-    an evaluator is there which does not love length for its own sake.
+    So there is an evaluator that does not love length for its own sake.
     """
 
     def reward(
