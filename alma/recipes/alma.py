@@ -10,27 +10,20 @@
         y*   = the best of N responses to x from {M1a, M1b, M_{r-1}}, by J
         Dr   = {(x, y*)}
         Mr   = SFT(M0, D1 ∪ D2 ∪ … ∪ Dr)                  # from the base, on all data
+
+Section 3.3, the judge, is in ``alma_judge``; who else looks at a checkpoint, in ``outsiders``.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from alma.config import Alma
 from alma.objectives import OBJECTIVES
 from alma.recipes import Do, Outcome, seed
+from alma.recipes.alma_judge import rating, train_judge
+from alma.recipes.alma_sources import Sources, sources
 from alma.recipes.outsiders import Outsiders
-from alma.sections import Judge
-
-
-class Sources(NamedTuple):
-    """What the user brings: M0, D1, the human scores, the evaluation prompts."""
-
-    base: Any
-    sft_seeds: Any
-    score_seeds: Any
-    heldout_scores: Any
-    evaluation_prompts: Any
 
 
 def alma(cfg: Alma, do: Do) -> Outcome:
@@ -41,30 +34,6 @@ def alma(cfg: Alma, do: Do) -> Outcome:
     first, second = initial_checkpoints(cfg, do, given)
     judge, validation = train_judge(cfg, do, given, reserve, first, second)
     return feedback_rounds(cfg, do, given, outsiders, prompts, first, second, judge, validation)
-
-
-def sources(cfg: Alma, do: Do) -> Sources:
-    """Everything from outside; what is held out is compared with what is trained on before any work."""
-    base = do("ingest", cfg.base, label="base model")
-    sft_seeds = do("ingest", cfg.sft_seeds, label="SFT seeds", model=base)
-    score_seeds = do("ingest", cfg.score_seeds, label="human scores", model=base)
-    likeness = cfg.curate.likeness.model_dump()
-    heldout_scores = cfg.heldout_scores and do(
-        "ingest",
-        cfg.heldout_scores.changed(likeness=likeness),
-        label="held-out scores",
-        model=base,
-        scores=score_seeds,
-    )
-    evaluation_prompts = do(
-        "ingest",
-        cfg.evaluation_prompts.changed(likeness=likeness),
-        label="evaluation prompts",
-        model=base,
-        seeds=sft_seeds,
-        scores=score_seeds,
-    )
-    return Sources(base, sft_seeds, score_seeds, heldout_scores, evaluation_prompts)
 
 
 def write_prompts(cfg: Alma, do: Do, given: Sources) -> tuple[Any, Any]:
@@ -122,78 +91,6 @@ def initial_checkpoints(cfg: Alma, do: Do, given: Sources) -> tuple[Any, Any]:
         do("finetune", first, label="initial · finetune a", model=given.base, rows=given.sft_seeds),
         do("finetune", second, label="initial · finetune b", model=given.base, rows=given.sft_seeds),
     )
-
-
-def train_judge(cfg: Alma, do: Do, given: Sources, prompts: Any, first: Any, second: Any) -> tuple[Any, dict[str, Any]]:
-    """Section 3.3: human scores first, then once its own scores of synthetic responses; and what validates it."""
-    human_judge, *others = human_judges(cfg, do, given)
-    judge = human_judge
-    if cfg.distill.enabled:
-        own = do(
-            "respond",
-            cfg.respond.changed(
-                num_samples=cfg.distill.num_samples,
-                num_prompts=cfg.distill.num_prompts,
-                first_prompt=0,
-                seed=seed(cfg, "distill"),
-            ),
-            label="judge · respond",
-            prompts=prompts,
-            first=first,
-            second=second,
-        )
-        asked = rating(cfg)
-        if cfg.distill.variants:
-            asked = asked.changed(variants=list(cfg.distill.variants))
-        readers = dict(zip(("second", "third"), others, strict=False))
-        own = do("judge", asked, label="judge · judge", judge=human_judge, **readers, responses=own)
-        judge = do(
-            "finetune",
-            cfg.judge_distill.changed(seed=seed(cfg, "judge", 2)),
-            label="judge · distill",
-            model=given.base if cfg.distill.start == "base" else human_judge,
-            rows=own,
-            replay=given.score_seeds if cfg.distill.replay else None,
-        )
-    return judge, validate_judge(cfg, do, given, judge, human_judge)
-
-
-def human_judges(cfg: Alma, do: Do, given: Sources) -> list[Any]:
-    """Judges of the human scores, from several seeds where their readings are to be averaged. [ours]"""
-
-    def trained(label: str, *name: str) -> Any:
-        section = cfg.judge_seed.changed(seed=seed(cfg, "judge", *name))
-        return do("finetune", section, label=label, model=given.base, rows=given.score_seeds)
-
-    num_others = cfg.distill.num_judges - 1 if cfg.distill.enabled else 0
-    return [
-        trained("judge · finetune"),
-        *(trained(f"judge · finetune {name}", name) for name in ("b", "c")[:num_others]),
-    ]
-
-
-def rating(cfg: Alma) -> Judge:
-    """How every response is rated; the seed follows from the run's where a judge writes before it rates."""
-    return cfg.judge.changed(seed=seed(cfg, "rating")) if cfg.judge.draws else cfg.judge
-
-
-def validate_judge(cfg: Alma, do: Do, given: Sources, judge: Any, human_judge: Any) -> dict[str, Any]:
-    """The held-out human scores as the judge rates them, and as it did before it learnt anything of its own."""
-    if not given.heldout_scores:
-        return {}
-
-    def rated(label: str, by: Any, section: Judge, **inputs: Any) -> Any:
-        return do("judge", section, label=label, judge=by, responses=given.heldout_scores, **inputs)
-
-    found = {"heldout": rated("judge · validate", judge, rating(cfg))}
-    if judge is not human_judge:
-        found["heldout_first"] = rated("judge · validate first", human_judge, rating(cfg))
-    if cfg.base_judge_shots is not None:
-        # Untrained it may put little on the scale: what it puts there is read all the same.
-        section = cfg.judge.changed(num_shots=cfg.base_judge_shots, min_mass=0.0, seed=seed(cfg, "judge", "base"))
-        shots = given.score_seeds if cfg.base_judge_shots else None
-        found["heldout_base"] = rated("judge · validate base", given.base, section, shots=shots)
-    return found
 
 
 def feedback_rounds(
