@@ -43,11 +43,12 @@ def overrides(tmp_path: Path, stub: ChatStub, monkeypatch: pytest.MonkeyPatch) -
         other = f'name="other", kind="answers", by="gpt", answers={{source="{tmp_path / "answers.jsonl"}"}}'
         yield [
             f"alma.evaluation_prompts.limit={NUM_PROMPTS}",
-            "alma.rounds=1",
+            *("alma.rounds=1", "alma.distill.enabled=false", "alma.curve.enabled=false", "alma.base_shots=0"),
             f"alma.evaluators=[{{{gpt}}}, {{{other}, max_missing_share=0.1}}]",
         ]
 
 
+@pytest.mark.slow
 def test_a_run_is_graded_and_compared_at_every_point(tmp_path: Path, stub: ChatStub, overrides: list[str]) -> None:
     store = tmp_path / "store"
     ran = Ran(settings(*overrides), store, pages=False)
