@@ -47,12 +47,12 @@ class Fit:
 
 
 def fits(cfg: Method, shape: Shape, machine: Machine, prompt_tokens: int) -> list[Fit]:
-    """A line for each different use, in order; steps that are alike share one ("… and 9 more")."""
-    alike: dict[Fit, list[str]] = {}
+    """A line for each different use, in order; steps of a stage that are alike share one ("… and 9 more")."""
+    alike: dict[tuple[str, Fit], list[str]] = {}
     for step in graph(cfg):
         for fit in _of_step(step, shape, machine, prompt_tokens):
-            alike.setdefault(fit, []).append(step.label)
-    return [replace(fit, label=_and_more(labels)) for fit, labels in alike.items()]
+            alike.setdefault((step.stage, fit), []).append(step.label)
+    return [replace(fit, label=_and_more(labels)) for (_, fit), labels in alike.items()]
 
 
 def uncounted(cfg: Method) -> list[str]:
@@ -82,11 +82,10 @@ def _of_step(step: Step, shape: Shape, machine: Machine, prompt_tokens: int) -> 
     elif isinstance(section, Reference) and section.engine == "hf":
         yield _reference(section, shape, machine)
     elif isinstance(section, Inference) and step.stage != "reward":
-        models = 2 if _has_judge_too(step) else 1
         if section.engine == "vllm":
-            yield _vllm(section, shape, machine, models)
+            yield _vllm(section, shape, machine, 2 if _has_judge_too(step) else 1)
         elif section.engine == "hf":
-            yield _hf(section, shape, machine, models, prompt_tokens)
+            yield _hf(section, shape, machine, 2 if _has_judge_too(step) else _pool(step), prompt_tokens)
 
 
 def _has_judge_too(step: Step) -> bool:
@@ -95,6 +94,12 @@ def _has_judge_too(step: Step) -> bool:
     return (isinstance(section, Evaluate) and "judge" in step.inputs) or (
         isinstance(section, Judge) and section.rationale is not None
     )
+
+
+def _pool(step: Step) -> int:
+    """Checkpoints that are asked in turn; ``hf`` keeps all of them in memory (``alma.engines.pool``)."""
+    ports = ("first", "second", "latest") if step.stage == "respond" else ("judge", "second", "third")
+    return max(1, sum(port in step.inputs for port in ports) if step.stage in ("respond", "judge") else 1)
 
 
 def _training(cfg: Finetune, shape: Shape, machine: Machine) -> Fit:
@@ -189,5 +194,5 @@ def _hf(cfg: Inference, shape: Shape, machine: Machine, models: int, prompt_toke
             f"batch_rows = {at_once}, or engine = 'vllm', which fits its own"
         )
     parts = (("weights", models * engine.weights), ("keys, values", engine.row * cfg.batch_rows))
-    both = " model + judge" if models == 2 else ""
-    return Fit("", f"hf{both}, 1 GPU", parts, engine.room, f"{max(0, at_once):,} rows at once", problem)
+    several = f" {models} models" if models > 1 else ""
+    return Fit("", f"hf{several}, 1 GPU", parts, engine.room, f"{max(0, at_once):,} rows at once", problem)

@@ -136,6 +136,21 @@ def test_what_does_not_go_is_named(name: str) -> None:
         refuse(fits(cfg, LLAMA, machine(gpus=gpus), 100))
 
 
+def test_hf_keeps_all_checkpoints_of_a_round_in_memory() -> None:
+    found = {fit.label: fit for fit in fits(load(PAPER, ["alma.engine='hf'"]), LLAMA, machine(), 100)}
+    weights = {
+        label: dict(fit.parts)["weights"] / (2 * LLAMA.parameters) for label, fit in found.items() if not fit.host
+    }
+    assert weights == {
+        "prompts · synthesize": 1,
+        "prompts · embed": 1,
+        "judge · respond and 2 more": 2,  # both initial checkpoints, also for round 02 and the curve
+        "judge · judge and 13 more": 1,
+        "round 00 · evaluate and 12 more": 2,
+        "round 03 · respond and 8 more": 3,
+    }
+
+
 BAD = {
     "no unit": (["--gpu-memory", "80"], "write the memory of one GPU as 80GiB"),
     "zero": (["--gpu-memory", "0GiB"], "write the memory of one GPU"),
