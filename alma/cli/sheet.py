@@ -44,6 +44,13 @@ def add_sheet(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="N",
         help="responses to each, at most (default: 2)",
     )
+    write.add_argument(
+        "--raters",
+        type=int,
+        default=1,
+        metavar="N",
+        help="people who are to rate each response: Argilla takes it from its queue after so many (default: 1)",
+    )
     write.add_argument("--seed", type=int, default=0, help="of the draw and of the order (default: 0)")
     write.set_defaults(do=write_sheets)
     read = verbs.add_parser(
@@ -84,6 +91,7 @@ def write_sheets(given: argparse.Namespace) -> None:
         store_uri=given.store,
         num_prompts=given.prompts,
         per_prompt=given.per_prompt,
+        num_raters=given.raters,
         seed=given.seed,
     )
     print(f"{done.num_rows} responses to {done.num_prompts} prompts of {done.source}, shuffled, in {given.folder}")  # noqa: T201

@@ -21,19 +21,19 @@ QUESTION_NAME = "score"
 _FLAT = f"{QUESTION_NAME}.responses"
 
 
-def files(items: Sequence[Item]) -> dict[str, str]:
-    """Name → content of the files below its folder."""
+def files(items: Sequence[Item], num_raters: int) -> dict[str, str]:
+    """Name → content of the files below its folder; a record is done when ``num_raters`` users have submitted it."""
     records = [
         {"id": each.id, "fields": {"prompt": each.asked, "response": each.response}, "metadata": {}} for each in items
     ]
     return {
         ".argilla/dataset.json": json.dumps({"name": "alma-scores"}),
-        ".argilla/settings.json": json.dumps(_settings(), indent=1, ensure_ascii=False),
+        ".argilla/settings.json": json.dumps(_settings(num_raters), indent=1, ensure_ascii=False),
         "records.json": json.dumps(records, indent=1, ensure_ascii=False),
     }
 
 
-def _settings() -> dict[str, Any]:
+def _settings(num_raters: int) -> dict[str, Any]:
     text = {"type": "text", "use_markdown": False}  # a model's text: shown as it is
     return {
         "guidelines": GUIDELINES,
@@ -54,7 +54,7 @@ def _settings() -> dict[str, Any]:
         "vectors": [],
         "metadata": [],
         "allow_extra_metadata": False,
-        "distribution": {"strategy": "overlap", "min_submitted": 1},
+        "distribution": {"strategy": "overlap", "min_submitted": num_raters},
         "mapping": None,
     }
 

@@ -31,21 +31,31 @@ class Written(NamedTuple):
 
 
 def write(
-    name: str, folder: Path, *, store_uri: str, num_prompts: int = 200, per_prompt: int = 2, seed: int = 0
+    name: str,
+    folder: Path,
+    *,
+    store_uri: str,
+    num_prompts: int = 200,
+    per_prompt: int = 2,
+    num_raters: int = 1,
+    seed: int = 0,
 ) -> Written:
     """Draws from the responses ``name`` (see ``responses``) and writes the new ``folder``; the key last.
 
+    ``num_raters`` is how many people are to rate each of them, which Argilla asks.
     Raises ``ConfigError`` where the folder is there and not empty or more is asked for than there is, ``DataError``
     where there are no such responses.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} exists already; give a new folder, or an empty one")
+    if num_raters < 1:
+        raise ConfigError(f"--raters {num_raters} must be 1 or more")
     source, items = responses(name, store_uri)
     drawn = draw(items, num_prompts, per_prompt, seed)
     texts = {
         "guidelines.txt": GUIDELINES,
         "sheet.csv": as_csv(drawn.items),
-        **{f"argilla/{each}": text for each, text in argilla.files(drawn.items).items()},
+        **{f"argilla/{each}": text for each, text in argilla.files(drawn.items, num_raters).items()},
         **{f"label-studio/{each}": text for each, text in label_studio.files(drawn.items).items()},
         FILE: as_jsonl(drawn.items),
     }

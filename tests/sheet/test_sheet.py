@@ -388,7 +388,9 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 def test_raters_see_no_checkpoint_and_read_the_papers_scale(tmp_path: Path) -> None:
     rows = [{"prompt": f"p{place}", "response": f"r{place}"} for place in range(3)]
     (tmp_path / "secret.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    done = write(str(tmp_path / "secret.jsonl"), tmp_path / "sheets", store_uri="store", num_prompts=3)
+    done = write(str(tmp_path / "secret.jsonl"), tmp_path / "sheets", store_uri="store", num_prompts=3, num_raters=2)
+    configured = json.loads((tmp_path / "sheets" / "argilla" / ".argilla" / "settings.json").read_text())
+    assert configured["distribution"]["min_submitted"] == 2
     names = {path.relative_to(tmp_path / "sheets").as_posix() for path in done.files}
     assert names == {
         *("guidelines.txt", "sheet.csv", "key.jsonl", "argilla/records.json", "argilla/.argilla/settings.json"),
