@@ -48,6 +48,12 @@ class Parser(argparse.ArgumentParser):
         self.print_usage(sys.stderr)
         self.exit(EXIT_USER, f"{self.prog}: error: {spelt(message)}\n")
 
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """argparse's takes the value of ``--set=--`` for the end of the options, and returns none."""
+        if action.option_strings and action.nargs is None and arg_strings == ["--"]:
+            return self._get_value(action, "--")
+        return super()._get_values(action, arg_strings)
+
     def _print_message(self, message: str, file: Any = None) -> None:
         """argparse's swallows that there is no space."""
         (file or sys.stderr).write(message)

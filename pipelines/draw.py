@@ -51,7 +51,7 @@ def draw(compiled: Compiled, folder: Path) -> list[tuple[Path, str]]:
     """Writes the pictures; returns each with what it shows. Raises ``ConfigError`` where Graphviz is not installed."""
     dot = shutil.which("dot")
     if dot is None:
-        raise ConfigError("'dot' is not installed: it comes with Graphviz (Debian's package graphviz)")
+        raise ConfigError("'dot' is not installed: it comes with Graphviz; install it (Debian: apt install graphviz)")
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     for layer in compiled.layers:

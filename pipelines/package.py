@@ -57,7 +57,7 @@ def read_package(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; give a pipeline that 'pipelines compile' wrote") from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise ConfigError(f"{path}: not YAML: {error}") from None
+        raise ConfigError(f"{path}: not YAML: {error}; compile it again") from None
     specs = [d for d in documents if isinstance(d, dict) and "pipelineInfo" in d and "root" in d]
     platforms = [d for d in documents if isinstance(d, dict) and "platforms" in d]
     if len(specs) != 1 or len(platforms) > 1 or len(documents) != 1 + len(platforms):
@@ -130,4 +130,4 @@ def _check(path: Path, package: Mapping[str, Any]) -> None:
         json_format.ParseDict(package["pipeline_spec"], pipeline_spec_pb2.PipelineSpec())
         json_format.ParseDict(package.get("platform_spec", {}), pipeline_spec_pb2.PlatformSpec())
     except json_format.ParseError as error:
-        raise ConfigError(f"{path}: not a pipeline that this KFP knows: {error}") from None
+        raise ConfigError(f"{path}: not a pipeline that this KFP knows: {error}; compile it again") from None

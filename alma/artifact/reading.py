@@ -39,7 +39,9 @@ class Artifact:
         """Opens ``ref`` as the class that its manifest's kind names. Raises ``DataError`` where it is not sealed."""
         manifest = find_manifest(store, ref)
         if manifest is None:
-            raise DataError(f"{store.uri}: {ref} does not exist or is not sealed (no manifest.json)")
+            raise DataError(
+                f"{store.uri}: {ref} does not exist or is not sealed (no manifest.json); is it the right --store?"
+            )
         return {"rows": Rows, "model": Model, "page": Page}[manifest.kind](store, manifest)
 
     @property
@@ -112,7 +114,7 @@ class Folder(Artifact):
         """The folder on this machine, every file fetched and checked."""
         paths = in_order(self.file, [f.name for f in self.manifest.files], FILES)
         if not paths:
-            raise DataError(f"{self.ref} is empty")
+            raise DataError(f"{self.store.uri}: {self.ref} is empty; remove its folder and run again")
         depth = len(Path(self.manifest.files[0].name).parts)
         return paths[0].parents[depth - 3]  # the names begin with files/<hash>/
 

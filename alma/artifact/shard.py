@@ -28,7 +28,7 @@ class Shard:
             return cls(0, 0)
         index, _, count = text.partition("/")
         if not (index.isdecimal() and count.isdecimal() and index.isascii() and count.isascii()):
-            raise ConfigError(f"shard {text!r} is not INDEX/COUNT such as 0/8, nor seal, nor all")
+            raise ConfigError(f"shard {text!r} is not INDEX/COUNT; write 0/8, seal or all")
         if int(index) >= int(count):
             raise ConfigError(f"shard {text!r}: there are 0/{int(count)} to {int(count) - 1}/{int(count)}")
         return cls(int(index), int(count))

@@ -35,11 +35,13 @@ def find(names: Sequence[str], store_uri: str) -> list[Run]:
     """
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
-        raise ConfigError(f"{repeated} is given twice")
+        raise ConfigError(f"{repeated} is given twice; name each run once")
     runs = [_find(name, store_uri) for name in names]
     for run in runs:
         if not run.evaluated:
-            raise DataError(f"{run.name}: nothing was evaluated yet, so there is nothing to compare")
+            raise DataError(
+                f"{run.name}: nothing was evaluated yet, so there is nothing to compare; wait for its first report"
+            )
     return runs
 
 
@@ -82,4 +84,6 @@ def _read(path: Path) -> Report:
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; a report's folder holds report.html and report.json") from error
     except ValidationError as error:
-        raise DataError(f"{path}: these are no numbers of a report ({error.errors()[0]['msg']})") from error
+        raise DataError(
+            f"{path}: these are no numbers of a report ({error.errors()[0]['msg']}); name a report's folder"
+        ) from error

@@ -158,7 +158,7 @@ def _entered(tree: Any, step: str, said: str) -> Any:
         return found
     found = tree.setdefault(step, {})
     if not isinstance(found, dict | list):
-        raise ConfigError(f"{said}: {step} is a value, not a section")
+        raise ConfigError(f"{said}: {step} is a value, not a section; name a section")
     return found
 
 

@@ -81,13 +81,15 @@ def convert(
         raise ConfigError(f"no such set: {name!r}; there are: {', '.join(SETS)}")
     known = SETS[name]
     if num_seeds is not None and known.learn is None:
-        raise ConfigError(f"seeds = {num_seeds}: {name} has prompts to evaluate with and no answers to learn from")
+        raise ConfigError(
+            f"seeds = {num_seeds}: {name} has prompts to evaluate with and no answers to learn from; leave --seeds out"
+        )
     if num_evaluation is not None and known.hold is None:
-        raise ConfigError(f"evaluation = {num_evaluation}: of {name} nothing is held out")
+        raise ConfigError(f"evaluation = {num_evaluation}: of {name} nothing is held out; leave --evaluation out")
     with opened(path) as rows:
         questions = importlib.import_module(f"alma.convert.{name.replace('-', '_')}").questions(rows, path.name)
     if not questions:
-        raise DataError(f"{path}: no row of it is usable as a question of {name}")
+        raise DataError(f"{path}: no row of it is usable as a question of {name}; is it the file of that set?")
     chosen = [each for each in questions if family is None or family in each.families]
     if not chosen:
         families = sorted({family for each in questions for family in each.families})

@@ -46,5 +46,5 @@ def _unpacked(path: Path, scratch: Path) -> Path:
         with unpack(path, "rb") as packed, whole.open("wb") as file:
             shutil.copyfileobj(packed, file)
     except (EOFError, lzma.LZMAError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path}: cannot be unpacked, is it whole? {error}") from error
+        raise DataError(f"{path}: cannot be unpacked: {error}; is it whole? fetch it again") from error
     return whole

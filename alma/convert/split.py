@@ -80,7 +80,7 @@ def write(converted: Converted, out: Path) -> None:
             unfinished.write_bytes(text)
             unfinished.replace(path)
     except (FileExistsError, NotADirectoryError) as error:
-        raise DataError(f"{out}: is no folder") from error
+        raise DataError(f"{out}: is no folder; name one for --out") from error
     except PermissionError as error:
         raise AccessError(f"{out}: {error.strerror}") from error
 

@@ -13,7 +13,7 @@ _REPOSITORY = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}", re.ASCII)
 def check_repository(option: str, repository: str) -> None:
     """Raises ``ConfigError``, which names ``option``, unless it is ``owner/name``."""
     if not _REPOSITORY.fullmatch(repository):
-        raise ConfigError(f"{option} {repository!r}: a repository of the Hub is owner/name")
+        raise ConfigError(f"{option} {repository!r}: a repository of the Hub is owner/name; write it so")
 
 
 def push(folder: Path, repository: str, *, public: bool) -> str:

@@ -49,7 +49,9 @@ def write_executor_output(executor_input: str, metrics: Metrics, metadata: Mappi
             for record in listed["artifacts"][:1]
         }
     except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"--executor-input is not KFP's executor input: {type(error).__name__} {error}") from error
+        raise ConfigError(
+            f"--executor-input is not KFP's executor input: {type(error).__name__} {error}; leave it out"
+        ) from error
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"artifacts": artifacts}), encoding="utf-8")
 

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.highlighter import JSONHighlighter
 from rich.table import Table
 from rich.text import Text
 
 from alma.artifact import Artifact, Ref, Rows
+from alma.ending import visible
 from alma.errors import DataError
 from alma.store import open_store
 from alma.text.plain import plain
@@ -21,7 +23,7 @@ def show(name: str, store_uri: str, *, rows: int) -> None:
     if name.endswith(".json"):
         place = Path(name).resolve()
         if not place.is_file():
-            raise DataError(f"{name}: no such file")
+            raise DataError(f"{name}: no such file; name STAGE/KEY or the path of a manifest.json")
         ref = Ref.parse("/".join(place.parent.parts[-2:]))
         store_uri = str(place.parents[2])
     else:
@@ -41,7 +43,9 @@ def show(name: str, store_uri: str, *, rows: int) -> None:
     for key, value in manifest.metrics.items():
         facts.add_row(key, f"{value:,.4f}" if isinstance(value, float) else f"{value:,}")
     console.print(facts)
-    console.print_json(json.dumps(manifest.section, ensure_ascii=False))
+    settings = Text(visible(json.dumps(manifest.section, indent=2, ensure_ascii=False)))
+    JSONHighlighter().highlight(settings)
+    console.print(settings, soft_wrap=True)
     if isinstance(artifact, Rows):
         console.print(Text(str(artifact.table(stop=1).schema.remove_metadata()), style="dim"))
         for row in artifact.table(stop=rows).to_pylist():

@@ -51,13 +51,15 @@ class Means:
         }
         for name, value in numbers.items():
             if value is not None and not (isfinite(value) and value > 0):
-                raise ConfigError(f"{name} {value} is not a positive number")
+                raise ConfigError(f"{name} {value} is not a positive number; give one, such as 8.03e9")
         if utilisation is not None and utilisation > 1:
-            raise ConfigError(f"--utilisation {utilisation} is a fraction of the peak: at most 1")
+            raise ConfigError(f"--utilisation {utilisation} is a fraction of the peak; give at most 1, such as 0.4")
         if (flops_per_second is None) != (utilisation is None):
             raise ConfigError("--flops-per-second and --utilisation go together: the peak, and the fraction of it")
         if rates is None and (device is not None or scale):
-            raise ConfigError(f"{'--device' if device else '--scale-by-parameters'} is about the rates of --rates FILE")
+            raise ConfigError(
+                f"{'--device' if device else '--scale-by-parameters'} is about the rates of a file; give --rates FILE"
+            )
         if parameters is None:
             if rates is not None or flops_per_second is not None:
                 raise ConfigError("hours need --parameters, the size of the base model, such as --parameters 8.03e9")

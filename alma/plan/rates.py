@@ -57,7 +57,9 @@ def read_rates(path: Path) -> tuple[Rate, ...]:
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file of rates; benchmarks/generation.py --rates {path} makes it") from error
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
+        raise ConfigError(
+            f"{path}: cannot be read: {error}; benchmarks/generation.py --rates {path} makes one"
+        ) from error
     except ValidationError as error:
         faults = [
             f"{path}: {'.'.join(map(str, fault['loc']))}: {fault['msg']} (it is {fault['input']!r:.80})"

@@ -45,4 +45,6 @@ def parameters(text: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(text).get("inputs", {}).get("parameterValues") or {}
         return dict(found)
     except (ValueError, AttributeError, TypeError) as error:
-        raise ConfigError(f"--executor-input is not KFP's executor input: {type(error).__name__} {error}") from error
+        raise ConfigError(
+            f"--executor-input is not KFP's executor input: {type(error).__name__} {error}; leave it out"
+        ) from error

@@ -40,7 +40,7 @@ def final_state(text: str) -> str:
     try:
         return str(json.loads(text)["state"])
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"--state is not KFP's final status: {text[:200]!r}") from error
+        raise DataError(f"--state is not KFP's final status: {text[:200]!r}; leave it out") from error
 
 
 def newest_page(store: Store, run: str, entries: list[Entry]) -> str:

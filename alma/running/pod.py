@@ -114,7 +114,7 @@ def read_section(options: Namespace, store: Store, ledger: Ledger | None) -> dic
     else:
         cfg = Settings.read(store, ledger.settings).cfg()
         if options.use not in cfg.uses:
-            raise ConfigError(f"--use {options.use}: the run's settings have {', '.join(cfg.uses)}")
+            raise ConfigError(f"--use {options.use}: the run's settings have {', '.join(cfg.uses)}; name one")
         section = cfg.uses[options.use].model_dump(mode="json")
     return section | (json_object(options.change, "--change") if options.change else {})
 
@@ -158,7 +158,9 @@ def read_input(given: str, ledger: Ledger | None = None) -> tuple[str, Ref]:
         manifest = parse(read_regular(path, DOCUMENT_BYTES), f"--in {given}")
         return port, Ref.parse(f"{manifest['stage']}/{manifest['key']}")
     except (ValueError, KeyError, TypeError, DataError) as error:
-        raise DataError(f"--in {port}={name}: is not a manifest ({type(error).__name__})") from error
+        raise DataError(
+            f"--in {port}={name}: is not a manifest ({type(error).__name__}); give what --out of a stage left"
+        ) from error
 
 
 def leave(options: Namespace, ref: Ref, artifact: Artifact | None) -> None:
@@ -179,7 +181,7 @@ def leave(options: Namespace, ref: Ref, artifact: Artifact | None) -> None:
 def page(artifact: Artifact) -> str:
     """The HTML page of a report. Raises ``ConfigError`` for an artifact that has none."""
     if not isinstance(artifact, Folder) or artifact.manifest.kind != "page":
-        raise ConfigError(f"--html: {artifact.ref} is not a page")
+        raise ConfigError(f"--html: {artifact.ref} is not a page; leave --html out, which is for a report")
     return (artifact.folder / "report.html").read_text(encoding="utf-8")
 
 

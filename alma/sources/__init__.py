@@ -54,7 +54,9 @@ def scheme(cfg: Ingest) -> Scheme:
     if not cfg.source.strip():
         raise ConfigError("source is empty: write a path, s3://bucket/key, or hf://owner/name")
     if cfg.revision is not None and found != "hf":
-        raise ConfigError(f"revision = {cfg.revision!r} goes with hf:// sources only, and source = {cfg.source!r}")
+        raise ConfigError(
+            f"revision = {cfg.revision!r} goes with hf:// sources only, and source = {cfg.source!r}; leave it out"
+        )
     return found
 
 

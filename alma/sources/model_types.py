@@ -73,6 +73,11 @@ class _Settings(_File):
     added_tokens_decoder: dict[str, _Described] | None = None
     chat_template: str | list[_Template] | None = None
     tokenizer_class: str | None = None
+    model_max_length: int | float | None = None
+    padding_side: str | None = None
+    truncation_side: str | None = None
+    add_bos_token: bool | None = None
+    add_eos_token: bool | None = None
 
 
 class _Index(_File):

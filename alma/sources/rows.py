@@ -70,10 +70,11 @@ def read_rows(
     read = {".jsonl": _jsonl, ".ndjson": _jsonl, ".json": _json, ".csv": _csv}.get(path.suffix.lower())
     if path.suffix.lower() not in SUFFIXES:
         raise DataError(
-            f"{path.name}: rows are read from {', '.join(SUFFIXES)}, and not from {path.suffix or 'this'!r}"
+            f"{path.name}: rows are read from {', '.join(SUFFIXES)}, and not from {path.suffix or 'this'!r}; "
+            "name it by what it holds, or convert it"
         )
     if path.stat().st_size == 0:
-        raise DataError(f"{path.name}: the file is empty ({path})")
+        raise DataError(f"{path.name}: the file is empty ({path}); bring one that holds rows")
     return read(path) if read else _parquet(path, wanted)
 
 
@@ -144,7 +145,7 @@ def _json(path: Path) -> Iterator[Row | Bad]:
         hint = "; one object per line is named .jsonl" if error.msg == "Extra data" else ""
         _broken(path, error.lineno, f"not JSON: {error.msg} at column {error.colno}{hint}", error)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path.name}: not readable as JSON: {str(error)[:100]}") from error
+        raise DataError(f"{path.name}: not readable as JSON: {str(error)[:100]}; mend it there") from error
     if not isinstance(whole, list):
         raise DataError(
             f"{path.name}: holds {shown(whole)}; wanted a list of objects, or one object per line in .jsonl"
@@ -182,7 +183,9 @@ def _csv(path: Path) -> Iterator[Row | Bad]:
             counted = Counter(header)
             twice = next((name for name in header if name and counted[name] > 1), None)
             if twice is not None:
-                raise DataError(f"{path.name} line {line}: the header names the column {twice!r} twice")
+                raise DataError(
+                    f"{path.name} line {line}: the header names the column {twice!r} twice; rename one of them"
+                )
         elif len(fields) == len(header):
             yield Row(line, dict(zip(header, fields, strict=True)))
         else:
@@ -206,7 +209,7 @@ def _parquet(path: Path, wanted: Callable[[Sequence[str]], Collection[str]]) -> 
                     yield Row(done + i + 1, {name: values[i] for name, values in zip(columns, lists, strict=True)})
                 done += batch.num_rows
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path.name}: not readable as Parquet: {str(error).splitlines()[0]}") from error
+        raise DataError(f"{path.name}: not readable as Parquet: {str(error).splitlines()[0]}; write it anew") from error
 
 
 def _plain(column: pa.Array) -> list[Any]:

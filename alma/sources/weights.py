@@ -44,7 +44,8 @@ def weight_map(folder: Path, source: str) -> dict[str, str]:
     for tensor, file in found.items():
         if not isinstance(file, str) or not file.endswith(".safetensors") or Path(file).name != file:
             raise DataError(
-                f"{source}: {INDEX} puts {tensor} into {shown(file)}, which is not a safetensors file beside it"
+                f"{source}: {INDEX} puts {tensor} into {shown(file)}, which is not a safetensors file beside it; "
+                "fetch the model again"
             )
     return found
 
@@ -108,7 +109,7 @@ def read_json(path: Path, source: str) -> dict[str, Any]:
     except PermissionError as error:
         raise AccessError(_may_not_read(source, path)) from error
     if not isinstance(value, dict):
-        raise DataError(f"{source}: {path.name} holds {shown(value)}, and not an object")
+        raise DataError(f"{source}: {path.name} holds {shown(value)}, and not an object; fetch it again")
     return value
 
 

@@ -93,7 +93,7 @@ def _value(value: Any, kind: str, where: str) -> Any:
         "STRUCT": isinstance(value, dict),
     }
     if kind not in fits:
-        raise ConfigError(f"{where}: a {kind} cannot be given from outside")
+        raise ConfigError(f"{where}: a {kind} cannot be given from outside; leave it out")
     if not fits[kind]:
         quote = "; quote it" if kind == "STRING" else ""
         raise ConfigError(f"{where}: {_short(value)} is {_what(value)} and {KINDS[kind]} is needed{quote}")
@@ -107,7 +107,7 @@ def _json(where: str, value: Any) -> str:
         text.encode()  # half of a surrogate pair is no text
         return text  # noqa: TRY300
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{where}: cannot be JSON: {error}") from None
+        raise ConfigError(f"{where}: cannot be JSON: {error}; give another value") from None
 
 
 def _what(value: Any) -> str:
@@ -139,7 +139,9 @@ def _read(path: Path) -> dict[Any, Any]:
     try:
         text = read_regular(path, SETTINGS_BYTES, named=f"--parameters {path}", kind=ConfigError).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--parameters {path}: {getattr(error, 'strerror', None) or error}") from None
+        raise ConfigError(
+            f"--parameters {path}: {getattr(error, 'strerror', None) or error}; name a YAML or JSON file"
+        ) from None
     read = _read_json(path, text) if path.suffix == ".json" else _read_yaml(path, text)
     if read is None:
         return {}
@@ -158,7 +160,7 @@ def _read_json(path: Path, text: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=mapping)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"--parameters {path}: not JSON: {error}") from None
+        raise ConfigError(f"--parameters {path}: not JSON: {error}; mend it there") from None
 
 
 def _read_yaml(path: Path, text: str) -> Any:
@@ -182,6 +184,6 @@ def _read_yaml(path: Path, text: str) -> Any:
     except ConfigError:
         raise
     except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"--parameters {path}: not YAML: {error}") from None
+        raise ConfigError(f"--parameters {path}: not YAML: {error}; mend it there") from None
     except (TypeError, ValueError) as error:  # such as the 31st of February
-        raise ConfigError(f"--parameters {path}: a value that no parameter can hold: {error}") from None
+        raise ConfigError(f"--parameters {path}: a value that no parameter can hold: {error}; quote it") from None

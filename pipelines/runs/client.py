@@ -218,7 +218,7 @@ def _host(given: str | None) -> str:
     if "://" not in host:
         host = f"https://{host}"
     if not host.startswith(("http://", "https://")):
-        raise ConfigError(f"--host {host}: an http:// or https:// URL is needed")
+        raise ConfigError(f"--host {host}: write an http:// or https:// URL")
     return host.rstrip("/")
 
 

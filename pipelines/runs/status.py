@@ -70,7 +70,7 @@ def show(options: argparse.Namespace) -> None:
 def show_list(options: argparse.Namespace) -> None:
     """Runs ``list``. Raises ``ConfigError`` for an experiment that is not there."""
     if options.limit < 1:
-        raise ConfigError(f"--limit {options.limit}: a number above 0 is needed")
+        raise ConfigError(f"--limit {options.limit}: give a number above 0")
     api = Api(options, Events(options.log))
     namespace = experiments.namespace_of(api, options.namespace)
     where: dict[str, Any] = {"namespace": namespace} if namespace else {}

@@ -16,10 +16,10 @@ import pytest
 from tests.campaign.conftest import Campaign
 from tests.campaign.inputs import Case, Ended, Server, as_process, environment, faults
 from tests.campaign.inputs_drawn import KINDS, ROOT, SHARES, prepare
+from tests.campaign.tiny import arguments
 
 CASES = 250
 MOST_TOLD = 20
-SMALL = "rounds=1 synthesize.num_attempts=400 diversify.num_clusters=30 distill.num_prompts=10 respond.num_prompts=20"
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +28,7 @@ def world() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="alma-campaign-") as made:
         folder = Path(made)
         folder.chmod(0o755)
-        sets = [f"--set=alma.{each}" for each in (*SMALL.split(), "engine=echo", "curve.num_samples=4")]
-        command = [sys.executable, "-m", "alma", "run", str(ROOT / "examples" / "micro.toml"), *sets]
-        command += ["--store", str(folder / "store"), "--in-process"]
+        command = [sys.executable, "-m", "alma", *arguments(str(folder / "store"))]
         subprocess.run(command, check=True, capture_output=True, env=environment(), cwd=ROOT)
         yield folder
 
