@@ -151,7 +151,7 @@ def test_a_prompt_that_the_endpoint_refuses_is_one_fault(bench: Bench, stub: Cha
     graded = bench.run(appraise, chat(address, max_bad_share=0.1), results=results(bench, ANSWERS))
     [row] = [row for row in rows(graded) if row["fault"]]
     assert (row["fault"], row["num_paid_tokens"]) == ("refused", 0)
-    assert "This prompt is not allowed" in row["verdict"]
+    assert row["verdict"] == "HTTP 400: This prompt is not allowed"
 
 
 def test_a_form_that_the_endpoint_refuses_is_said_with_the_remedy(bench: Bench, stub: ChatStub, address: str) -> None:

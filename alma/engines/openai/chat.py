@@ -60,7 +60,7 @@ class OpenaiChat(Endpoint):
         try:
             told = self.chat(body)
         except RequestRefusedError as refusal:
-            return Reply(str(refusal), ended=False, num_tokens=0, refused=True)
+            return Reply(refusal.said, ended=False, num_tokens=0, refused=True)
         message, reason = told.get("message"), told.get("finish_reason")
         text = message.get("content") if isinstance(message, dict) else None
         num_tokens = _paid(told.get("usage"))

@@ -41,7 +41,11 @@ _SHOWN_CHARS = 300
 
 
 class RequestRefusedError(ConfigError):
-    """The endpoint answers, and will not do what this one request asks for."""
+    """The endpoint answers, and will not do what this one request asks for; ``said`` are its words."""
+
+    def __init__(self, message: str, said: str = "") -> None:
+        super().__init__(message)
+        self.said = said
 
 
 class NoAnswerError(TransientError):
@@ -161,8 +165,8 @@ class Connection:
         if 300 <= code < 400:
             to = self.shown(response.headers.get("Location", "nowhere"))
             return self.refusal(f"redirects {path} to {to}, where the key is not sent; set the address that answers")
-        kind = RequestRefusedError if code in _THIS_ONE else ConfigError
-        return kind(self._said(f"refuses the request to {path}: HTTP {code}: {said}"))
+        message = self._said(f"refuses the request to {path}: HTTP {code}: {said}")
+        return RequestRefusedError(message, f"HTTP {code}: {said}") if code in _THIS_ONE else ConfigError(message)
 
     def shown(self, said: str | bytes) -> str:
         """The server's words for a message: one plain line, without the key."""

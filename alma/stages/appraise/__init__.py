@@ -124,8 +124,9 @@ def _check_refusals(cfg: Chat, total: Mapping[str, int], rows: Sequence[Mapping[
     if total["num_asked"] and total.get(f"{FAULT}refused", 0) == total["num_asked"]:
         said = next(row["verdict"] for row in rows if row["fault"] == "refused")
         raise ConfigError(
-            f"{said}\nAll {total['num_asked']} requests were refused. If it is the temperature, set temperature = "
-            f"'default'; if max_tokens, set limit = 'max_completion_tokens' (now {cfg.temperature!r}, {cfg.limit!r})"
+            f"openai.endpoint = {cfg.openai.endpoint!r} refuses what is asked about all of the first "
+            f"{total['num_asked']} answers: {said}\nIf it is the temperature, set temperature = 'default'; if "
+            f"max_tokens, set limit = 'max_completion_tokens' (now {cfg.temperature!r}, {cfg.limit!r})"
         )
 
 
