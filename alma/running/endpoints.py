@@ -29,7 +29,8 @@ def check_endpoints(cfg: Method) -> list[str]:
 
         try:
             with Endpoint(settings):
-                lines.append(f"{use}: {settings.endpoint} serves {settings.model}")
+                found = f"serves {settings.model}" if settings.listed else "is not looked at: openai.listed = false"
+                lines.append(f"{use}: {settings.endpoint} {found}")
         except AlmaError as error:
             raise type(error)(f"{use}: {error}") from error
     return lines

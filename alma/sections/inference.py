@@ -87,6 +87,10 @@ class OpenAI(Section):
     key_variable: Annotated[str | None, HOW] = None
     """Environment variable that holds the key, such as ``OPENAI_API_KEY``. ``None`` = the endpoint wants none."""
 
+    listed: Annotated[bool, QUIET, HOW] = True
+    """Look the name up in the endpoint's list, ``/models``, before any work. ``false`` for one whose list lacks what it
+    serves; a wrong name or key is then told by the first request."""
+
     prompts: Literal["tokens", "text"] = "tokens"
     """How prompts are sent: as the tokens of the model's own tokenizer, or, to servers that take none, as text."""
 

@@ -86,6 +86,15 @@ def test_a_refusal_of_all_is_said_at_once() -> None:
     assert time.monotonic() - start < 10
 
 
+def test_a_list_that_is_not_whole_may_be_left_alone() -> None:
+    stub = ChatStub(say=str.upper, lists=Fault(500, b"cache not found"))
+    [found] = asked(stub, [body("a")], listed=False)
+    assert found.text == "A"
+    stub.lists = Fault(200, b'{"data": []}')
+    with pytest.raises(ConfigError, match=r"it serves: none; if its list is not whole, set openai\.listed = false"):
+        asked(stub, [body("a")])
+
+
 def change(**fields: Any) -> Any:
     return lambda answer: answer["choices"][0].update(fields)
 

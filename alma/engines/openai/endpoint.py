@@ -92,6 +92,8 @@ class Endpoint:
 
     def _reach(self) -> int | None:
         """The served model's context in tokens, where the server says it."""
+        if not self.settings.listed:
+            return None
         try:
             answer = self._connection.ask("GET", "/models", silent_tries=NUM_TRIES_TO_REACH)
         except NoAnswerError as error:
@@ -105,6 +107,9 @@ class Endpoint:
         model = self.settings.model
         if model not in found:
             names = ", ".join(sorted(map(self.shown, found))[:10]) or "none"
-            raise self.refusal(f"does not serve openai.model = {model!r}; it serves: {names}")
+            raise self.refusal(
+                f"does not serve openai.model = {model!r}; it serves: {names}; if its list is not whole, set "
+                "openai.listed = false"
+            )
         context = found[model].get("max_model_len")
         return context if isinstance(context, int) and context > 0 else None
