@@ -24,7 +24,9 @@ class Exchange:
 
 
 def read_turns(listed: list[Any], column: str) -> list[Turn]:
-    """All turns of a conversation, each with its role. Raises ``Fault`` as ``read_turn`` does."""
+    """All turns of a conversation, each with its role. Raises ``Fault`` as ``read_turn`` does, and for none at all."""
+    if not listed:
+        raise Fault("no turn", f"{column!r} holds no turn")
     return [read_turn(each, number, column) for number, each in enumerate(listed, start=1)]
 
 

@@ -92,8 +92,10 @@ def test_a_second_turn_follows_the_checkpoint_s_own_answer(ran: Ran) -> None:
             first, second = found["sort", i], found["turn 2", i]
             assert told(second) == [("user", f"sort {i}"), ("assistant", first["response"])]
         assert told(found["system", 0]) == [("system", "be brief")]
-    few_shot = rows(ran, "round 00 · evaluate few-shot")
-    assert told(few_shot[4])[0] == ("user", "sort 0"), "examples are no turns of the conversation"
+    few_shot = rows(ran, "round 00 · evaluate few-shot")  # behind the same examples
+    for first, second in zip(few_shot[:4], few_shot[4:8], strict=True):
+        assert first["shot_ids"] == second["shot_ids"]
+        assert told(second) == [("user", first["prompt"]), ("assistant", first["response"])]
 
 
 def test_what_is_trained_on_holds_its_conversations(ran: Ran) -> None:

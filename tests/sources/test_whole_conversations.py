@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from alma.config import load
@@ -192,3 +192,29 @@ def test_turns_that_the_chat_template_does_not_write_are_told_with_a_remedy(
 def test_isara_asks_single_questions(section: str, setting: str) -> None:
     with pytest.raises(ConfigError, match=f"{section}: .*shows and asks single questions: leave it out"):
         load(Path("examples/isara-micro.toml"), [f"isara.{section}.{setting}"])
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["role", "content", "x"]), inner),
+    max_leaves=6,
+)
+talks = st.lists(
+    st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "system", "tool", 3]), "content": anything})
+    | anything,
+    max_size=4,
+)
+
+
+@given(
+    st.sampled_from(["pairs", "scores", "prompts"]),
+    st.dictionaries(st.sampled_from(["prompt", "response", "reference", "messages", "system"]), talks | anything),
+    st.sampled_from(["first", "all"]),
+)
+@example("prompts", {"prompt": [], "reference": {"role": [], "content": None}}, "first")
+def test_whatever_a_row_holds_is_taken_or_a_fault_of_the_row(kind: Any, values: dict[str, Any], turns: Any) -> None:
+    try:
+        row = Columns(kind, {}, None, turns).read(values)
+    except Fault:
+        return
+    assert all(turn.content.strip() for turn in row.get("earlier", ()))

@@ -156,17 +156,17 @@ def test_prompts_are_written_after_what_was_asked_first(
 
 
 def test_bare_turns_know_no_conversation(bench: Bench, tmp_path: Path) -> None:
-    seeds = bench.rows("pair", [{"source_id": "1", "prompt": "no", "response": "x", "earlier": column(TALK)}])
+    example = (Message("user", "name a lake"), Message("assistant", "Como"))
+    seeds = bench.rows("pair", [{"source_id": "1", "prompt": "no", "response": "x", "earlier": column(example)}])
     given = {"model": model(tmp_path), "prompts": bench.rows("evaluation_prompt", ASKED), "shots": seeds}
     with pytest.raises(ConfigError, match=r'4 of 5 prompts .* stand in conversations: set form = "chat"'):
         bench.run(evaluate, ECHO.changed(shots="random", num_shots=1), **given)
     cfg = ECHO.changed(shots="random", form="chat", num_shots=1, allow_overlap=True)
     rows = bench.run(evaluate, cfg, **given).table().to_pylist()
     with load_generator(cfg, model(tmp_path).folder) as generator:
-        example = (FIRST, TALK[1])
         text = generator.chat("and a longer one", (SYSTEM, *example, *TALK))
         [[wanted]] = generate(generator, [text], [[0]], None, max_new_tokens=12)
-    assert rows[3]["shot_ids"] == [seeds.table(["id"])["id"][0].as_py()]
+    assert rows[2]["shot_ids"] == rows[3]["shot_ids"] == [seeds.table(["id"])["id"][0].as_py()]
     assert rows[3]["response"] == wanted.text
 
 

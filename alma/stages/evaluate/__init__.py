@@ -74,7 +74,8 @@ def run(
 
     @cache
     def shown_PK() -> list[list[Shot]]:
-        return choose(cfg, model, prompts.table(["id", "prompt"]).to_pylist(), among)
+        asked = prompts.table(["earlier", "prompt"]).to_pylist()
+        return choose(cfg, model, [questions(row)[0] for row in asked], among)
 
     with (
         lazy(lambda: load_generator(cfg, model.folder)) as generator,

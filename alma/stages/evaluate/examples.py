@@ -6,7 +6,6 @@ Chosen as ``imitate`` chooses the shots of an answer. Axes: P prompts, K example
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from alma.artifact import Model, Rows
 from alma.engines import EmbedRequest, ask, load_embedder
@@ -54,19 +53,19 @@ def check_examples(cfg: Evaluate, prompts: Rows, shots: Rows | None) -> None:
         )
 
 
-def choose(cfg: Evaluate, model: Model, prompts: Sequence[dict[str, Any]], among: DataSet) -> list[list[Shot]]:
-    """The examples of each prompt, in the order in which they are shown; ``prompts`` have ``id`` and ``prompt``.
+def choose(cfg: Evaluate, model: Model, prompts_P: Sequence[str], among: DataSet) -> list[list[Shot]]:
+    """The examples of each prompt, in the order in which they are shown; of a conversation the prompt is the first one.
 
-    Of the nearest ones, by the model's own embeddings, the nearest stands last. Random ones are drawn anew for each
-    prompt, by the section's seed and the prompt's text. An example that asks the prompt itself is left out.
+    So the first turn of a conversation is asked as it is alone. Of the nearest ones, by the model's own embeddings, the
+    nearest stands last. Random ones are drawn anew for each prompt, by the section's seed and the prompt's text. An
+    example that asks the prompt itself is left out.
     """
     if cfg.shots == "none":
-        return [[] for _ in prompts]
+        return [[] for _ in prompts_P]
     if cfg.shots == "random":
-        seeds = [sample_seed(cfg.seed, "examples", row["prompt"]) for row in prompts]
-        return [draw([among], cfg.num_shots, seed, row["prompt"]) for seed, row in zip(seeds, prompts, strict=True)]
-    asked_P = [row["prompt"] for row in prompts]
+        seeds = [sample_seed(cfg.seed, "examples", prompt) for prompt in prompts_P]
+        return [draw([among], cfg.num_shots, seed, prompt) for seed, prompt in zip(seeds, prompts_P, strict=True)]
     with load_embedder(cfg, model.folder) as embedder:
-        vectors_PD = ask(embedder, EmbedRequest(asked_P, cfg.embedding_tokens))
+        vectors_PD = ask(embedder, EmbedRequest(prompts_P, cfg.embedding_tokens))
         vectors_SD = ask(embedder, EmbedRequest([shot.question for shot in among.shots], cfg.embedding_tokens))
-    return nearest([among], [vectors_SD], cfg.num_shots, asked_P, vectors_PD)
+    return nearest([among], [vectors_SD], cfg.num_shots, prompts_P, vectors_PD)
