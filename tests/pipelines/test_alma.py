@@ -170,6 +170,24 @@ def test_the_key_of_an_endpoint_reaches_those_that_ask_it_and_nobody_else(tmp_pa
     assert secret["optional"]
 
 
+def test_exams_have_an_image_and_pods_of_their_own(tmp_path: Path) -> None:
+    exams = 'name="exams", kind="harness", tasks=["micro"], folder={source="micro/tasks"}'
+    safety = 'name="safety", kind="safety", prompts={source="safety.jsonl"}'
+    overrides = ["alma.rounds=2", f"alma.evaluators=[{{{exams}}}, {{{safety}}}]"]
+    spec, manifests = documents(compiled(RUN_FILE, overrides, tmp_path / "pipeline.yaml"))
+    executors = spec["deploymentSpec"]["executors"]
+    pods = manifests["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    held = {name for name in executors if name.startswith("exec-examine")}
+    of_harness = "{{$.inputs.parameters['image_harness']}}"
+    assert {name for name, each in executors.items() if each["container"]["image"] == of_harness} == held
+    assert held, "the base and the last model"
+    assert all("alma-hf" in {each["secretName"] for each in pods[name]["secretAsEnv"]} for name in held)
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    assert {"image_harness", "gpus_harness", "memory_harness"} <= set(parameters)
+    plain, _ = documents(compiled(RUN_FILE, ["alma.rounds=2"], tmp_path / "plain.yaml"))
+    assert not [name for name in plain["root"]["inputDefinitions"]["parameters"] if name.endswith("_harness")]
+
+
 def test_a_job_gets_the_keys_of_the_endpoints_that_it_asks() -> None:
     place = Placement.model_validate({"stages": {"synthesize": {"shards": 2}, "judge": {"shards": 2}}})
     jobs = job_placement(place, {"synthesize", "judge"}, {"synthesize": ("A_KEY",), "judge": ()})["stages"]
