@@ -14,11 +14,24 @@ from alma.sections import Finetune
 TIMEOUT_SECONDS = 30
 """How long the service may take to answer before the training goes on without."""
 
+QUIET = {
+    "console": "off",
+    "silent": True,  # standard error carries alma's own events
+    "save_code": False,
+    "disable_code": True,
+    "disable_git": True,
+    "x_disable_stats": True,
+    "x_disable_meta": True,
+    "x_disable_machine_info": True,
+    "x_save_requirements": False,
+}
+"""Settings of wandb by which it sends nothing of its own."""
+
 
 class Wandb:
     """``alma.engines.curves.Curve``: a run for each training, found again by an attempt that goes on.
 
-    Nothing is sent but the curves and the training's settings: no source, no console, no machine's statistics.
+    Nothing is sent but the curves and the training's settings: no source, no console, nothing of the machine.
     """
 
     def __init__(self, cfg: Finetune, training: Training, say: Say) -> None:
@@ -36,9 +49,7 @@ class Wandb:
             name=training.title,
             resume="allow",
             config=flat(training.settings),
-            settings=wandb.Settings(
-                init_timeout=TIMEOUT_SECONDS, console="off", save_code=False, disable_git=True, x_disable_stats=True
-            ),
+            settings=wandb.Settings(init_timeout=TIMEOUT_SECONDS, **QUIET),
         )
 
     def step(self, step: int, metrics: Mapping[str, float]) -> None:
