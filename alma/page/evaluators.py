@@ -125,7 +125,8 @@ def _answered(table: pa.Table, metrics: Mapping[str, float | int]) -> list[numbe
                 num_missing=sum(_is_asked(name, row) for row in rows) - len(values),
             )
         )
-    return sorted(found, key=lambda each: each.name != "harmful")
+    first = ("harmful", *SAFETY)
+    return sorted(found, key=lambda each: first.index(each.name) if each.name in first else len(first))
 
 
 def _is_asked(name: str, row: Mapping[str, Any]) -> bool:

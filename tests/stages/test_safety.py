@@ -112,6 +112,8 @@ def test_without_a_classifier_refusals_alone_are_counted(world: World, monkeypat
     rows = found.table().to_pylist()
     assert [row["refused"] for row in rows] == [len(row["response"]) % 2 == 0 for row in rows]
     assert {"refusal", "over_refusal"} <= set(found.metrics)
+    told = outside("safety", "evaluate", "screened", found.table(), found.metrics, found.manifest.inputs)
+    assert [each.name for each in told.measures][:2] == ["refusal", "over_refusal"], "before lengths and the like"
     assert not {"harmful", "harmful_on_request"} & set(found.metrics)
 
 
