@@ -82,6 +82,8 @@ def compile_run(
     """
     from kfp import compiler
 
+    if output.suffix not in (".yaml", ".yml") or output.is_dir():
+        raise ConfigError(f"--output {output}: name a file that ends in .yaml")
     pipeline = trace(run_file, overrides, name)
     output.parent.mkdir(parents=True, exist_ok=True)
     compiler.Compiler().compile(pipeline, str(output))

@@ -17,7 +17,7 @@ from alma.text.plain import plain
 
 def print_outcome(store: Store, outcome: Outcome, done: dict[str, Manifest], record: str) -> None:
     """A table of the rounds, or of the methods that were compared, and where to look."""
-    console = Console()
+    console = Console(markup=False)  # what is shown is anybody's text
     if not console.is_terminal:
         console.width = max(console.width, 120)  # a pipe has no width, and numbers must not be cut
     report = Artifact.open(store, Ref.parse(str(outcome.report)))

@@ -30,29 +30,33 @@ def show(name: str, store_uri: str, *, rows: int) -> None:
         ref = Ref.parse(name)
     artifact = Artifact.open(open_store(store_uri), ref)
     manifest = artifact.manifest
-    console = Console()
+    console = Console(markup=False)  # what is shown is anybody's text
     facts = Table.grid(padding=(0, 2))
-    facts.add_row("artifact", f"{ref} ({manifest.kind}, stage version {manifest.version})")
+
+    def fact(name: str, value: str) -> None:
+        facts.add_row(Text(plain(name)), Text(visible(value)))  # a store may be anybody's: no markup, no control codes
+
+    fact("artifact", f"{ref} ({manifest.kind}, stage version {manifest.version})")
     if manifest.num_rows is not None:
-        facts.add_row("rows", f"{manifest.num_rows:,} {manifest.schema_name} in {len(manifest.files)} parts")
-    facts.add_row("bytes", f"{sum(f.size for f in manifest.files):,}")
+        fact("rows", f"{manifest.num_rows:,} {manifest.schema_name} in {len(manifest.files)} parts")
+    fact("bytes", f"{sum(f.size for f in manifest.files):,}")
     cost = artifact.cost
-    facts.add_row("took", f"{cost.seconds:.1f} s on {plain(cost.device)}" if cost else "unknown: no cost.json")
+    fact("took", f"{cost.seconds:.1f} s on {plain(cost.device)}" if cost else "unknown: no cost.json")
     for port, source in manifest.inputs.items():
-        facts.add_row(f"input {port}", source)
+        fact(f"input {port}", source)
     for key, value in manifest.metrics.items():
-        facts.add_row(key, f"{value:,.4f}" if isinstance(value, float) else f"{value:,}")
+        fact(key, f"{value:,.4f}" if isinstance(value, float) else f"{value:,}")
     console.print(facts)
     settings = Text(visible(json.dumps(manifest.section, indent=2, ensure_ascii=False)))
     JSONHighlighter().highlight(settings)
     console.print(settings, soft_wrap=True)
     if isinstance(artifact, Rows):
-        console.print(Text(str(artifact.table(stop=1).schema.remove_metadata()), style="dim"))
+        console.print(Text(visible(str(artifact.table(stop=1).schema.remove_metadata())), style="dim"))
         for row in artifact.table(stop=rows).to_pylist():
             print_row(console, row)
     else:
         for file in manifest.files:
-            console.print(Text(f"{file.size:>14,}  {file.name}"))
+            console.print(Text(f"{file.size:>14,}  {visible(file.name)}"))
 
 
 def print_row(console: Console, row: dict[str, Any]) -> None:
@@ -60,6 +64,6 @@ def print_row(console: Console, row: dict[str, Any]) -> None:
     grid = Table.grid(padding=(0, 2))
     for column, value in row.items():
         if value is not None:
-            grid.add_row(Text(column, style="cyan"), Text(plain(value)))
+            grid.add_row(Text(plain(column), style="cyan"), Text(plain(value)))
     console.print(grid)
     console.print()

@@ -29,7 +29,7 @@ def status(store_uri: str, run: str | None, *, every: float | None) -> None:
     """
     store = open_store(store_uri)
     name = run or newest(store)
-    console = Console()
+    console = Console(markup=False)  # what is shown is anybody's text
     labels = watch.planned(store, name)
     if every is None or not console.is_terminal:
         console.print(shown(name, labels, read(store, name), time.time()))
@@ -84,20 +84,30 @@ def summary(labels: Sequence[str], entries: Sequence[Entry], now: float) -> str:
 
 def table(run: str, entries: Sequence[Entry], now: float) -> Table:
     """A row per step and shard."""
-    grid = Table("step", "state", "done", "rate", "left", "took", "artifact", title=f"run {run}", title_justify="left")
+    grid = Table(
+        "step",
+        "state",
+        "done",
+        "rate",
+        "left",
+        "took",
+        "artifact",
+        title=Text(f"run {plain(run)}"),
+        title_justify="left",
+    )
     for entry in entries:
         silent = watch.state_of(entry, now) == "silent"
         state = f"silent for {duration(now - entry.time)}" if silent else entry.state
         left = "" if entry.left_seconds is None or silent else duration(entry.left_seconds)
         end = now if entry.state == "running" and not silent else entry.time
         grid.add_row(
-            Text(entry.label + (f" ({entry.shard})" if entry.shard else "")),
+            Text(plain(entry.label) + (f" ({entry.shard})" if entry.shard else "")),
             Text(state, style="yellow" if silent else COLOURS[entry.state]),
-            entry.amount,
+            Text(plain(entry.amount)),
             watch.rate([entry]).replace(", ", "\n"),
             left,
             duration(end - entry.started),
-            entry.ref or "",
+            Text(plain(entry.ref or "")),
         )
         if entry.message:
             grid.add_row("", Text(plain(short(entry.message)), style="red"))

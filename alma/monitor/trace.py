@@ -84,7 +84,7 @@ def trace_model(store: Store, column: str, name: str) -> Origin:
 
 def print_trace(store: Store, row_id: str) -> None:
     """Prints the ancestry as a tree; a row that is reached twice is shown once."""
-    console = Console()
+    console = Console(markup=False)  # what is shown is anybody's text
     shown: set[str] = set()
 
     def grow(tree: Tree, origin: Origin) -> None:

@@ -20,7 +20,7 @@ HOW = (
 
 def print_fits(found: list[Fit], shape: Shape, machine: Machine, uncounted: list[str]) -> None:
     """The table, and where its numbers come from."""
-    console = Console()
+    console = Console(markup=False)
     if not console.is_terminal:
         console.width = max(console.width, WIDTH)
     gpus = f"{machine.gpus} GPU{'s' if machine.gpus > 1 else ''} of {gb(machine.gpu_bytes)}"

@@ -25,7 +25,7 @@ WIDTH = 120
 
 def print_tables(steps: list[Step], means: Means | None) -> None:
     """Rows and tokens by step; then, if there are ``means``, operations and hours by stage."""
-    console = Console()
+    console = Console(markup=False)
     if not console.is_terminal:
         console.width = max(console.width, WIDTH)
     console.print(_steps(steps))

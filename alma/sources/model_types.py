@@ -27,8 +27,6 @@ class _Config(_File):
     eos_token_id: Ids = None
     bos_token_id: Ids = None
     pad_token_id: Ids = None
-    quantization_config: dict[str, Any] | None = None
-    compression_config: dict[str, Any] | None = None
     max_position_embeddings: int | None = None
     id2label: dict[str, Any] | None = None
     label2id: dict[str, Any] | None = None
