@@ -22,7 +22,7 @@ from alma.artifact.records import DROP_REASONS, SCHEMAS
 from alma.config import Isara
 from alma.errors import ConfigError
 from alma.monitor.outcome import _arms
-from alma.page import numbers, render, samples, text
+from alma.page import numbers, render, samples
 from alma.page.arms import Arm, Mean, arms, by_arm, imitation_of, over_repeats
 from alma.page.comparison import SHOWN, table, written
 from alma.page.comparison_files import comparison_files
@@ -31,6 +31,7 @@ from alma.sections import Report
 from alma.stages import report
 from alma.statistics import mean_and_error
 from alma.store import open_store
+from alma.text.visible import visible
 from tests.builders.page import HOSTILE, Elements
 
 PAGE: Report = Isara.model_fields["report"].default
@@ -238,7 +239,7 @@ def test_hostile_names_stay_text(bench: Bench) -> None:
     assert "img" not in {tag for tag, _ in elements.found}
     assert not re.search("[\x00-\x08\x0b-\x1f\u202e\u2066]", html)
     data = json.loads(elements.scripts[0])
-    assert data["rounds"]["rows"][0]["prompt"] == data["answers"]["rows"][0]["text"] == text.visible(HOSTILE)
+    assert data["rounds"]["rows"][0]["prompt"] == data["answers"]["rows"][0]["text"] == visible(HOSTILE)
     markdown = (made.folder / "comparison.md").read_text("utf-8")
     assert "<" not in markdown.replace("&lt;", "")
     rows = [line for line in markdown.splitlines() if line.startswith("| ")]

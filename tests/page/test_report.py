@@ -23,12 +23,13 @@ from alma.artifact.records import SCHEMAS
 from alma.config import Alma
 from alma.errors import ConfigError, DataError
 from alma.monitor import dashboard
-from alma.page import figure, headline, measure, numbers, quality, render, samples, text, training
+from alma.page import figure, headline, measure, numbers, quality, render, samples, training
 from alma.page.cost import cost
 from alma.page.numbers import Point
 from alma.sections import Report
 from alma.stages import report
 from alma.store import Store, open_store
+from alma.text.visible import visible
 from tests.builders.page import HOSTILE, Elements
 
 QUICK = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
@@ -470,8 +471,8 @@ def test_hostile_text_stays_text(world: World, tmp_path: Path) -> None:
     assert "img" not in {tag for tag, _ in elements.found}
     assert not re.search("[\x00-\x08\x0b-\x1f\u202e\u2066]", page)
     data = json.loads(elements.scripts[0])
-    assert data["answers"]["rows"][0]["text"] == text.visible(HOSTILE)
-    assert data["rounds"]["rows"][0]["prompt"] == text.visible(HOSTILE)
+    assert data["answers"]["rows"][0]["text"] == visible(HOSTILE)
+    assert data["rounds"]["rows"][0]["prompt"] == visible(HOSTILE)
     assert "⟨U+202E⟩gnp.exe" in elements.text
 
 
@@ -487,9 +488,9 @@ def test_script_json_round_trips_and_cannot_end_its_element(value: Any) -> None:
 @QUICK
 @given(st.text())
 def test_visible_text_has_no_control_or_direction_marks(given_: str) -> None:
-    shown = text.visible(given_)
+    shown = visible(given_)
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", shown)
-    assert text.visible(shown) == shown
+    assert visible(shown) == shown
 
 
 def test_equal_numbers_give_equal_bytes(pages: list[Any]) -> None:
