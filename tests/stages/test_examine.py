@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from alma import sources
 from alma.artifact import Artifact, Model, Ref, Rows
 from alma.artifact.out import Out
 from alma.engines import Mark
@@ -83,6 +84,17 @@ def test_a_task_folder_is_named_by_what_it_holds(store: Store, tmp_path: Path) -
     assert brought(store, first) == brought(store, second) == brought(store, TASKS)
     (second / "answer.yaml").rename(second / "reply.yaml")
     assert brought(store, first) != brought(store, second)
+
+
+def test_a_task_folder_in_s3_is_the_same(store: Store, tmp_path: Path, s3_store_uri: str) -> None:
+    there = open_store(s3_store_uri)
+    for path in TASKS.iterdir():
+        there.upload(path, f"exams/tasks/{path.name}")
+    cfg = IngestTasks(source=f"{s3_store_uri}/exams/tasks")
+    sources.check_there(cfg, tmp_path)
+    assert run("ingest", cfg, {}, store).ref == brought(store, TASKS)
+    with pytest.raises(DataError, match=r"no .yaml lies there. Did you mean tasks"):
+        sources.check_there(IngestTasks(source=f"{s3_store_uri}/exams/task"), tmp_path)
 
 
 @pytest.mark.parametrize(
