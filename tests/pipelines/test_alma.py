@@ -261,6 +261,7 @@ def test_outputs_of_sources_are_called_what_they_are() -> None:
         "human scores": "scores",
         "held-out scores": "scores",
         "evaluation prompts": "prompts",
+        "outsider model": "model",
     }
 
 
