@@ -3,6 +3,7 @@
 ::
 
     runs     what a person calls a run → its numbers (``report.json``)
+    outside  what outside evaluators say of the last points
     table    the last points of all runs, with differences to the first run
     charts   the curves of all runs in one drawing
 """
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alma.compare.charts import sections
+from alma.compare.outside import outside_rows
 from alma.compare.runs import Run, find
 from alma.compare.table import as_csv, as_markdown, head, rows
 from alma.errors import ConfigError
@@ -33,10 +35,10 @@ def compare(names: Sequence[str], out: Path, *, store_uri: str) -> list[Run]:
     if len(names) < 2:
         raise ConfigError(f"{len(names)} run given; it takes two to compare")
     runs = find(names, store_uri)
-    found = rows(runs)
+    found, outside = rows(runs), outside_rows(runs)
     label = " · ".join(run.name for run in runs)
     page = document("Runs side by side", label, head(runs), sections(runs, found), numbers="compare.csv")
-    for name, text in zip(FILES, (page, as_csv(found), as_markdown(found)), strict=True):
+    for name, text in zip(FILES, (page, as_csv(found, outside), as_markdown(found, outside)), strict=True):
         with publish(out / name) as file:
             file.write(text.encode())
     return runs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from alma.compare.outside import outside_rows, outside_table
 from alma.compare.runs import Run
 from alma.compare.table import COLUMNS, Row, cells
 from alma.page.figure import SERIES, Chart, Table, draw, percent_axis, rounds, series
@@ -38,8 +39,16 @@ def sections(runs: Sequence[Run], found: Sequence[Row]) -> list[Section]:
     """The table, then the curves."""
     table = Table(COLUMNS, tuple(tuple(map(visible, cells(row))) for row in found))
     drawn = [_chart(runs, *each) for each in CURVES]
+    outside = outside_rows(runs)
+    by_others = Section(
+        "outside",
+        "Outside evaluators",
+        missing="" if outside else "No outside evaluator was asked: each score is by that run's own judge.",
+        wide=(("At the last points", outside_table(outside)),) if outside else (),
+    )
     return [
         Section("last", "The last points", wide=(("By run", table),)),
+        by_others,
         Section("curves", "Point by point", charts=tuple(chart for chart in drawn if chart is not None)),
     ]
 

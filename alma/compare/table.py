@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from alma.compare.outside import OutsideRow, outside_table
 from alma.compare.runs import Run
 from alma.page.headline import Headline, Tile, paired
 from alma.page.numbers import Estimate
@@ -59,15 +60,20 @@ def rows(runs: Sequence[Run]) -> list[Row]:
     return found
 
 
-def as_csv(found: Sequence[Row]) -> str:
-    """Every number, in columns; an empty field is one that there is not."""
+def as_csv(found: Sequence[Row], outside: Sequence[OutsideRow] = ()) -> str:
+    """Every number, in columns; an empty field is one that there is not. So are outside measures."""
     text = io.StringIO()
     estimates = ("correct", "score", "tokens", "correct_difference", "score_difference", "score_wins")
-    columns = [f"{name}{end}" for name in estimates for end in ("", "_low", "_high")]
+    measures = list(dict.fromkeys(row.measure for row in outside))
+    theirs = {(row.measure, row.run): (row.value, row.difference) for row in outside}
+    names = [*estimates, *(f"{name}{what}" for name in measures for what in ("", ", difference"))]
+    columns = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["run", "point", "num_prompts", *columns])
     for row in found:
         cells = [cell for name in estimates for cell in _three(getattr(row, name))]
+        for name in measures:
+            cells += [cell for each in theirs.get((name, row.run), (None, None)) for cell in _three(each)]
         writer.writerow([row.run, row.point, row.num_prompts, *cells])
     return text.getvalue()
 
@@ -105,9 +111,17 @@ def _difference(estimate: Estimate | None, scale: float, digits: int) -> str:
     return f"{text} ({signed(scale * estimate.low, digits)} to {signed(scale * estimate.high, digits)})"
 
 
-def as_markdown(found: Sequence[Row]) -> str:
-    """A table for an issue or a page; differences of correct answers in points."""
-    lines = [COLUMNS, ["---"] * len(COLUMNS), *map(cells, found)]
+def as_markdown(found: Sequence[Row], outside: Sequence[OutsideRow] = ()) -> str:
+    """A table for an issue or a page, and one of outside scores; differences of correct answers in points."""
+    own = _lines(COLUMNS, [cells(row) for row in found])
+    if not outside:
+        return own
+    table = outside_table(outside)
+    return f"{own}\n{_lines(table.columns, table.rows)}"
+
+
+def _lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
     return "".join("| " + " | ".join(_cell(text) for text in line) + " |\n" for line in lines)
 
 

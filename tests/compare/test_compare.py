@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from alma.compare import compare
+from alma.compare.outside import outside_rows
 from alma.compare.runs import Run, find
 from alma.compare.table import as_csv, as_markdown, cells, head, rows
 from alma.errors import ConfigError, DataError
@@ -103,3 +104,25 @@ def test_it_takes_two(ran: Ran, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="it takes two to compare"):
         compare(["long"], tmp_path, store_uri=ran.store.uri)
     assert not list(tmp_path.iterdir())
+
+
+def test_outside_scores_are_beside_each_other(runs: list[Run]) -> None:
+    first, second = outside_rows(runs)
+    assert [first.measure, first.run, first.point] == ["outsider: reward", "short", "round 02"]
+    assert [second.measure, second.run, second.point] == ["outsider: reward", "long", "round 03"]
+    assert first.difference is None
+    (a,), (b,) = (run.report.points[-1].outside[0].measures for run in runs)
+    pairs = [(x, y) for x, y in zip(a.values, b.values, strict=True) if x is not None and y is not None]
+    assert second.difference is not None
+    assert second.difference.value == pytest.approx(sum(y - x for x, y in pairs) / len(pairs))
+    _, line = csv.DictReader(io.StringIO(as_csv(rows(runs), outside_rows(runs))))
+    assert float(line["outsider: reward"]) == second.value.value
+    assert float(line["outsider: reward, difference_low"]) == second.difference.low
+    assert "| outsider: reward | long | round 03 |" in as_markdown(rows(runs), outside_rows(runs))
+
+
+def test_rewards_of_two_models_are_not_subtracted(runs: list[Run]) -> None:
+    last = runs[1].report.points[-1]
+    other = last.model_copy(update={"outside": (last.outside[0].model_copy(update={"judged_by": "another"}),)})
+    alone = runs[1].report.model_copy(update={"points": (other,)})
+    assert [row.difference for row in outside_rows([runs[0], Run("long", alone)])] == [None, None]
