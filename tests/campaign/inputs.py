@@ -157,8 +157,9 @@ def faults(case: Case, ended: Ended) -> list[str]:
         found.append(f"takes {ended.more_mib:.0f} MiB")
     if "Traceback" in ended.err + ended.out or "fault of alma" in ended.err:
         found.append("a traceback")
-    if len(told) > MOST_CHARS:
-        found.append(f"a message of {len(told)} characters")
+    longest = max(map(len, told.split(f"\n{case.program}: ")))  # a command may tell two
+    if longest > MOST_CHARS:
+        found.append(f"a message of {longest} characters")
     if any(len(line) > MOST_LINE_CHARS for line in lines):
         found.append(f"a line of {max(map(len, lines))} characters")
     if bad := sorted({repr(c) for c in ended.err + ended.out if c in TERMINAL or "\ud800" <= c <= "\udfff"}):
