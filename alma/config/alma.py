@@ -32,6 +32,9 @@ from alma.sections import (
 from alma.sections.judge import check_variants
 from alma.sections.section import QUIET
 
+MAX_ROUNDS = 1000
+"""More than anybody ran; each is a dozen steps of the graph, which is traced before anything starts."""
+
 
 class Distill(Section):
     """The judge learns from its own scores once (paper section 3.3.3)."""
@@ -92,7 +95,7 @@ class Alma(Method):
     trained = ("respond", "judge", "evaluate")
     training = ("initial", "judge_seed", "judge_distill", "train")
 
-    rounds: Positive = 10
+    rounds: Annotated[Positive, Field(le=MAX_ROUNDS)] = 10
     """R, feedback rounds after the initial SFT; the final model is M_{R+1}. [P 3.4]"""
 
     judge_template: str | None = None

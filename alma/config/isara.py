@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from alma.config.alma import MAX_ROUNDS
 from alma.config.method import Method
 from alma.objectives import policy_objectives
 from alma.sections import (
@@ -57,7 +58,7 @@ class Isara(Method):
     trained = inference
     training = ("train", "judge_seed")
 
-    iterations: Positive = 2
+    iterations: Annotated[Positive, Field(le=MAX_ROUNDS)] = 2
     """T. [C]"""
 
     repeats: Annotated[tuple[int, ...], Field(min_length=1)] = (1, 2, 3)

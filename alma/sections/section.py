@@ -23,7 +23,11 @@ from pydantic import (
     SerializationInfo,
     SerializerFunctionWrapHandler,
     model_serializer,
+    model_validator,
 )
+
+LARGEST = 2**63 - 1
+"""The largest whole number of a setting: what Arrow, PyTorch and JSON's readers take."""
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -55,6 +59,14 @@ class Section(BaseModel):
 
     _origin: Section | None = PrivateAttr(default=None)
     _changes: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bounded(cls, values: Any) -> Any:
+        for name, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(value, int) and abs(value) > LARGEST:
+                raise ValueError(f"{name} is a whole number beyond {LARGEST}, the largest that a setting may be")
+        return values
 
     def changed(self, **fields: Any) -> Self:
         """A copy with ``fields`` changed, validated again, which remembers what it was made from."""

@@ -242,3 +242,16 @@ def test_an_entry_of_a_list_is_set_by_its_name() -> None:
     assert found.max_tokens == 7
     with pytest.raises(ConfigError, match="no entry is named y; there are: x"):
         load(ROOT / "examples" / "micro.toml", [given, "alma.evaluators.y.max_tokens=7"])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("rounds=1000000000", "alma.rounds: Input should be less than or equal to 1000"),
+        ("train.epochs=18446744073709551616", "epochs is a whole number beyond"),
+        ("seed=-99999999999999999999", "seed is a whole number beyond"),
+    ],
+)
+def test_absurd_numbers_are_refused_before_any_work(given: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        load(ROOT / "examples" / "micro.toml", [f"alma.{given}"])
