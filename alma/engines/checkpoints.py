@@ -8,9 +8,9 @@ process, is on the disk. Three kinds::
     several, ddp    optimizer.pt, rng_state_<process>.pth
     ZeRO            global_step<step>/…, a shard of the optimizer per process, and latest; rng_state as above
 
-These are torch's own files. A checkpoint's files are compared with the hashes of its statement before they are loaded.
-transformers reads its own by torch's weights-only loader; DeepSpeed unpickles its own, so that whoever may write a
-store's checkpoints and their statements may run code where a ZeRO training is resumed from them.
+These are torch's own files. Those of the store are compared with the hashes of its statement before they are loaded,
+and all are read by torch's weights-only loader, DeepSpeed's too (``alma.engines.trl.loading``): whoever may write to
+the store can state other weights, and runs no code by it.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ class Warm:
         with self._changed:
             self._process.stdin.write(json.dumps(asked) + "\n")
             self._process.stdin.flush()
-            assert self._changed.wait_for(lambda: self._begun, 120), "the warm process does not answer"
+            assert self._changed.wait_for(lambda: self._begun, 600), "the warm process does not answer"
             run = Run(self._begun.pop(), log)
             self._runs[run.pid] = run
             self._changed.notify_all()

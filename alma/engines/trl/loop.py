@@ -22,6 +22,7 @@ from alma.engines.protocols import Training
 from alma.engines.tokenization import IGNORED
 from alma.engines.trl.batches import Batches, Steps
 from alma.engines.trl.devices import Devices
+from alma.engines.trl.loading import safe_loading
 from alma.engines.trl.router import balance_of
 from alma.engines.trl.start import prove
 from alma.engines.trl.together import bring_together, check_alike
@@ -326,5 +327,6 @@ def run(
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Listener(trainer, training, saved))
     trainer.prepare(cfg, training.remote.say)
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    with safe_loading():
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     return [logs for logs in trainer.state.log_history if "loss" in logs]
