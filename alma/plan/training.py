@@ -116,7 +116,7 @@ class Training:
     @property
     def head(self) -> float:
         """The output layer: its gradient in float32, or of a judge the logits at the position that is read."""
-        if self.cfg.objective == "judge":
+        if OBJECTIVES[self.cfg.objective].trains == "judge":
             return 12.0 * self.micro_rows * self.shape.vocab
         return 4.0 * self.shape.vocab * self.shape.hidden
 
