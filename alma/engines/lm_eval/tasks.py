@@ -56,6 +56,8 @@ def load(manager: Any, name: str, folder: Path | None) -> list[Any]:
     Data files that a folder's task names are looked for in that folder, as where ``lm_eval`` is started in it.
     Raises ``DataError`` or ``StoreUnavailableError`` that names the data set which cannot be had.
     """
+    for entry in _leaves(manager, [name]):
+        _refuse(entry.name, runs_programs=bool(entry.cfg and entry.cfg.get("unsafe_code")))
     try:
         with quiet(), chdir(folder or Path.cwd()), _tables(None if data_sets(manager, [name]) else folder):
             found = manager.load([name])
@@ -71,12 +73,16 @@ def load(manager: Any, name: str, folder: Path | None) -> list[Any]:
             f"task {name!r} needs {error.name!r}, which is not here: install lm-eval's extra for it, in an image too"
         ) from error
     for task in found["tasks"].values():
-        if getattr(task, "UNSAFE_CODE", False):
-            raise ConfigError(
-                f"task {task.task_name!r} runs code that the model wrote, on this machine and with its credentials; "
-                "that is done nowhere here: leave it out, and run it where nothing can be lost"
-            )
+        _refuse(task.task_name, runs_programs=getattr(task, "UNSAFE_CODE", False))
     return [found["groups"][name]] if name in found.get("groups", {}) else list(found["tasks"].values())
+
+
+def _refuse(task: str, *, runs_programs: bool) -> None:
+    if runs_programs:
+        raise ConfigError(
+            f"task {task!r} runs code that the model wrote, on this machine and with its credentials; that is done "
+            "nowhere here: leave it out, and run it where nothing can be lost"
+        )
 
 
 @contextmanager
