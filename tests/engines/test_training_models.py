@@ -77,9 +77,8 @@ def first(cfg: Finetune, training: Training) -> dict[str, float]:
 
 def with_reference(training: Training) -> Training:
     """What plain evaluation of the model thinks of the pairs."""
-    pairs = [(row["prompt"], row["chosen"], row["rejected"]) for row in training.rows]
     with HfReference(Reference(dtype="float32"), training.model) as reference:
-        return replace(training, reference=reference.read(pairs))
+        return replace(training, reference=reference.read(training.rows))
 
 
 EXPERTS = {
