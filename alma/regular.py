@@ -18,6 +18,7 @@ from alma.errors import AccessError, DataError, UserError
 SETTINGS_BYTES = 2**20
 """Of a run file, and of what a command line names with it."""
 
+_PIECE_BYTES = 2**20
 DOCUMENT_BYTES = 2**28
 """Of a JSON file of a model or a report: the largest tokenizers have 40 MB."""
 
@@ -67,7 +68,11 @@ def read_regular(path: Path, most_bytes: int, *, named: str = "", kind: type[Use
     check_regular(path, most_bytes, named=named, kind=kind)
     try:
         with path.open("rb") as file:
-            return file.read(most_bytes + 1)
+            content = bytearray()
+            # By the piece: read(n) takes n bytes of memory at once, whatever the file has.
+            while len(content) <= most_bytes and (piece := file.read(_PIECE_BYTES)):
+                content += piece
+            return bytes(content)
     except PermissionError as error:
         raise AccessError(f"{named or path}: this user may not read it; try: chmod a+r {path}") from error
 

@@ -196,7 +196,7 @@ def test_a_store_without_permission_is_named(world: Path) -> None:
     ("words", "said"),
     [
         pytest.param(["stage", "answer"], "there are: ingest, synthesize", id="unknown-stage"),
-        pytest.param(["stage", "judge", "--config", "{"], "--config is not JSON", id="broken-config"),
+        pytest.param(["stage", "judge", "--config", "{"], "is not JSON", id="broken-config"),
         pytest.param(["stage", "judge", "--config", "[]"], "must be a JSON object", id="config-list"),
         pytest.param(["stage", "judge", "--config", "@no"], "--config @no", id="config-file"),
         pytest.param(["stage", "judge"], "needs the input 'judge'", id="missing-input"),
