@@ -104,7 +104,7 @@ def tell(program: str, error: BaseException, *, as_json: bool = False) -> int:
     with suppress(OSError):  # standard error is full, too: the status says it
         if as_json:
             kind = type(said).__name__
-            json_lines({"event": "error", "kind": kind, "message": message, "exit": said.exit_code})
+            json_lines({"event": "error", "kind": kind, "message": message, "exit": said.exit_code}, is_plain=True)
         else:
             print(f"{program}: {message}", file=sys.stderr, flush=True)  # noqa: T201
     return said.exit_code

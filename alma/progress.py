@@ -23,9 +23,13 @@ def silent(_: Event) -> None:
     """Shows nothing."""
 
 
-def json_lines(event: Event) -> None:
-    """One JSON object per line on standard error, as log collectors read them."""
-    print(json.dumps({"time": round(time.time(), 3), **event}), file=sys.stderr, flush=True)  # noqa: T201
+def json_lines(event: Event, *, is_plain: bool = False) -> None:
+    """One JSON object per line on standard error, as log collectors read them.
+
+    ``is_plain``: nothing in it needs spelling out, so that people can read it too.
+    """
+    line = json.dumps({"time": round(time.time(), 3), **event}, ensure_ascii=not is_plain)
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 _hear: Emit = json_lines

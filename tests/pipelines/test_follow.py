@@ -258,7 +258,7 @@ def test_layers_with_tasks_of_one_key_are_told_apart() -> None:
         f"{layer} · {name}": said
         for layer, said in (("round 02", "succeeded"), ("round 03", "running"))
         for name in ("respond", "judge", "select", "finetune", "evaluate", "report")
-    }
+    } | {"round 03 · evaluate outsider": "running"}
     assert {"base model", "seeds · hand on", "judge · distill", "preflight", "finish"} < set(found)
 
 
