@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import subprocess
 import tomllib
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import hcl2
 import pytest
 
 import alma
+from alma.config import load
+from alma.sections import Ingest
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "images"
@@ -197,3 +199,13 @@ def test_scripts_refuse_what_they_do_not_know(script: str, wrong: str) -> None:
     shell = ["sh" if script == "install.sh" else "bash", str(IMAGES / script), wrong]
     ran = subprocess.run(shell, capture_output=True, text=True, check=False)
     assert (ran.returncode, wrong in ran.stderr, "expected" in ran.stderr) == (2, True, True)
+
+
+@pytest.mark.parametrize("run_file", ["micro.toml", "isara-micro.toml"])
+def test_images_that_ingest_hold_all_that_the_micro_runs_bring(run_file: str) -> None:
+    cfg = load(ROOT / "examples" / run_file)
+    brought = {use.source for use in cfg.uses.values() if isinstance(use, Ingest)}
+    for name in ("base", "trl", "vllm"):
+        copied = re.findall(r"^COPY examples/(\S+) /opt/alma/examples/", dockerfile(name), re.MULTILINE)
+        for source in brought:
+            assert any(PurePath(source).match(pattern) for pattern in copied), f"{name} lacks {source}"
