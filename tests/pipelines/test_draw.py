@@ -77,7 +77,7 @@ def test_every_layer_gets_a_file(
 
 def test_without_graphviz_its_package_is_named(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    with pytest.raises(ConfigError, match="Debian's package graphviz"):
+    with pytest.raises(ConfigError, match="apt install graphviz"):
         draw(Compiled(read_package(package)["pipeline_spec"], {}), tmp_path)
 
 
