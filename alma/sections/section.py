@@ -33,6 +33,13 @@ Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
+def _beyond(value: Any) -> bool:
+    """Whether a setting, or one of a list of them, is too large."""
+    if isinstance(value, list | tuple):
+        return any(map(_beyond, value))
+    return isinstance(value, int) and abs(value) > LARGEST
+
+
 class Mark(Enum):
     """What a field says of itself, beside its type."""
 
@@ -64,7 +71,7 @@ class Section(BaseModel):
     @classmethod
     def _bounded(cls, values: Any) -> Any:
         for name, value in values.items() if isinstance(values, dict) else ():
-            if isinstance(value, int) and abs(value) > LARGEST:
+            if _beyond(value):
                 raise ValueError(f"{name} is a whole number beyond {LARGEST}, the largest that a setting may be")
         return values
 

@@ -255,3 +255,8 @@ def test_an_entry_of_a_list_is_set_by_its_name() -> None:
 def test_absurd_numbers_are_refused_before_any_work(given: str, said: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(said)):
         load(ROOT / "examples" / "micro.toml", [f"alma.{given}"])
+
+
+def test_absurd_numbers_in_a_list_are_refused_too() -> None:
+    with pytest.raises(ConfigError, match="repeats is a whole number beyond"):
+        load(ROOT / "examples" / "isara-micro.toml", ["isara.repeats=[1, 18446744073709551616]"])

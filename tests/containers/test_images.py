@@ -146,7 +146,9 @@ def test_what_ingests_holds_the_small_worlds_as_they_are_here(image: Callable[..
     examples = podman.ROOT / "examples"
     here = [examples / "micro.toml", examples / "isara-micro.toml"]
     for world in ("micro", "isara"):
-        here += [*(examples / world).glob("*.json*"), *(examples / world / "base").iterdir()]
+        here += (examples / world).glob("*.json*")
+    for folder in ("micro/base", "micro/outsider", "isara/base", *(["micro/tasks"] if name == "base" else [])):
+        here += (examples / folder).iterdir()
     assert there == {
         str(path.relative_to(examples)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in here
