@@ -12,6 +12,7 @@ Settings that are read or not, depending on others, are named by ``Section.reads
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -33,11 +34,17 @@ Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-def _beyond(value: Any) -> bool:
-    """Whether a setting, or one of a list of them, is too large."""
-    if isinstance(value, list | tuple):
-        return any(map(_beyond, value))
-    return isinstance(value, int) and abs(value) > LARGEST
+def _faults(place: str, value: Any) -> Iterator[str]:
+    """What no setting may be, nor anything in one."""
+    if isinstance(value, int) and abs(value) > LARGEST:
+        yield f"{place} is a whole number beyond {LARGEST}, the largest that a setting may be"
+    if isinstance(value, str) and any("\ud800" <= each <= "\udfff" for each in value):
+        yield f"{place} holds half a character (a lone surrogate) in {value[:60]!r}; write it as UTF-8"
+    for key, each in value.items() if isinstance(value, dict) else ():
+        yield from _faults(place, key)
+        yield from _faults(f"{place}.{key}", each)
+    for each in value if isinstance(value, list | tuple) else ():
+        yield from _faults(place, each)
 
 
 class Mark(Enum):
@@ -71,8 +78,8 @@ class Section(BaseModel):
     @classmethod
     def _bounded(cls, values: Any) -> Any:
         for name, value in values.items() if isinstance(values, dict) else ():
-            if _beyond(value):
-                raise ValueError(f"{name} is a whole number beyond {LARGEST}, the largest that a setting may be")
+            if fault := next(_faults(str(name), value), None):
+                raise ValueError(fault)
         return values
 
     def changed(self, **fields: Any) -> Self:

@@ -260,3 +260,12 @@ def test_absurd_numbers_are_refused_before_any_work(given: str, said: str) -> No
 def test_absurd_numbers_in_a_list_are_refused_too() -> None:
     with pytest.raises(ConfigError, match="repeats is a whole number beyond"):
         load(ROOT / "examples" / "isara-micro.toml", ["isara.repeats=[1, 18446744073709551616]"])
+
+
+@pytest.mark.parametrize("given", ["columns.prompt=\udcff", "columns.\udcff=a", "source=a\udcff"])
+def test_half_a_character_in_a_setting_is_refused_with_its_file_and_place(given: str) -> None:
+    path = ROOT / "examples" / "micro.toml"
+    place = given.partition("=")[0].removesuffix(".\udcff")
+    with pytest.raises(ConfigError, match="half a character") as caught:
+        load(path, [f"alma.sft_seeds.{given}"])
+    assert f"{path}: alma: sft_seeds.{place} holds" in str(caught.value)
