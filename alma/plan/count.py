@@ -1,82 +1,22 @@
-"""Rows, tokens and bytes of every step of a run: the recipe traced with a ``do`` that counts.
-
-Tokens are counted by the kind of work that they are, since each kind has its own speed:
-
-========  ======================================================================================
-generate  sampled, one after the other
-read      computed once without a gradient: prompts, rating prompts, what is before a sample
-embed     read for its hidden states
-train     forward and backward, once per epoch
-========  ======================================================================================
-"""
+"""Rows, tokens and bytes of every step of a run: the recipe traced with a ``do`` that counts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any
 
 from alma.config import Method
 from alma.errors import StageError
 from alma.objectives import OBJECTIVES
 from alma.plan.exams import exams
 from alma.plan.paid import VERDICT_TOKENS, Paid
+from alma.plan.step import BYTES_PER_TOKEN, ROW_BYTES, Step, Use, Work, row_bytes
 from alma.prompts import JUDGE_TEMPLATE_TOKENS
 from alma.recipes import recipe_of
-from alma.sections import Finetune, IngestModel, IngestTasks, Section
+from alma.sections import IngestModel, IngestTasks, Section
 
-Work = Literal["generate", "read", "embed", "train"]
-
-BYTES_PER_TOKEN = 4
-"""Of English text, before compression."""
-ROW_BYTES = 120
-"""Ids and numbers of a row."""
 ALL_DIMENSIONS = 4096
 """Of an embedding with ``dimensions = "all"``: Llama-3 8B's; the plan does not open the model."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One use of a stage: rows written, tokens by kind of work, bytes left in the store."""
-
-    label: str
-    stage: str
-    rows: int = 0
-    prompts: int = 0
-    """Prompts that the rows answer."""
-    prompt_tokens: float = 0
-    """Mean tokens of a row's prompt."""
-    response_tokens: float = 0
-    """Mean tokens of a row's response."""
-    tokens: Mapping[Work, int] = field(default_factory=dict)
-    engine: str = ""
-    """The library that does the work."""
-    num_bytes: int = 0
-    train_rows: int | None = None
-    """Rows that a training reads, where that is not all of them."""
-    seen_rows: int = 0
-    """Of ``imitate``: the rows that all trainings of its run up to here take together."""
-    trains: Finetune | None = None
-    """Of ``finetune``: its settings."""
-    paid: Paid | None = None
-    """Of ``appraise``: what an endpoint is paid for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """What a stage's count is computed from: its settings, the steps it takes rows from, mean lengths in tokens."""
-
-    label: str
-    stage: str
-    cfg: Any
-    given: Mapping[str, Step]
-    prompt_tokens: int
-    response_tokens: int
-
-    def step(self, **counts: Any) -> Step:
-        """This use with its ``counts``."""
-        engine = str(getattr(self.cfg, "engine", None) or getattr(self.cfg, "trainer", ""))
-        return Step(self.label, self.stage, engine=engine, **counts)
 
 
 def count(cfg: Method, *, prompt_tokens: int, response_tokens: int) -> list[Step]:
@@ -103,7 +43,7 @@ def _ingest(use: Use) -> Step:
     rows = use.cfg.limit or 0
     response = 0 if use.cfg.kind == "prompts" else use.response_tokens
     lengths = {"prompt_tokens": use.prompt_tokens, "response_tokens": response}
-    return use.step(rows=rows, prompts=rows, **lengths, num_bytes=rows * _row(use.prompt_tokens + response))
+    return use.step(rows=rows, prompts=rows, **lengths, num_bytes=rows * row_bytes(use.prompt_tokens + response))
 
 
 def _synthesize(use: Use) -> Step:
@@ -112,7 +52,7 @@ def _synthesize(use: Use) -> Step:
     shots = (use.cfg.min_shots + use.cfg.max_shots) / 2
     read = round(rows * shots * use.given["seeds"].prompt_tokens)
     tokens = {"generate": rows * prompt, "read": read}
-    return use.step(rows=rows, prompts=rows, prompt_tokens=prompt, tokens=tokens, num_bytes=rows * _row(prompt))
+    return use.step(rows=rows, prompts=rows, prompt_tokens=prompt, tokens=tokens, num_bytes=rows * row_bytes(prompt))
 
 
 def _curate(use: Use) -> Step:
@@ -127,7 +67,7 @@ def _diversify(use: Use) -> Step:
 def _same(use: Use, source: Step, rows: int | None = None) -> Step:
     """As many prompts as before, or ``rows`` of them: how many are dropped is not known in advance."""
     rows = source.rows if rows is None else rows
-    num_bytes = round(rows * _row(source.prompt_tokens))
+    num_bytes = round(rows * row_bytes(source.prompt_tokens))
     return use.step(rows=rows, prompts=rows, prompt_tokens=source.prompt_tokens, num_bytes=num_bytes)
 
 
@@ -150,7 +90,7 @@ def _respond(use: Use) -> Step:
         prompt_tokens=source.prompt_tokens,
         response_tokens=response,
         tokens={"generate": rows * response, "read": round(prompts * models * source.prompt_tokens)},
-        num_bytes=round(rows * _row(response) + prompts * source.prompt_tokens * BYTES_PER_TOKEN),
+        num_bytes=round(rows * row_bytes(response) + prompts * source.prompt_tokens * BYTES_PER_TOKEN),
     )
 
 
@@ -172,7 +112,7 @@ def _judge(use: Use) -> Step:
         prompt_tokens=source.prompt_tokens,
         response_tokens=source.response_tokens,
         tokens=tokens,
-        num_bytes=round(source.rows * (_row(source.response_tokens) + 11 * 4)),
+        num_bytes=round(source.rows * (row_bytes(source.response_tokens) + 11 * 4)),
     )
 
 
@@ -181,7 +121,7 @@ def _select(use: Use) -> Step:
     rows = judged.prompts + (earlier.rows if earlier else 0)
     sides = 2 if use.cfg.pairs else 1
     prompt, response = judged.prompt_tokens, judged.response_tokens
-    num_bytes = round(rows * _row(prompt + sides * response))
+    num_bytes = round(rows * row_bytes(prompt + sides * response))
     return use.step(rows=rows, prompts=rows, prompt_tokens=prompt, response_tokens=response, num_bytes=num_bytes)
 
 
@@ -229,7 +169,7 @@ def _evaluate(use: Use) -> Step:
         read += source.prompt_tokens + response
     tokens["read"] = round(source.rows * read)
     lengths = {"prompt_tokens": source.prompt_tokens, "response_tokens": response}
-    return use.step(rows=source.rows, **lengths, tokens=tokens, num_bytes=source.rows * _row(response))
+    return use.step(rows=source.rows, **lengths, tokens=tokens, num_bytes=source.rows * row_bytes(response))
 
 
 def _imitate(use: Use) -> Step:
@@ -257,7 +197,7 @@ def _imitate(use: Use) -> Step:
         prompt_tokens=question,
         response_tokens=answer,
         tokens=tokens,
-        num_bytes=rows * _row(question + answer),
+        num_bytes=rows * row_bytes(question + answer),
         train_rows=train_rows,
         seen_rows=(earlier.seen_rows if earlier else 0) + seeds.rows + train_rows,
     )
@@ -279,7 +219,7 @@ def _appraise(use: Use) -> Step:
         answer=source.response_tokens,
         limit=use.cfg.max_new_tokens,
     )
-    return use.step(rows=source.rows, num_bytes=source.rows * _row(paid.requests * VERDICT_TOKENS), paid=paid)
+    return use.step(rows=source.rows, num_bytes=source.rows * row_bytes(paid.requests * VERDICT_TOKENS), paid=paid)
 
 
 def _contest(use: Use) -> Step:
@@ -299,11 +239,6 @@ def _examine(use: Use) -> Step:
 
 def _report(use: Use) -> Step:
     return use.step(num_bytes=2_000_000)
-
-
-def _row(tokens: float) -> int:
-    """Bytes of a row with this many tokens of text."""
-    return round(ROW_BYTES + tokens * BYTES_PER_TOKEN)
 
 
 COUNTS: dict[str, Callable[[Use], Step]] = {

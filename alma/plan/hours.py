@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Self
 
 from alma.errors import ConfigError
-from alma.plan.count import Step, Work
 from alma.plan.rates import Rate, of_device, read_rates
+from alma.plan.step import Step, Work
 
 FLOPS_PER_PARAMETER: dict[Work, int] = {"generate": 2, "read": 2, "embed": 2, "train": 6}
 SAME_SIZE = 0.01

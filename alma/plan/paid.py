@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from alma.prompts.mt_bench import PROMPT_TOKENS
 
 if TYPE_CHECKING:
-    from alma.plan.count import Step
+    from alma.plan.step import Step
 
 VERDICT_TOKENS = 200
 """Assumed mean length of a verdict: a short explanation, and a rating or a choice."""

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from alma.errors import ConfigError
-from alma.plan.count import Work
+from alma.plan.step import Work
 from alma.regular import DOCUMENT_BYTES, parse, read_regular
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -25,7 +25,7 @@ class Rate(BaseModel):
     engine: Words
     """Library: ``vllm``, ``hf``, ``trl``."""
     tokens_per_second: Positive
-    """Of all ``num_devices`` together, counted as ``alma.plan.count`` counts tokens."""
+    """Of all ``num_devices`` together, counted as ``alma.plan.step`` says."""
     device: Words
     """What it ran on: "NVIDIA H100 80GB HBM3", "cpu: AMD EPYC"."""
     num_devices: Annotated[int, Field(ge=1)] = 1

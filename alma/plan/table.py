@@ -9,9 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from alma.objectives import OBJECTIVES
-from alma.plan.count import Step, Work
 from alma.plan.hours import FLOPS_PER_PARAMETER, Means, StageWork, work_by_stage
 from alma.plan.paid import VERDICT_TOKENS, rows
+from alma.plan.step import Step, Work
 from alma.prompts.mt_bench import PROMPT_TOKENS
 from alma.sections import Finetune
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from alma import plan
-from alma.plan.count import Step
 from alma.plan.paid import VERDICT_TOKENS, Paid
+from alma.plan.step import Step
 from alma.prompts.mt_bench import PROMPT_TOKENS, Talk, comparison, grading
 from tests.builders.recipe import settings
 

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from alma import plan
 from alma.config import load
 from alma.errors import ConfigError, StageError
-from alma.plan.count import COUNTS, Step, Use
+from alma.plan.count import COUNTS
 from alma.plan.exams import notes as exam_notes
 from alma.plan.hours import Means, work_by_stage
 from alma.plan.rates import Rate, Rates, read_rates, write_rate
+from alma.plan.step import Step, Use
 from alma.plan.table import hours, notes, print_notes
 from alma.prompts import JUDGE_TEMPLATE_TOKENS
 from alma.sections import Evaluate, Finetune, Harness, Imitate, Reference
