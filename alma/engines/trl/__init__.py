@@ -1,6 +1,6 @@
-"""Training with TRL and transformers, on one device or several of one machine.
+"""Training with TRL and transformers, on one device or several, of one machine or more.
 
-Not covered: more than one machine, quantized weights.
+Not covered: quantized weights.
 
 =============  ================================================================================================
 ``train``      ``TrlTrainer``
@@ -15,7 +15,10 @@ Not covered: more than one machine, quantized weights.
 ``objective``  the table of objectives
 ``sft``        one of them, as are ``dpo`` and ``judge``
 ``turns``      what those share that are written by the chat template
-``loop``       what all trainings share
+``loop``       what all trainings share; ``arguments`` are its settings in transformers' words
+``reports``    what is kept of each step
+``loading``    a checkpoint's states, read without running what they may hold
+``together``   several machines agree where they go on, and bring a checkpoint together
 ``batches``    which rows a device reads at which step
 =============  ================================================================================================
 """

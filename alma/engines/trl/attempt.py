@@ -13,8 +13,9 @@ from transformers import TrainingArguments
 from transformers.utils import logging
 
 from alma.engines.protocols import Training
+from alma.engines.trl.arguments import arguments
 from alma.engines.trl.head import choose_head, output_adapter_hidden
-from alma.engines.trl.loop import arguments, run
+from alma.engines.trl.loop import run
 from alma.engines.trl.model import load
 from alma.engines.trl.objective import load_objective
 from alma.engines.trl.save import rehearse, save

@@ -12,8 +12,9 @@ from trl import DPOConfig, DPOTrainer
 
 from alma.engines.dpo_reference import LOGPROBS, dpo_rows, with_logprobs
 from alma.engines.protocols import Training
+from alma.engines.trl.arguments import arguments
 from alma.engines.trl.batches import Batches
-from alma.engines.trl.loop import Loop, arguments
+from alma.engines.trl.loop import Loop
 from alma.engines.trl.objective import Objective, Tokens
 from alma.engines.trl.start import is_exact
 from alma.engines.trl.turns import give_padding, stops_of

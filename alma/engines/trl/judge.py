@@ -18,7 +18,8 @@ from alma.engines.encoding import encode
 from alma.engines.protocols import Training
 from alma.engines.rating import RatingTokens
 from alma.engines.tokenization import TokenRow
-from alma.engines.trl.loop import Loop, arguments
+from alma.engines.trl.arguments import arguments
+from alma.engines.trl.loop import Loop
 from alma.engines.trl.objective import Objective, Tokens
 from alma.errors import DataError
 from alma.prompts import joined, judge_prefix, judge_suffix

@@ -1,4 +1,4 @@
-"""What all trainings share: arguments, checkpoints, reports; transformers' ``Trainer`` runs the loop.
+"""What all trainings share: steps, checkpoints, what is reported; transformers' ``Trainer`` runs the loop.
 
 Axes: D devices, a process each.
 """
@@ -21,69 +21,14 @@ from alma.engines.checkpoints import publish, staging
 from alma.engines.protocols import Training
 from alma.engines.tokenization import IGNORED
 from alma.engines.trl.batches import Batches, Steps
-from alma.engines.trl.devices import Devices
 from alma.engines.trl.loading import safe_loading
+from alma.engines.trl.reports import curve_row, speed_row
 from alma.engines.trl.router import balance_of
 from alma.engines.trl.start import prove
 from alma.engines.trl.together import bring_together, check_alike
 from alma.errors import StageError
 from alma.nodes import Nodes
 from alma.sections import Finetune
-
-CURVE = {
-    "loss": "loss",
-    "learning_rate": "learning_rate",
-    "grad_norm": "grad_norm",
-    "tokens": "tokens",
-    "router_loss": "router_loss",
-    "rewards/margins": "margin",
-    "rewards/accuracies": "accuracy",
-}
-"""transformers' and TRL's names of what a step reports → ours; the last two of DPO only, the
-router's of mixtures of experts whose balance is wanted."""
-
-SPEED = ("seconds", "tokens_per_second", "memory_bytes", "num_devices", "micro_batch_rows", "joined")
-"""What a step reports besides: how it went, which no two runs agree on."""
-
-
-def is_bfloat16(cfg: Finetune) -> bool:
-    """Whether the forward and backward passes run in bfloat16. Weights and optimizer are float32 in any case."""
-    return torch.cuda.is_available() if cfg.dtype == "auto" else cfg.dtype == "bfloat16"
-
-
-def arguments(cfg: Finetune, training: Training, num_rows: int) -> dict[str, Any]:
-    """Keywords of ``transformers.TrainingArguments`` for ``cfg``, in each of the processes that train together."""
-    cuda = torch.cuda.is_available()
-    devices = Devices.of(cfg)
-    steps = Steps(num_rows, cfg.batch_rows, cfg.micro_batch_rows, devices.total)
-    return {
-        "output_dir": str(training.scratch),
-        "per_device_train_batch_size": cfg.micro_batch_rows,
-        "gradient_accumulation_steps": steps.num_passes,
-        "num_train_epochs": cfg.epochs,
-        "learning_rate": cfg.learning_rate,
-        "lr_scheduler_type": "cosine",
-        "warmup_steps": int(cfg.warmup_share * math.ceil(cfg.epochs * steps.num_steps)),
-        "optim": "adamw_torch_fused",
-        "adam_beta1": cfg.adam_betas[0],
-        "adam_beta2": cfg.adam_betas[1],
-        "weight_decay": cfg.weight_decay,
-        "max_grad_norm": 1.0,
-        "seed": cfg.seed,
-        "data_seed": cfg.seed,
-        "use_cpu": not cuda,
-        "bf16": is_bfloat16(cfg),
-        # Trades a third more arithmetic for most of the activations' memory: what a GPU is short of and a CPU is not.
-        "gradient_checkpointing": cuda if cfg.activation_checkpointing is None else cfg.activation_checkpointing,
-        "use_liger_kernel": devices.liger,
-        "deepspeed": devices.deepspeed,
-        "dataloader_pin_memory": cuda,
-        "save_steps": cfg.checkpoint_steps,
-        "logging_steps": 1,
-        "logging_nan_inf_filter": False,  # it would show the mean of earlier losses in place of a NaN
-        "report_to": "none",
-        "disable_tqdm": True,
-    }
 
 
 class Loop(Trainer):  # type: ignore[misc]
@@ -305,16 +250,6 @@ def memory_bytes() -> int:
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_reserved())
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts KiB
-
-
-def curve_row(logs: dict[str, float]) -> dict[str, float]:
-    """What a step reports, under our names."""
-    return {ours: logs[theirs] for theirs, ours in CURVE.items() if theirs in logs}
-
-
-def speed_row(logs: dict[str, float]) -> dict[str, float]:
-    """How a step went."""
-    return {name: logs[name] for name in SPEED if name in logs}
 
 
 def run(

@@ -14,7 +14,7 @@ from transformers.utils import is_flash_attn_2_available
 from alma.engines.hf.model import load_model
 from alma.engines.protocols import Training
 from alma.engines.trl.adapter import adapted
-from alma.engines.trl.loop import is_bfloat16
+from alma.engines.trl.arguments import is_bfloat16
 from alma.engines.trl.randomness import without_randomness
 from alma.engines.trl.router import without_own_loss
 from alma.sections import Finetune

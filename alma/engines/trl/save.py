@@ -15,7 +15,7 @@ from transformers.modeling_utils import remove_tied_weights_from_state_dict
 from alma.engines.hf.model import load_model
 from alma.engines.model_folder import weight_shapes
 from alma.engines.protocols import Training
-from alma.engines.trl.loop import is_bfloat16
+from alma.engines.trl.arguments import is_bfloat16
 from alma.engines.trl.model import Loaded, load
 from alma.engines.trl.start import TOLERANCE, answers, base_model, differ, is_dealt_out, is_exact, short_text
 from alma.engines.ways import PROOF

@@ -11,7 +11,8 @@ from alma.engines.chat import Exchange
 from alma.engines.learnt import Learnt, all_answers, last_answers
 from alma.engines.protocols import Training
 from alma.engines.tokenization import IGNORED, TokenRow
-from alma.engines.trl.loop import Loop, arguments
+from alma.engines.trl.arguments import arguments
+from alma.engines.trl.loop import Loop
 from alma.engines.trl.objective import Objective, Tokens
 from alma.engines.trl.turns import give_padding, stops_of
 from alma.prompts.conversation import messages

@@ -18,8 +18,8 @@ from alma.engines.protocols import Training
 from alma.engines.trl.attempt import Outcome, attempt, is_out_of_memory
 from alma.engines.trl.devices import Devices, is_padding_free
 from alma.engines.trl.launch import OutOfMemory, launch
-from alma.engines.trl.loop import curve_row, speed_row
 from alma.engines.trl.objective import load_objective
+from alma.engines.trl.reports import curve_row, speed_row
 from alma.engines.trl.rows import tokenize
 from alma.engines.ways import ways_of
 from alma.errors import ConfigError, Stopped, TransientError
