@@ -216,7 +216,7 @@ class Out:
         """
         if sealed := self._sealed():
             return sealed
-        stated = self._parts.settled()
+        stated = self._parts.settled() if kind == "rows" else []
         if kind == "rows":
             files = [File(name=each.file, size=each.size, sha256=each.sha256, rows=each.rows) for each in stated]
             num_rows: int | None = sum(f.rows or 0 for f in files)

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from alma.artifact.manifest import Ref
 from alma.artifact.statement import Statement, file_name
-from alma.errors import IntegrityError, TransientError
+from alma.errors import IntegrityError, InternalError, TransientError
 from alma.parallel import FILES, in_order
 from alma.store import Store
 from alma.store.cache import sha256_file
@@ -135,17 +135,23 @@ class Parts:
         """The statements in order, read once after the last publication by this object.
 
         So metrics and manifest describe the same files, whatever another attempt publishes meanwhile. Raises
-        ``TransientError`` where a part of the layout is not there, or not any more.
+        ``TransientError`` where a part of the layout is not there, or not any more; ``InternalError`` where nothing was
+        laid out: the stage forgot it, and whatever it has published would be left out.
         """
+        if self._layout is None:
+            raise InternalError(
+                f"{self._ref}: the stage laid out no parts, so nothing says which rows it has; this is a fault of "
+                "alma, not yours; please report it to the project's issues"
+            )
         if self._settled is None:
             stated = self.stated()
-            missing = [name for name in self._layout or () if name not in stated]
+            missing = [name for name in self._layout if name not in stated]
             if missing:
                 problem = self._problems.get(missing[0])
                 raise TransientError(
                     f"{self._ref}: the statement of {missing[0]} is not believed: {problem}; run again to compute it"
                     if problem
-                    else f"{self._ref}: {', '.join(missing[:3])} of {len(self._layout or ())} parts were replaced "
+                    else f"{self._ref}: {', '.join(missing[:3])} of {len(self._layout)} parts were replaced "
                     "meanwhile by an attempt with another part_rows; run again, with one part_rows for all attempts"
                 )
             self._settled = list(stated.values())

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from alma.artifact import Artifact, Ref, Rows, artifact_key, find_manifest, parse_row_id, row_id
 from alma.artifact.out import Out
+from alma.artifact.parts import Part
 from alma.artifact.records import PAIR, PROMPT
 from alma.artifact.tables import read_part
-from alma.errors import DataError, IntegrityError, Stopped
+from alma.errors import DataError, IntegrityError, InternalError, Stopped
 from alma.store import Store, open_store
 
 REF = Ref("curate", "0123456789abcdef0123")
@@ -145,6 +146,15 @@ def test_a_file_that_is_older_than_a_column_has_nulls_there(tmp_path: Path) -> N
     assert read_part(path, "pair", ["earlier"]).to_pylist() == [{"earlier": new["earlier"]}]
     with pytest.raises(pa.ArrowInvalid, match="vector"):
         read_part(path, "pair", ["vector"])
+
+
+def test_rows_that_were_never_laid_out_are_not_sealed(tmp_path: Path) -> None:
+    """Else a stage that publishes without a layout would leave an empty artifact, sealed for ever."""
+    out = Out(open_store(str(tmp_path / "store")), REF, tmp_path / "scratch")
+    out.publish(Part(0, 0, 2), "prompt", prompts(0, 2))
+    with pytest.raises(InternalError, match=f"{REF}: the stage laid out no parts"):
+        seal(out)
+    assert find_manifest(out.store, REF) is None
 
 
 def test_an_empty_artifact_has_its_schema(tmp_path: Path) -> None:
