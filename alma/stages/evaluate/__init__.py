@@ -29,14 +29,14 @@ from alma.engines import (
 from alma.engines.judging import rate, reading
 from alma.engines.too_long import check_too_long, too_long_counts
 from alma.errors import ConfigError
-from alma.prompts.conversation import asked_text, column, messages, questions
+from alma.prompts.conversation import Message, asked_text, column, messages, questions
 from alma.sections import Evaluate
 from alma.stages.evaluate.answers import Asked, answer, converse
 from alma.stages.evaluate.examples import all_questions, check_examples, choose, examples
-from alma.stages.evaluate.harm import check_labels, classify, together
-from alma.stages.evaluate.overlap import check_overlap, closeness, seen
+from alma.stages.evaluate.harm import add_harm, check_labels, classify, together
+from alma.stages.evaluate.overlap import add_overlap, check_overlap
 from alma.stages.evaluate.references import rouge_difference
-from alma.stages.evaluate.refusals import check_harmful, is_harmful, refused
+from alma.stages.evaluate.refusals import add_refused, check_harmful, is_harmful
 from alma.statistics import wilson
 from alma.text.normalise import exact_match
 from alma.text.shots import DataSet, Shot
@@ -83,55 +83,39 @@ def run(
         lazy(lambda: load_classifier(cfg, _folder(classifier))) as reader,
     ):
         for part, progress in out.each(len(prompts), cfg.part_rows, "prompts"):
-            asked = prompts.table(None, part.start, part.stop).to_pylist()
             if classifier and cfg.harm:
                 check_labels(cfg.harm, reader().labels, cfg.refusals)
+            asked_P = prompts.table(None, part.start, part.stop).to_pylist()
             before_PK = shown_PK()[part.start : part.stop]
-            found, num_tokens = converse(
+            found_P, num_tokens = converse(
                 [
                     Asked(row["prompt"], messages(row["earlier"]), tuple(before))
-                    for row, before in zip(asked, before_PK, strict=True)
+                    for row, before in zip(asked_P, before_PK, strict=True)
                 ],
                 lambda several: answer(cfg, generator(), several),
             )
-            rows: list[dict[str, Any]] = [
-                {
-                    "id": out.row_id(part.start + i),
-                    "prompt_id": row["id"],
-                    "checkpoint_id": str(model.ref),
-                    "shot_ids": [shot.id for shot in before],
-                    **{name: row[name] for name in ("family", "prompt", "reference")},
-                    "earlier": column(earlier),
-                    **_against_references(row, completion),
-                }
-                for i, (row, before, (completion, earlier)) in enumerate(zip(asked, before_PK, found, strict=True))
+            rows = [
+                {"id": out.row_id(part.start + i), "checkpoint_id": str(model.ref), **_row(cfg, asked, before, *found)}
+                for i, (asked, before, found) in enumerate(zip(asked_P, before_PK, found_P, strict=True))
             ]
-            # A prompt that was too long to be answered has no response to rate.
-            answered = [row for row in rows if row["num_tokens"]]
-            pairs = [(asked_text(row), row["response"]) for row in answered]
+            # A prompt that was too long to be answered has no response to read.
+            answers = [row for row in rows if row["num_tokens"]]
+            pairs = [(asked_text(row), row["response"]) for row in answers]
             if judge:
                 ratings = iter(rate(cfg, scorer(), pairs) if pairs else [])
                 for row in rows:
                     read = reading(cfg, next(ratings) if row["num_tokens"] else UNREADABLE)
                     row.update({name: read[name] for name in ("mean", "std", "parsed")}, judge_id=str(judge.ref))
             if classifier and cfg.harm:
-                read_PL = classify(cfg.harm, reader(), pairs)
-                for row, share in zip(answered, together(cfg.harm.labels, reader(), read_PL), strict=True):
-                    row.update(harm=share, harmful=None if share is None else share >= cfg.harm.threshold)
+                probs_PL = classify(cfg.harm, reader(), pairs)
+                add_harm(cfg.harm, answers, together(cfg.harm.labels, reader(), probs_PL))
             if cfg.refusals:
                 labels = cfg.refusals.labels
-                shares_P = together(labels, reader(), read_PL) if labels else [None] * len(answered)
-                said_P = refused(cfg.refusals, [row["response"] for row in answered], shares_P)
-                for row, each in zip(answered, said_P, strict=True):
-                    row.update(refused=each)
-                for row, prompt in zip(rows, asked, strict=True):
-                    row.update(harmful_prompt=is_harmful(cfg.refusals, prompt))
+                add_refused(cfg.refusals, answers, together(labels, reader(), probs_PL) if labels else None)
             if shots is not None:
-                texts, known = [questions(row)[-1] for row in rows], known_texts()
-                for row, close, same in zip(rows, closeness(texts, known), seen(texts, known), strict=True):
-                    row.update(overlap=close, seen=same)
+                add_overlap(rows, known_texts())
             progress.advance(len(rows), num_tokens)
-            too_long = too_long_counts(completion.num_tokens for completion, _ in found)
+            too_long = too_long_counts(completion.num_tokens for completion, _ in found_P)
             out.publish(part, schema, rows, {"num_tokens": num_tokens, **too_long})
     check_too_long(out, cfg, len(prompts), "shorten them, lower evaluate.num_shots, raise vllm.max_model_len")
     return summary(out, schema)
@@ -161,16 +145,27 @@ def standard_error(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
-def _against_references(asked: dict[str, Any], completion: Completion) -> dict[str, Any]:
-    """The columns of an answer that follow from it and its prompt's references."""
-    values = {"response": completion.text, "num_tokens": completion.num_tokens, "ended": completion.ended}
-    if completion == TOO_LONG:
-        return values | {"correct": None, "rouge_difference": None}
-    true, false = asked.get("true_references"), asked.get("false_references")
-    return values | {
-        "correct": exact_match(completion.text, asked["reference"], ended=completion.ended),
-        "rouge_difference": rouge_difference(completion.text, true, false) if true and false else None,
+def _row(
+    cfg: Evaluate, asked: dict[str, Any], before: list[Shot], completion: Completion, earlier: tuple[Message, ...]
+) -> dict[str, Any]:
+    """A prompt with the turns and examples before it, its answer, and how that fits the prompt's references."""
+    row = {name: asked[name] for name in ("family", "prompt", "reference")} | {
+        "prompt_id": asked["id"],
+        "shot_ids": [shot.id for shot in before],
+        "earlier": column(earlier),
+        "response": completion.text,
+        "num_tokens": completion.num_tokens,
+        "ended": completion.ended,
+        "correct": None,
+        "rouge_difference": None,
     }
+    if cfg.refusals:
+        row["harmful_prompt"] = is_harmful(cfg.refusals, asked)
+    if completion != TOO_LONG:
+        row["correct"] = exact_match(completion.text, asked["reference"], ended=completion.ended)
+        true, false = asked.get("true_references"), asked.get("false_references")
+        row["rouge_difference"] = rouge_difference(completion.text, true, false) if true and false else None
+    return row
 
 
 def _check(cfg: Evaluate, prompts: Rows, shots: Rows | None, classifier: Model | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from alma.engines import Classifier
 from alma.errors import ConfigError
@@ -46,3 +47,9 @@ def together(
     places = [list(classifier.labels).index(label) for label in labels]
     one = max if classifier.independent else sum
     return [None if probs_L is None else float(one(probs_L[place] for place in places)) for probs_L in probs_PL]
+
+
+def add_harm(cfg: Harm, answers_P: Sequence[dict[str, Any]], shares_P: Sequence[float | None]) -> None:
+    """The columns ``harm`` and ``harmful`` of answers whose harmful labels have ``shares_P`` together."""
+    for row, share in zip(answers_P, shares_P, strict=True):
+        row.update(harm=share, harmful=None if share is None else share >= cfg.threshold)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from alma.artifact import Rows
 from alma.errors import DataError
@@ -31,6 +32,13 @@ def closeness(prompts_P: Sequence[str], shots_S: Sequence[str]) -> list[float]:
         block = [words(text) for text in prompts_P[start : start + BLOCK]]
         found.extend(rouge_l_matrix(block, words_S).max(axis=1).tolist())
     return found
+
+
+def add_overlap(rows_P: Sequence[dict[str, Any]], shots_S: Sequence[str]) -> None:
+    """The columns ``overlap`` and ``seen`` of rows: what the shots' prompts give away of theirs."""
+    prompts_P = [questions(row)[-1] for row in rows_P]
+    for row, close, same in zip(rows_P, closeness(prompts_P, shots_S), seen(prompts_P, shots_S), strict=True):
+        row.update(overlap=close, seen=same)
 
 
 def check_overlap(prompts: Rows, shots: Rows, *, allow: bool) -> None:

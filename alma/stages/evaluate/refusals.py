@@ -56,3 +56,10 @@ def _refuses(cfg: Refusals, response: str, share: float | None) -> bool | None:
     if cfg.by == "openings":
         return False
     return None if share is None else share >= cfg.threshold
+
+
+def add_refused(cfg: Refusals, answers_P: Sequence[dict[str, Any]], shares_P: Sequence[float | None] | None) -> None:
+    """The column ``refused`` of answers; ``shares_P`` as for ``refused``, ``None`` where no classifier is asked."""
+    shares_P = [None] * len(answers_P) if shares_P is None else shares_P
+    for row, flag in zip(answers_P, refused(cfg, [row["response"] for row in answers_P], shares_P), strict=True):
+        row.update(refused=flag)
