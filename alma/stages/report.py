@@ -7,6 +7,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
+import pyarrow as pa
 from pydantic import TypeAdapter, ValidationError
 
 from alma.artifact import Artifact, Metrics, Model, Page, Ref, Rows
@@ -19,7 +20,7 @@ from alma.page import measure, overlaps, render, samples, selection
 from alma.page.arms import arms, imitation_of, measured
 from alma.page.comparison_files import comparison_files
 from alma.page.evaluators import outside
-from alma.page.numbers import UNKNOWN, Check, Estimate, Outside, Point, Proof, StageCost
+from alma.page.numbers import UNKNOWN, Check, Estimate, Imitation, Outside, Point, Proof, StageCost
 from alma.page.numbers import Report as Numbers
 from alma.page.training import TrainingCurve, training_curve
 from alma.sections import BY, Report
@@ -97,33 +98,45 @@ def run(
         arm=cfg.arm,
         repeat=cfg.repeat,
         measures=measured(results) if cfg.arm and results is not None else (),
-        imitation=imitation_of(
-            imitation.manifest.metrics, int(imitation.manifest.section["iteration"]), tuple(DROP_REASONS)
-        )
-        if imitation is not None
-        else None,
+        # Also one without a row, which says why every attempt was dropped.
+        imitation=_imitation(imitation) if imitation is not None else None,
         outside=tuple(_outside(port.removeprefix(BY), rows) for port, rows in sorted(outsiders.items())),
     )
     report = Numbers(title=cfg.title, about=cfg.about, sections=cfg.sections, points=(*earlier, point))
-    shown: dict[str, Any] = {name: {"label": cfg.label, "rows": [], "total": 0} for name in ("rounds", "answers")}
+    _write(out, report, _shown(report, judged, chosen, imitation, results, cfg), curves)
+    return _metrics(point)
+
+
+def _shown(
+    report: Numbers,
+    judged: pa.Table | None,
+    chosen: pa.Table | None,
+    imitation: Rows | None,
+    results: pa.Table | None,
+    cfg: Report,
+) -> dict[str, Any]:
+    """What is to be read on the page: some of the round's responses or of what a model wrote, and the answers."""
+    rounds: tuple[list[samples.Row], int] = ([], 0)
     if judged is not None:
-        writers = selection.writers(report.points)
-        ids = measure.selected_ids(chosen)
-        rows, total = samples.round_samples(judged, ids, writers, cfg.num_samples_shown, cfg.seed)
-        shown["rounds"] |= {"rows": rows, "total": total}
+        writers, ids = selection.writers(report.points), measure.selected_ids(chosen)
+        rounds = samples.round_samples(judged, ids, writers, cfg.num_samples_shown, cfg.seed)
     elif imitation is not None:
-        rows, total = samples.imitated(imitation.table(), cfg.num_samples_shown, cfg.seed)
-        shown["rounds"] |= {"rows": rows, "total": total}
-    if results is not None:
-        rows, total = samples.answers(results)
-        shown["answers"] |= {"rows": rows, "total": total}
+        rounds = samples.imitated(imitation.table(), cfg.num_samples_shown, cfg.seed)
+    answers = samples.answers(results) if results is not None else ([], 0)
+    return {
+        name: {"label": cfg.label, "rows": rows, "total": total}
+        for name, (rows, total) in (("rounds", rounds), ("answers", answers))
+    }
+
+
+def _write(out: Out, report: Numbers, shown: dict[str, Any], curves: tuple[TrainingCurve, ...]) -> None:
+    """The page, its numbers, the trainings; where there are arms, their table in three forms."""
     (out.folder / PAGE).write_text(render(report, shown, curves), encoding="utf-8")
     (out.folder / NUMBERS).write_text(report.model_dump_json() + "\n", encoding="utf-8")
     (out.folder / CURVES).write_bytes(_CURVES.dump_json(curves) + b"\n")
     compared = arms(report.points)
-    for name, text in (comparison_files(cfg.title, compared) if compared else {}).items():
+    for name, text in (comparison_files(report.title, compared) if compared else {}).items():
         (out.folder / name).write_text(text, encoding="utf-8")
-    return _metrics(point)
 
 
 def _earlier(previous: Page | None, cfg: Report) -> tuple[Point, ...]:
@@ -149,6 +162,12 @@ def _outside(name: str, rows: Rows) -> Outside:
     manifest = rows.manifest
     schema = manifest.schema_name or ""
     return outside(name, rows.ref.stage, schema, rows.table(), manifest.metrics, manifest.inputs)
+
+
+def _imitation(rows: Rows) -> Imitation:
+    """What a model wrote after its seeds, and what became of it."""
+    manifest = rows.manifest
+    return imitation_of(manifest.metrics, int(manifest.section["iteration"]), tuple(DROP_REASONS))
 
 
 def _references(references: Rows | None) -> dict[str, str | None]:
