@@ -33,6 +33,7 @@ from alma.chat.talk import Talk
 from alma.errors import ConfigError
 from alma.sections import Inference
 from alma.sections.inference import Dtype
+from alma.stdout import kept_for_results
 
 
 def chat(models: Sequence[str], settings: Settings, *, store_uri: str, dtype: Dtype = "auto", as_json: bool) -> None:
@@ -53,7 +54,7 @@ def chat(models: Sequence[str], settings: Settings, *, store_uri: str, dtype: Dt
 
 @contextlib.contextmanager
 def _loaded(model: str, settings: Settings, store_uri: str, dtype: Dtype) -> Iterator[Speaker]:
-    with contextlib.redirect_stdout(sys.stderr):  # libraries that say something when they are imported
+    with kept_for_results():
         found = find(model, store_uri)
         try:
             from alma.engines import load_streamer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import sys
@@ -14,6 +13,7 @@ from rich.table import Table
 
 from alma.engines.ways import Finding, Proof
 from alma.errors import ConfigError, DataError
+from alma.stdout import kept_for_results
 
 WIDTH = 120
 """Columns where the output is no terminal."""
@@ -24,7 +24,7 @@ def probe(model: Path, *, as_json: bool) -> None:
 
     Raises ``DataError`` for a model that cannot be used, after printing; ``ConfigError`` where torch is not installed.
     """
-    with contextlib.redirect_stdout(sys.stderr):  # libraries that say something when they are imported
+    with kept_for_results():
         try:
             from alma.engines.probe.prove import prove
         except ModuleNotFoundError as error:

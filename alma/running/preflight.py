@@ -25,6 +25,7 @@ from alma.running.form import CHANGES, fill_in, resolve
 from alma.running.ledger import Ledger, Settings, generation
 from alma.running.pod import json_object
 from alma.sections import Ingest, IngestModel
+from alma.stdout import kept_for_results
 from alma.store import Store, open_store
 from alma.store.eviction import bound
 
@@ -131,6 +132,7 @@ def check_models(cfg: Method, base: Path) -> list[str]:
     return lines
 
 
+@kept_for_results()
 def preflight(
     *,
     run_file: str,

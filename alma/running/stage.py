@@ -20,6 +20,7 @@ from alma.progress import Emit, silent
 from alma.running.scratch import locked_scratch
 from alma.sections import BY, Section
 from alma.stages import SHARDABLE, Stage, load_stage
+from alma.stdout import kept_for_results
 from alma.store import Store
 
 SOURCE_FIELDS = {"source", "revision"}
@@ -67,6 +68,7 @@ def run(
     return manifest
 
 
+@kept_for_results()
 def run_shard(
     name: str,
     section: Section | Mapping[str, Any],
