@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from alma.engines import TOO_LONG, Completion, load_embedder, load_generator, load_scorer
-from alma.engines.hf.decode import choose
+from alma.engines.hf.choose import choose
 from alma.engines.rating import RatingTokens
 from alma.errors import ConfigError, DataError
 from alma.sections import Inference, Judge, Sampling

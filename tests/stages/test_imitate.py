@@ -26,7 +26,7 @@ from alma.artifact import Artifact, Manifest, Ref, Rows, row_id
 from alma.artifact.out import Out
 from alma.artifact.records import DROP_REASONS, SCHEMAS
 from alma.engines import GenerateRequest, load_embedder, load_generator
-from alma.engines.hf.decode import choose
+from alma.engines.hf.choose import choose
 from alma.engines.hf.generate import uniforms
 from alma.engines.tokenizer import special_texts
 from alma.errors import ConfigError, DataError, StageError, Stopped

@@ -7,12 +7,12 @@
 ``classify``   ``HfClassifier``
 ``reward``     ``HfReward``: raw logits of whole conversations
 ``reference``  ``HfReference``: preference pairs under DPO's reference
-``headed``     what these two share: models whose head gives a text numbers
+``headed``     what classifiers and reward models share: a head that gives a text numbers
 ``model``      a folder into memory, and how it may be run (``alma.engines.ways``)
 ``rotary``     positions that are turned by each row's own length
 ``ends``       what is said at the ends of texts that begin alike
 ``growing``    texts that grow by a token at a time, with a cache or without
-``decode``     sampling, a seed per sample
+``decode``     sampling, a seed per sample; ``choose`` takes a token, ``ngrams`` says which would repeat
 ``stop_texts`` texts that end a sample
 =============  =======================================================
 """
