@@ -11,7 +11,8 @@
         Dr   = {(x, y*)}
         Mr   = SFT(M0, D1 ∪ D2 ∪ … ∪ Dr)                  # from the base, on all data
 
-Section 3.3, the judge, is in ``alma_judge``; who else looks at a checkpoint, in ``outsiders``.
+Section 3.3, the judge, is in ``alma_judge``; how checkpoints are evaluated and shown, in ``alma_pages``; who else looks
+at them, in ``outsiders``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from alma.config import Alma
 from alma.objectives import OBJECTIVES
 from alma.recipes import Do, Outcome, seed
 from alma.recipes.alma_judge import rating, train_judge
+from alma.recipes.alma_pages import Pages
 from alma.recipes.alma_sources import Sources, sources
 from alma.recipes.outsiders import Outsiders
 
@@ -33,7 +35,11 @@ def alma(cfg: Alma, do: Do) -> Outcome:
     reserve, prompts = write_prompts(cfg, do, given)
     first, second = initial_checkpoints(cfg, do, given)
     judge, validation = train_judge(cfg, do, given, reserve, first, second)
-    return feedback_rounds(cfg, do, given, outsiders, prompts, first, second, judge, validation)
+    pages = Pages(cfg, do, given, judge, outsiders)
+    pages.add_base(prompts, validation)
+    pages.add_initial(first, second)
+    latest = feedback_rounds(cfg, do, given, pages, prompts, first, second, judge)
+    return Outcome(latest, judge, pages.last)
 
 
 def write_prompts(cfg: Alma, do: Do, given: Sources) -> tuple[Any, Any]:
@@ -94,43 +100,9 @@ def initial_checkpoints(cfg: Alma, do: Do, given: Sources) -> tuple[Any, Any]:
 
 
 def feedback_rounds(
-    cfg: Alma,
-    do: Do,
-    given: Sources,
-    outsiders: Outsiders,
-    prompts: Any,
-    first: Any,
-    second: Any,
-    judge: Any,
-    validation: dict[str, Any],
-) -> Outcome:
-    """Section 3.4: R rounds, each from the base on all data so far."""
-
-    def evaluated(model: Any, point: str, number: int) -> dict[str, Any]:
-        label = f"{outsiders.layer(point)} · evaluate"
-        results = do("evaluate", cfg.evaluate, label=label, model=model, judge=judge, prompts=given.evaluation_prompts)
-        return {"evaluation": results, **outsiders.ports(point, number, model, results)}
-
-    def report(point: str, number: int, **inputs: Any) -> Any:
-        section = cfg.report.changed(label=point, round=number, seed=seed(cfg, "report", number))
-        return do("report", section, label=f"{outsiders.layer(point)} · report", **inputs)
-
-    page = report(
-        "round 00",
-        0,
-        **evaluated(given.base, "round 00", 0),
-        few_shot=few_shot_base(cfg, do, given, judge, outsiders.layer("round 00")),
-        prompts=prompts,
-        **validation,
-    )
-    page = report(
-        "round 01",
-        1,
-        previous=page,
-        training=first,
-        **best_of_n(cfg, do, given, judge, first, second),
-        **evaluated(first, "round 01", 1),
-    )
+    cfg: Alma, do: Do, given: Sources, pages: Pages, prompts: Any, first: Any, second: Any, judge: Any
+) -> Any:
+    """Section 3.4: R rounds, each from the base on all data so far; the last one's model."""
     latest, data, reference = first, given.sft_seeds, None
     for r in range(2, cfg.rounds + 2):
         point = f"round {r:02d}"
@@ -160,51 +132,8 @@ def feedback_rounds(
             rows=data,
             reference=reference,
         )
-        page = report(
-            point,
-            r,
-            previous=page,
-            **evaluated(latest, point, r),
-            judgements=judgements,
-            selected=data,
-            training=latest,
-        )
-    return Outcome(latest, judge, page)
-
-
-def few_shot_base(cfg: Alma, do: Do, given: Sources, judge: Any, layer: str) -> Any:
-    """Section 4: the base model behind a few SFT seeds. Asked without, it does not know what form an answer has."""
-    if not cfg.base_shots:
-        return None
-    section = cfg.evaluate.changed(
-        shots="random",
-        form="chat",
-        num_shots=cfg.base_shots,
-        seed=seed(cfg, "evaluate", "few-shot"),
-        allow_overlap=True,  # an example that asks the prompt itself is left out
-    )
-    return do(
-        "evaluate",
-        section,
-        label=f"{layer} · evaluate few-shot",
-        model=given.base,
-        judge=judge,
-        prompts=given.evaluation_prompts,
-        shots=given.sft_seeds,
-    )
-
-
-def best_of_n(cfg: Alma, do: Do, given: Sources, judge: Any, first: Any, second: Any) -> dict[str, Any]:
-    """The curve of section 5: how much the judge's pick gains with n, on the evaluation prompts."""
-    if not cfg.curve.enabled:
-        return {}
-    section = cfg.respond.changed(
-        num_samples=cfg.curve.num_samples, num_prompts=None, first_prompt=0, seed=seed(cfg, "curve")
-    )
-    label = "round 01 · best-of-n respond"
-    answers = do("respond", section, label=label, prompts=given.evaluation_prompts, first=first, second=second)
-    curve = do("judge", rating(cfg), label="round 01 · best-of-n judge", judge=judge, responses=answers)
-    return {"curve": curve, "references": given.evaluation_prompts}
+        pages.add_round(r, latest, judgements=judgements, selected=data)
+    return latest
 
 
 def pool_of(cfg: Alma, r: int, first: Any, second: Any, latest: Any) -> dict[str, Any]:
