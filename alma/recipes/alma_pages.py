@@ -1,4 +1,4 @@
-"""ALMA's report (arXiv 2412.04305, section 4), one point after another: the base, an initial checkpoint, each round's."""
+"""ALMA's report (arXiv 2412.04305, section 4) by points: the base, an initial checkpoint, each round's model."""
 
 from __future__ import annotations
 
