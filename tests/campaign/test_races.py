@@ -12,8 +12,11 @@ from tests.campaign.kills import OPERATIONS, at_operation, without_locks
 from tests.campaign.tiny import Tiny, manifests
 
 
-def together(tiny: Tiny, draw: random.Random, uri: str, folder: Path, before: str, *, apart: bool) -> None:
-    """Begins runs one after the other, and waits for all. Where they are ``apart``, each has a cache of its own."""
+def together(tiny: Tiny, draw: random.Random, uri: str, folder: Path, before: str, *, apart: bool) -> dict[str, bytes]:
+    """Begins runs one after the other, and waits for all: the manifests that they leave.
+
+    Where they are ``apart``, each has a cache of its own.
+    """
     store = tiny.prepare(uri)
     runs = []
     for number in range(draw.choice([2, 2, 3])):
@@ -26,15 +29,15 @@ def together(tiny: Tiny, draw: random.Random, uri: str, folder: Path, before: st
     for killed, run in runs:
         code = run.wait(300)
         assert code == 0 or (killed and code < 0), run.said
-    assert manifests(store) == tiny.manifests
+    return manifests(store)
 
 
 @pytest.mark.campaign(cases=1)
 def test_runs_at_once(tiny: Tiny, draw: random.Random, store_uri: str, tmp_path: Path) -> None:
-    together(tiny, draw, store_uri, tmp_path, "", apart=draw.random() < 0.7)
+    assert together(tiny, draw, store_uri, tmp_path, "", apart=draw.random() < 0.7) == tiny.manifests
 
 
 @pytest.mark.campaign(cases=1)
 def test_runs_at_once_where_there_are_no_locks(tiny: Tiny, draw: random.Random, store_uri: str, tmp_path: Path) -> None:
     before = without_locks(draw.choice(["ENOLCK", "ENOSYS", "EOPNOTSUPP"]))
-    together(tiny, draw, store_uri, tmp_path, before, apart=draw.random() < 0.5)
+    assert together(tiny, draw, store_uri, tmp_path, before, apart=draw.random() < 0.5) == tiny.manifests

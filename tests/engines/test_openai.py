@@ -175,26 +175,29 @@ def test_a_refusal_in_the_middle_ends_what_waits(folder: Path, monkeypatch: pyte
     assert time.monotonic() - start < 100
 
 
-def refused(stub: ServerStub, error: type[Exception], match: str, **settings: Any) -> str:
-    with serving(stub) as address, pytest.raises(error, match=match) as caught:
+def refused(stub: ServerStub, error: type[Exception], **settings: Any) -> str:
+    """What the error says with which the engine does not start."""
+    with serving(stub) as address, pytest.raises(error) as caught:
         load_generator(section(address, **settings), stub.folder)
     return str(caught.value)
 
 
 def test_what_is_wrong_is_said_before_work_starts(folder: Path) -> None:
     stub = ServerStub(folder)
-    refused(stub, ConfigError, r"does not serve openai.model = 'other'; it serves: served", model="other")
+    said = "does not serve openai.model = 'other'; it serves: served"
+    assert said in refused(stub, ConfigError, model="other")
     stub.lists = Fault(404)
-    refused(stub, ConfigError, "has no openai.model = 'other' or no /completions: HTTP 404", model="other")
+    said = "has no openai.model = 'other' or no /completions: HTTP 404"
+    assert said in refused(stub, ConfigError, model="other")
     stub.lists = Fault(302, headers={"Location": "https://elsewhere/\x1b[2J"[:18]})
-    refused(stub, ConfigError, "redirects /models to https://elsewhere/, where the key is not sent")
+    assert "redirects /models to https://elsewhere/, where the key is not sent" in refused(stub, ConfigError)
     stub.lists = Fault(200, b'{"hello": 1}')
-    refused(stub, ConfigError, "does the address end in /v1")
+    assert "does the address end in /v1" in refused(stub, ConfigError)
     stub.lists = Fault(200, b"[" * 100_000)
-    refused(stub, TransientError, "what is no JSON", retries=0)
+    assert "what is no JSON" in refused(stub, TransientError, retries=0)
     stub.lists = None
     stub.faults = deque([Fault(400, b'{"message": "prompt must be a string"}')])
-    refused(stub, ConfigError, "refuses the request to /completions: HTTP 400: prompt must be a string")
+    assert "refuses the request to /completions: HTTP 400: prompt must be a string" in refused(stub, ConfigError)
 
 
 def test_an_endpoint_that_is_down_is_said_at_once(folder: Path) -> None:
@@ -216,19 +219,23 @@ def test_an_endpoint_that_is_down_is_said_at_once(folder: Path) -> None:
 )
 def test_an_answer_of_another_form_is_refused(folder: Path, change: dict[str, Any], said: str) -> None:
     stub = ServerStub(folder, change=lambda answer: answer["choices"][0].update(change))
-    message = refused(stub, ConfigError, said)
+    message = refused(stub, ConfigError)
+    assert said in message
     assert message.isprintable()
 
 
 def test_an_answer_without_usage_or_choice_is_refused(folder: Path) -> None:
-    refused(ServerStub(folder, change=lambda answer: answer.pop("usage")), ConfigError, "completion_tokens': None")
-    refused(ServerStub(folder, change=lambda answer: answer.pop("choices")), ConfigError, "one choice")
-    refused(ServerStub(folder, change=lambda answer: answer["choices"].append({})), ConfigError, "one choice")
+    without_usage = ServerStub(folder, change=lambda answer: answer.pop("usage"))
+    assert "completion_tokens': None" in refused(without_usage, ConfigError)
+    without_choices = ServerStub(folder, change=lambda answer: answer.pop("choices"))
+    assert "one choice" in refused(without_choices, ConfigError)
+    with_two = ServerStub(folder, change=lambda answer: answer["choices"].append({}))
+    assert "one choice" in refused(with_two, ConfigError)
 
 
 def test_an_endless_answer_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "MAX_BYTES", 2**20)
-    refused(ServerStub(folder, lists=Fault(200, b" " * 2**21)), ConfigError, "more than 1 MiB")
+    assert "more than 1 MiB" in refused(ServerStub(folder, lists=Fault(200, b" " * 2**21)), ConfigError)
 
 
 @pytest.mark.parametrize(
@@ -274,12 +281,15 @@ def test_the_key_is_sent_and_shown_nowhere(
     monkeypatch.setenv("MY_KEY", KEY + "\n")  # as files of secrets end
     with engine_of(stub, key_variable="MY_KEY") as engine:
         generate(engine, ["abc"], [[1]], SAMPLING, max_new_tokens=2)
-    refused(stub, AccessError, r"refuses a request without a key \(set openai.key_variable\)")
+    assert "refuses a request without a key (set openai.key_variable)" in refused(stub, AccessError)
     monkeypatch.setenv("MY_KEY", KEY + "2")
-    message = refused(stub, AccessError, r"refuses the key in \$MY_KEY: HTTP 401: .*\[key\]", key_variable="MY_KEY")
+    other = refused(stub, AccessError, key_variable="MY_KEY")
+    assert "refuses the key in $MY_KEY: HTTP 401: " in other
+    assert "[key]" in other
     monkeypatch.setenv("MY_KEY", f"{KEY} {KEY}")
-    message += refused(stub, ConfigError, "holds a space or line break", key_variable="MY_KEY")
-    assert KEY not in message + caplog.text
+    two = refused(stub, ConfigError, key_variable="MY_KEY")
+    assert "holds a space or line break" in two
+    assert KEY not in other + two + caplog.text
 
 
 @pytest.mark.parametrize(
