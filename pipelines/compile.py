@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import tempfile
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from alma.config import load, read_tree
+from alma.ending import visible
 from alma.errors import ConfigError
 from components.placement import load_placement
 from pipelines.rules import check
@@ -19,6 +22,9 @@ COMPILED = Path(__file__).parent / "compiled"
 
 MOST_SHOWN = 12
 """Broken rules that are told."""
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
+"""What KFP takes as the name of a pipeline."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -51,16 +57,18 @@ def add_parser(subparsers: Any) -> None:
 
 def main(options: Namespace) -> None:
     """Runs the command."""
-    name = options.name or pipeline_name(options.run_file, options.overrides)
+    name = pipeline_name(options.run_file, options.overrides) if options.name is None else options.name
     output = options.output or Path(f"{name}.yaml")
     size = compile_run(options.run_file, output, name=name, overrides=options.overrides, manifests=options.manifests)
     print(f"{output}: {size.describe()}", file=sys.stderr)  # noqa: T201
 
 
 def pipeline_name(run_file: Path, overrides: Sequence[str] = ()) -> str:
-    """The run file's name, with the method's before it."""
+    """The run file's name as KFP takes it, with the method's before it."""
     method = load(run_file, overrides).root
-    return run_file.stem if run_file.stem.startswith(f"{method}-") else f"{method}-{run_file.stem}"
+    stem = re.sub(r"[^a-z0-9]+", "-", run_file.stem.lower())
+    named = stem if stem.startswith(f"{method}-") else f"{method}-{stem}"
+    return named[:128].strip("-")
 
 
 def trace(run_file: Path, overrides: Sequence[str] = (), name: str | None = None) -> Any:
@@ -82,15 +90,23 @@ def compile_run(
     """
     from kfp import compiler
 
-    if output.suffix not in (".yaml", ".yml") or output.is_dir():
-        raise ConfigError(f"--output {output}: name a file that ends in .yaml")
+    if not NAME.fullmatch(name):
+        raise ConfigError(f"--name {name!r}: give at most 128 letters a to z, digits and dashes, no dash first")
+    for option, path in (("--output", output), ("--manifests", manifests)):
+        if path and (path.suffix not in (".yaml", ".yml") or path.is_dir()):
+            raise ConfigError(f"{option} {path}: name a file that ends in .yaml")
+    if output == manifests:
+        raise ConfigError(f"--manifests {manifests}: is the file of --output; name another one")
     pipeline = trace(run_file, overrides, name)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    compiler.Compiler().compile(pipeline, str(output))
-    spec, platform = shrink(*documents(output))
+    with tempfile.TemporaryDirectory() as folder:  # what is refused leaves an earlier output as it was
+        whole = Path(folder, "whole.yaml")
+        compiler.Compiler().compile(pipeline, str(whole))
+        spec, platform = shrink(*documents(whole))
     size = estimate(spec, platform)
     refuse(name, [*check(spec, platform), *size.check()])
-    header = f"# {name}, compiled from {run_file.name} by python -m pipelines compile\n"
+    origin = visible(run_file.name).replace("\n", " ")
+    header = f"# {name}, compiled from {origin} by python -m pipelines compile\n"
+    output.parent.mkdir(parents=True, exist_ok=True)
     write(output, header, [spec, platform])
     if manifests:
         manifests.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,9 @@ from typing import Any
 
 from alma.sources.turns import TEXT_KEYS, listed
 
+MOST_DIGITS = 18
+"""Of a place in a list."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -38,10 +41,10 @@ def find(values: Mapping[str, Any], path: str) -> Found | None:
         if isinstance(here, Mapping) and part in here:
             if whole is not None and not isinstance(here[part], list):  # a single turn
                 turns, column, place = whole, ".".join(parts[:depth]), 0
-            elif whole is not None and parts[depth + 1 : depth + 2] and parts[depth + 1].isdigit():
+            elif whole is not None and parts[depth + 1 : depth + 2] and _is_place(parts[depth + 1]):
                 turns, column, place = whole, ".".join(parts[:depth]), int(parts[depth + 1])
             here = here[part]
-        elif isinstance(here, list) and part.isdigit() and int(part) < len(here):
+        elif isinstance(here, list) and _is_place(part) and int(part) < len(here):
             if whole is not None:
                 turns, column, place = whole, ".".join(parts[:depth]), int(part)
             here = here[int(part)]
@@ -52,4 +55,9 @@ def find(values: Mapping[str, Any], path: str) -> Found | None:
 
 def by_place(path: str) -> bool:
     """Whether ``path`` points into a list."""
-    return any(part.isdigit() for part in path.split("."))
+    return any(_is_place(part) for part in path.split("."))
+
+
+def _is_place(part: str) -> bool:
+    """Whether ``part`` counts items. "²" is a digit and no number, and of 5,000 digits Python makes none."""
+    return part.isdecimal() and part.isascii() and len(part) <= MOST_DIGITS

@@ -11,6 +11,7 @@ import pytest
 from kfp import dsl
 
 from alma.config import load
+from alma.errors import ConfigError
 from alma.recipes.graph import differences, fingerprint, graph, layers, shape
 from alma.running.form import fill_in
 from alma.stages import SHARDABLE, STAGES
@@ -20,7 +21,7 @@ from components import placement as placing
 from components.outputs import OUTPUTS, output_of
 from components.placement import ROLES, Placement, load_placement
 from components.resolve import pod_of
-from pipelines.compile import GOLDEN, compile_run, documents
+from pipelines.compile import GOLDEN, compile_run, documents, pipeline_name
 from pipelines.form import REQUIRED, form, sources
 from pipelines.job_placement import job_placement
 from pipelines.rules.limits import PARAMETERS
@@ -267,3 +268,28 @@ def test_outputs_of_sources_are_called_what_they_are() -> None:
 
 def test_the_committed_pipelines_are_those_of_the_examples() -> None:
     assert {run_file.removeprefix("examples/") for _, run_file, _ in GOLDEN} == set(COMMITTED)
+
+
+@pytest.mark.parametrize("name", ["{}", "", "-a", "A", "a/b", "a" * 129])
+def test_a_name_that_kfp_does_not_take_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="letters a to z"):
+        compile_run(RUN_FILE, tmp_path / "pipeline.yaml", name=name)
+
+
+def test_a_name_follows_from_any_run_file(tmp_path: Path) -> None:
+    for stem, name in (("My Run", "alma-my-run"), ("😀", "alma"), ("alma-x", "alma-x"), ("é" * 100, "alma")):
+        run_file = tmp_path / f"{stem}.toml"
+        run_file.write_bytes(RUN_FILE.read_bytes())
+        assert pipeline_name(run_file) == name
+
+
+def test_what_is_refused_leaves_the_earlier_output(tmp_path: Path) -> None:
+    output = tmp_path / "pipeline.yaml"
+    output.write_text("earlier")
+    too_long = [f"alma.sft_seeds.source='{'x' * 11_000}'"]
+    with pytest.raises(ConfigError, match="would not run this"):
+        compile_run(RUN_FILE, output, name="alma-test", overrides=too_long)
+    assert output.read_text() == "earlier"
+    for manifests in (tmp_path / "run.toml", output):
+        with pytest.raises(ConfigError, match="--manifests"):
+            compile_run(RUN_FILE, output, name="alma-test", manifests=manifests)

@@ -224,9 +224,14 @@ def _shallower(name: str, value: Any, layers: int, depth: int) -> Any:
         return value[:depth]
     if _are_places(value, layers):
         return [each for each in value if each < depth]
-    if isinstance(value, dict) and value and all(str(key).isdigit() for key in value):
+    if isinstance(value, dict) and value and all(_is_layer(str(key)) for key in value):
         return {key: each for key, each in value.items() if int(key) < depth}
     return value
+
+
+def _is_layer(key: str) -> bool:
+    """Whether ``key`` is a number such as layers have: "²" is a digit and no number."""
+    return key.isdecimal() and len(key) < 10
 
 
 def _num_layers(values: dict[str, Any]) -> int:
