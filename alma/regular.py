@@ -18,9 +18,14 @@ from alma.errors import AccessError, DataError, UserError
 SETTINGS_BYTES = 2**20
 """Of a run file, and of what a command line names with it."""
 
-_PIECE_BYTES = 2**20
 DOCUMENT_BYTES = 2**28
 """Of a JSON file of a model or a report: the largest tokenizers have 40 MB."""
+
+ROW_BYTES = 2**26
+"""Of a row of data as it is written, of a CSV in characters: ten times a conversation of a million tokens. The worst of
+that size, a list of empty lists, takes 1.7 GB when it is read. [ours]"""
+
+_PIECE_BYTES = 2**20
 
 _KINDS = {
     stat.S_ISFIFO: "a pipe",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from alma.errors import DataError
+from alma.regular import DOCUMENT_BYTES, ROW_BYTES, read_regular
 from alma.sheet.cells import cell
 from alma.sheet.item import ROW_ID, Item
 from alma.sheet.score import Given
@@ -35,10 +35,10 @@ def read_csv(path: Path) -> Iterator[Given]:
     Raises ``DataError`` for what is no such sheet.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_regular(path, DOCUMENT_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not UTF-8; save it as CSV UTF-8") from error
-    csv.field_size_limit(sys.maxsize)
+    csv.field_size_limit(ROW_BYTES)
     first = text.partition("\n")[0]
     between = max(_BETWEEN, key=first.count)
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=between, strict=True)

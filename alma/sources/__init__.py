@@ -4,6 +4,7 @@
 file          does
 ============  ===========================================================
 ``rows``      reads JSONL, JSON, CSV and Parquet, with line numbers
+``parquet``   reads Parquet, within bounds on what it becomes in memory
 ``columns``   finds our columns in a row
 ``paths``     follows a dotted path into a row
 ``turns``     reads the turns of a conversation, each with its role

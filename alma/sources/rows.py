@@ -7,27 +7,32 @@ from __future__ import annotations
 
 import codecs
 import csv
-import io
 import json
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self, TextIO
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
+from alma.bounded import bounded_memory
 from alma.errors import DataError
+from alma.regular import ROW_BYTES
+from alma.sources.parquet import read_parquet
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
-BATCH_ROWS = 1024
 MOST_COLUMNS = 10_000
 """Of a CSV. [ours]"""
-_NOT_PYTHON = (ValueError, OverflowError, KeyError)
-"""A date that Python does not have, text that is not UTF-8, a map with a key twice."""
+
+JSON_BYTES = 2**28
+"""Of a file that is one JSON value, and so read as a whole. [ours]"""
+
+JSON_MEMORY = 2**32
+"""Bytes that the values of such a file may take: a list of empty lists takes twenty times its text. [ours]"""
+
+_AS_LINES = "write one object per line, named .jsonl: jq -c '.[]' old.json > new.jsonl"
 
 _BETWEEN_ITEMS = re.compile(r"[\s,]*")
 
@@ -48,16 +53,6 @@ class Bad:
     reason: str
     detail: str
     raw: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """Stands in a row for a value that Python cannot hold, and says why."""
-
-    why: str
-
-    def __repr__(self) -> str:
-        return self.why
 
 
 def read_rows(
@@ -97,7 +92,9 @@ def shown(value: object, most: int = 60) -> str:
 def _jsonl(path: Path) -> Iterator[Row | Bad]:
     with path.open("rb") as file:
         start = 0
-        for line, data in enumerate(file, start=1):
+        for line, data in enumerate(iter(lambda: file.readline(ROW_BYTES + 1), b""), start=1):
+            if len(data) > ROW_BYTES:
+                raise DataError(_too_large(path, line, "bytes"))
             if line == 1:
                 _refuse_utf16(path, data)
             try:
@@ -140,7 +137,12 @@ def _row(line: int, value: Any) -> Row | Bad:
 def _json(path: Path) -> Iterator[Row | Bad]:
     text = _text(path)
     try:
-        whole = json.loads(text, object_pairs_hook=_once)
+        with bounded_memory(JSON_MEMORY):
+            whole = json.loads(text, object_pairs_hook=_once)
+    except MemoryError as error:
+        raise DataError(
+            f"{path.name}: its values take more than {JSON_MEMORY // 2**20:,} MiB of memory; {_AS_LINES}"
+        ) from error
     except json.JSONDecodeError as error:
         hint = "; one object per line is named .jsonl" if error.msg == "Extra data" else ""
         _broken(path, error.lineno, f"not JSON: {error.msg} at column {error.colno}{hint}", error)
@@ -161,16 +163,51 @@ def _json(path: Path) -> Iterator[Row | Bad]:
         line += text.count("\n", start, at)
 
 
+class _Lines:
+    """The lines of a CSV; a row may have several, and all of them together ``ROW_BYTES`` characters."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._left = ROW_BYTES
+
+    def begin_row(self) -> None:
+        self._left = ROW_BYTES
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        line = self._file.readline(self._left + 1)
+        self._left -= len(line)
+        if self._left < 0:
+            raise OverflowError
+        if not line:
+            raise StopIteration
+        return line
+
+
 def _csv(path: Path) -> Iterator[Row | Bad]:
-    csv.field_size_limit(sys.maxsize)  # the default refuses a response of more than 131,072 characters
-    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+    with path.open("rb") as file:
+        _refuse_utf16(path, file.read(2))
+    csv.field_size_limit(ROW_BYTES)  # the default refuses a response of more than 131,072 characters
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        yield from _table(path, _Lines(file))
+
+
+def _table(path: Path, lines: _Lines) -> Iterator[Row | Bad]:
+    reader = csv.reader(lines, strict=True)
     header: list[str] = []
     while True:
         line = reader.line_num + 1
+        lines.begin_row()
         try:
             fields = next(reader, None)
         except csv.Error as error:
             _broken(path, line, f"not CSV: {error}; fields with quotes or line ends stand in double quotes", error)
+        except OverflowError as error:
+            raise DataError(f"{_too_large(path, line, 'characters')}, and is every quote closed?") from error
+        except UnicodeDecodeError as error:
+            _not_utf8(path, error)
         if fields is None:
             return
         if not fields:
@@ -194,49 +231,48 @@ def _csv(path: Path) -> Iterator[Row | Bad]:
 
 
 def _parquet(path: Path, wanted: Callable[[Sequence[str]], Collection[str]]) -> Iterator[Row | Bad]:
-    try:
-        with pq.ParquetFile(path) as file:
-            there = file.schema_arrow.names
-            top = {part for name in wanted(there) for part in (name, name.partition(".")[0])}
-            columns = [name for name in there if name in top]
-            twice = next((name for name in columns if columns.count(name) > 1), None)
-            if twice is not None:
-                raise DataError(f"{path.name}: there are two columns {twice!r}; rename one of them")
-            done = 0
-            for batch in file.iter_batches(BATCH_ROWS, columns=columns):
-                lists = [_plain(column) for column in batch.columns]
-                for i in range(batch.num_rows):
-                    yield Row(done + i + 1, {name: values[i] for name, values in zip(columns, lists, strict=True)})
-                done += batch.num_rows
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path.name}: not readable as Parquet: {str(error).splitlines()[0]}; write it anew") from error
-
-
-def _plain(column: pa.Array) -> list[Any]:
-    """The values of ``column`` as Python's own."""
-    try:
-        return list(column.to_pylist(maps_as_pydicts="strict"))
-    except _NOT_PYTHON:  # one by one, then
-        return [_one(value) for value in column]
-
-
-def _one(value: pa.Scalar) -> Any:
-    try:
-        return value.as_py(maps_as_pydicts="strict")
-    except _NOT_PYTHON as error:
-        return Unreadable(f"{value.type} that Python cannot hold: {str(error)[:100]}")
+    for line, values in enumerate(read_parquet(path, wanted), start=1):
+        yield Row(line, values)
 
 
 def _text(path: Path) -> str:
+    size = path.stat().st_size
+    if size > JSON_BYTES:
+        raise DataError(
+            f"{path.name}: has {size:,} bytes, and JSON of more than {JSON_BYTES:,} is not read as a whole; {_AS_LINES}"
+        )
     data = path.read_bytes()
     _refuse_utf16(path, data)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        # The codec counts from behind the byte order mark.
-        at = error.start + (len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0)
-        line = data.count(b"\n", 0, at) + 1
-        _broken(path, line, f"byte {at} of the file (0x{data[at]:02x}) is not UTF-8; save it as UTF-8", error)
+        _not_utf8(path, error)
+
+
+def _not_utf8(path: Path, error: UnicodeDecodeError) -> NoReturn:
+    """Raises ``DataError`` with the place of the first byte in ``path`` that is not UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    start, line = 0, 1
+    with path.open("rb") as file:
+        while True:
+            block = file.read(2**20)
+            held = len(decoder.getstate()[0])
+            try:
+                decoder.decode(block, final=not block)
+            except UnicodeDecodeError as found:
+                at, byte = start - held + found.start, found.object[found.start]
+                line += found.object.count(b"\n", 0, found.start)
+                _broken(path, line, f"byte {at} of the file (0x{byte:02x}) is not UTF-8; save it as UTF-8", error)
+            assert block, f"{path} was read as UTF-8, and is"
+            start += len(block)
+            line += block.count(b"\n")
+
+
+def _too_large(path: Path, line: int, unit: str) -> str:
+    return (
+        f"{path.name} line {line}: the row that begins here has more than {ROW_BYTES:,} {unit}, the most that a row "
+        "may have; shorten it or take it out: does each row end with its line"
+    )
 
 
 def _refuse_utf16(path: Path, data: bytes) -> None:

@@ -9,6 +9,7 @@ import json
 import lzma
 import random
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alma.convert import convert
+from alma.convert.published import opened
 from alma.errors import ConfigError, DataError
 from alma.running.stage import run
 from alma.sections import IngestRows
@@ -281,3 +283,28 @@ def test_unusable_texts_are_left_out(tmp_path: Path) -> None:
     path = put(tmp_path, "alpaca_eval.json", json.dumps(rows).encode())
     converted = convert("alpacaeval", path, tmp_path / "out", num_seeds=2)
     assert len(converted.files["seeds.jsonl"]) + len(converted.files["evaluation.jsonl"]) == 10
+
+
+@pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".xz", lzma.compress)])
+def test_a_file_that_unpacks_beyond_its_bound_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, pack: Callable[[bytes], bytes]
+) -> None:
+    monkeypatch.setattr("alma.convert.published.MOST_BYTES", 2**22)
+    path = put(tmp_path, f"train.jsonl{suffix}", pack(bytes(2**24)))
+    with pytest.raises(DataError, match=r"larger than 4,194,304 bytes when it is unpacked, and its file has"):
+        convert("beavertails", path, tmp_path / "out")
+
+
+def test_xz_takes_no_more_memory_than_its_bound_whatever_it_says(tmp_path: Path) -> None:
+    dictionary = {"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 2**30}
+    path = put(tmp_path, "train.jsonl.xz", lzma.compress(b"{}", filters=[dictionary]))
+    with pytest.raises(DataError, match="cannot be unpacked: Memory usage limit exceeded"):
+        convert("beavertails", path, tmp_path / "out")
+
+
+def test_xz_of_several_streams_with_padding_is_read_whole(tmp_path: Path) -> None:
+    whole = FILES["beavertails"]["train.jsonl"]
+    cut = len(whole) // 2
+    path = put(tmp_path, "a.jsonl.xz", lzma.compress(whole[:cut]) + bytes(8) + lzma.compress(whole[cut:]))
+    with opened(path) as rows:
+        assert len(list(rows)) == whole.count(b"\n")

@@ -16,6 +16,7 @@ from alma.artifact import Ref
 from alma.artifact.out import Out
 from alma.errors import AccessError, AlmaError, ConfigError, DataError
 from alma.sections import IngestRows
+from alma.sources.rows import read_rows
 from alma.stages import ingest
 from alma.store import open_store
 
@@ -150,6 +151,61 @@ def test_tells_what_is_wrong_with_rows(tmp_path: Path, name: str, content: bytes
     assert len(message.splitlines()) <= 12, "more than a screen"
     assert max(map(len, message.splitlines())) <= 320, "a value was not cut"
     assert message.isprintable() or set(message) - {"\n"} == {c for c in message if c.isprintable()}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        pytest.param("a.jsonl", lines(GOOD, {**GOOD, "prompt": "x" * 200}), "a.jsonl line 2: the row", id="line"),
+        pytest.param("a.jsonl", lines(GOOD) + b'{"prompt": "' + b"x" * 200, "a.jsonl line 2: the row", id="no end"),
+        pytest.param("a.csv", b"prompt,response\nx,y\n" + b"x" * 200 + b",y\n", "a.csv line 3: the row", id="field"),
+        pytest.param("a.csv", b'prompt,response\nx,"' + b"y\n" * 200, "a.csv line 2: the row", id="open quote"),
+        pytest.param("a.parquet", parquet({"prompt": ["x", "y" * 200]}), "a.parquet row 2: has ", id="cell"),
+    ],
+)
+def test_a_row_of_any_size_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes, said: str
+) -> None:
+    for room in ("rows", "parquet"):
+        monkeypatch.setattr(f"alma.sources.{room}.ROW_BYTES", 150)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=f"{said}.* 150 .*shorten it or take it out") as caught:
+        list(read_rows(tmp_path / name))
+    assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("bound", "most", "said"),
+    [("JSON_MEMORY", 2**22, "its values take more than 4 MiB"), ("JSON_BYTES", 2**10, "has 3,000,004 bytes")],
+)
+def test_json_is_read_as_a_whole_only_where_it_is_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str, most: int, said: str
+) -> None:
+    monkeypatch.setattr(f"alma.sources.rows.{bound}", most)
+    path = tmp_path / "a.json"
+    path.write_bytes(b"[" + b"[]," * 1_000_000 + b"[]]")
+    with pytest.raises(DataError, match=f"a.json: {said}.* .jsonl: jq"):
+        list(read_rows(path))
+
+
+@pytest.mark.parametrize(
+    ("bound", "chars", "said"),
+    [
+        ("MOST_MEMORY", 2**22, "from here on 128 rows take more than 64 MiB of memory"),
+        ("MOST_ROWS_BYTES", 2**20, "up to here the rows are 128 MiB large, and the file has"),
+    ],
+)
+def test_a_file_of_a_kilobyte_does_not_become_gigabytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str, chars: int, said: str
+) -> None:
+    """A text that a Parquet file holds once stands in each of its rows."""
+    monkeypatch.setattr(f"alma.sources.parquet.{bound}", 2**26)
+    again = pa.DictionaryArray.from_arrays(pa.array([0] * 2000, pa.int32()), pa.array(["y" * chars]))
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"prompt": again}), path, compression="zstd", store_schema=False)
+    assert path.stat().st_size < 2000
+    with pytest.raises(DataError, match=f"a.parquet row 1: {said}"):
+        list(read_rows(path))
 
 
 @pytest.mark.parametrize(
