@@ -155,6 +155,14 @@ REMEDIES: dict[int, tuple[type[UserError], str]] = {
 """What an error of the operating system means to a person, and what is to be done."""
 
 
+_LIMITS = {
+    errno.EMFILE: os.strerror(errno.EMFILE),
+    errno.ENOMEM: os.strerror(errno.ENOMEM),
+    errno.EAGAIN: "can't start new thread",  # Python's words
+}
+"""What libraries say, in errors of their own, of a limit that was reached."""
+
+
 def as_ours(error: BaseException) -> AlmaError | None:
     """What an error that is none of alma's says of the world outside; ``None`` where it says that alma is at fault."""
     if isinstance(error, KeyboardInterrupt | Terminated):
@@ -168,7 +176,7 @@ def as_ours(error: BaseException) -> AlmaError | None:
         return TransientError(f"{error or type(error).__name__}; try again")
     if isinstance(error, OSError):
         return _of_the_system(error)
-    limit = next((number for number in (errno.EMFILE, errno.ENOMEM) if os.strerror(number) in str(error)), None)
+    limit = next((number for number, words in _LIMITS.items() if words in str(error)), None)
     if limit is not None:  # a library that cannot load another one, or start a thread
         return NoSpaceError(f"{error}: {REMEDIES[limit][1]}")
     return None

@@ -85,3 +85,8 @@ class Abandoned(AlmaError):  # noqa: N818 - as Stopped
     """Whoever follows this process from outside has been silent for too long, so that it stopped by itself."""
 
     exit_code = EXIT_ABANDONED
+
+
+def is_of_rust(error: BaseException) -> bool:
+    """Whether a library in Rust raised it: a bare ``Exception``, or its panic, which is none."""
+    return type(error) is Exception or type(error).__name__ == "PanicException"

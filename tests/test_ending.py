@@ -41,6 +41,7 @@ def test_a_long_message_keeps_its_place_and_its_remedy() -> None:
         pytest.param(FileNotFoundError(errno.ENOENT, "none"), DataError, "working directory", id="directory"),
         pytest.param(MemoryError(), NoSpaceError, "ulimit -v", id="memory"),
         pytest.param(ImportError(f"x.so: {os.strerror(errno.ENOMEM)}"), NoSpaceError, "ulimit -v", id="import"),
+        pytest.param(RuntimeError("can't start new thread"), NoSpaceError, "ulimit -u", id="thread"),
         pytest.param(KeyboardInterrupt(), Stopped, "resume", id="interrupt"),
         pytest.param(ConnectionResetError("reset"), TransientError, "try again", id="connection"),
         pytest.param(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from alma.engines.quotations import encode_quoting, spells
+from alma.engines.tokenizer import named
 from alma.errors import DataError
 
 
@@ -26,11 +27,12 @@ def encode_inner(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     """As ``encode``, but for the BOS: the texts stand somewhere within a document."""
     if not texts:
         return []
-    plain = tokenizer([str(text) for text in texts], add_special_tokens=False, verbose=False)["input_ids"]
-    return [
-        encode_quoting(tokenizer, text) if spells(tokenizer, text) else ids
-        for text, ids in zip(texts, plain, strict=True)
-    ]
+    with named(tokenizer):
+        plain = tokenizer([str(text) for text in texts], add_special_tokens=False, verbose=False)["input_ids"]
+        return [
+            encode_quoting(tokenizer, text) if spells(tokenizer, text) else ids
+            for text, ids in zip(texts, plain, strict=True)
+        ]
 
 
 def encode_known(tokenizer: Any, texts: Sequence[str], num_ids: int, model: Path) -> list[list[int]]:
@@ -52,7 +54,8 @@ def encode_known(tokenizer: Any, texts: Sequence[str], num_ids: int, model: Path
 
 def _head(tokenizer: Any) -> list[int]:
     """The tokens that this tokenizer puts before a text (a BOS, or none)."""
-    whole, plain = (list(tokenizer("x", add_special_tokens=each)["input_ids"]) for each in (True, False))
+    with named(tokenizer):
+        whole, plain = (list(tokenizer("x", add_special_tokens=each)["input_ids"]) for each in (True, False))
     for start in range(len(whole) - len(plain) + 1):
         if whole[start : start + len(plain)] == plain:
             return whole[:start]

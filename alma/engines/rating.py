@@ -17,6 +17,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from alma.engines.requests import Floats
+from alma.engines.tokenizer import named
 from alma.errors import ConfigError
 from alma.prompts import RATINGS, judge_suffix
 
@@ -107,8 +108,9 @@ def _spelling(tokenizer: Tokenizer, template: str, rating: str) -> list[int]:
     seen: list[list[int]] = []
     for response in _PROBES:
         text = judge_suffix(template, response)
-        before = list(tokenizer(text, add_special_tokens=False)["input_ids"])
-        after = list(tokenizer(text + rating, add_special_tokens=False)["input_ids"])
+        with named(tokenizer):
+            before = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+            after = list(tokenizer(text + rating, add_special_tokens=False)["input_ids"])
         if after[: len(before)] != before:
             raise _refusal(tokenizer, template, f"its last tokens merge with the rating {rating}")
         seen.append(after[len(before) :])

@@ -5,10 +5,12 @@ No torch here: ``ingest`` checks a model with it before anything is trained.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alma.errors import DataError
+from alma.errors import DataError, is_of_rust
 from alma.regular import DOCUMENT_BYTES, parse, read_regular
 
 
@@ -23,7 +25,7 @@ def load_tokenizer(model: Path) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True, trust_remote_code=False)
     except BaseException as error:  # each tokenizer checks itself in its own way; Rust's panics are no Exception
-        if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
+        if isinstance(error, MemoryError) or not (isinstance(error, Exception) or is_of_rust(error)):
             raise
         raise DataError(
             f"{model} holds no tokenizer that transformers can load without code of its own: {error}"
@@ -35,6 +37,22 @@ def load_tokenizer(model: Path) -> Any:
     added = tokenizer.added_tokens_decoder
     tokenizer.end_texts = frozenset(added[each].content for each in _stated_ends(model) if each in added)
     return tokenizer
+
+
+@contextmanager
+def named(tokenizer: Any) -> Iterator[None]:
+    """Has a tokenizer that cannot write a text, such as one without a token for what it does not know, say whose it is.
+
+    Raises ``DataError``.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not is_of_rust(error):
+            raise
+        raise DataError(
+            f"the tokenizer of {tokenizer.name_or_path} cannot write a text as tokens: {error}; mend its tokenizer.json"
+        ) from error
 
 
 def settle(backend: Any) -> None:

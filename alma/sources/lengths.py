@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from alma.errors import is_of_rust
 from alma.sources.values import Fault
 
 CONTEXT_FIELDS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")
@@ -41,7 +42,13 @@ class Lengths:
         texts = [*earlier, *(row[name] for name in ("prompt", "response") if row.get(name))]
         if sum(len(text) for text in texts) < self.context:
             return  # a token has at least one character
-        num_tokens = sum(len(self._tokenizer.encode(text, add_special_tokens=False).ids) for text in texts)
+        try:
+            num_tokens = sum(len(self._tokenizer.encode(text, add_special_tokens=False).ids) for text in texts)
+        except BaseException as error:
+            if not is_of_rust(error):
+                raise
+            detail = f"the model's tokenizer cannot write {texts[0][:60]!r} as tokens: {error}"
+            raise Fault("not to be tokenized", detail) from error
         if num_tokens >= self.context:
             what = "prompt and response" if row.get("response") else "prompt"
             what = f"conversation, {what}," if earlier else what

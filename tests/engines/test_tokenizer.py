@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoTokenizer
 
+from alma.ending import Terminated
 from alma.engines.chat import chat_faults, render_prompt, render_turn
 from alma.engines.encoding import encode
 from alma.engines.tokenizer import load_tokenizer, stop_ids
+from alma.errors import DataError
 from alma.prompts import CHAT_TEMPLATE
 from alma.sources.lengths import Lengths
 from alma.sources.values import Fault
@@ -98,3 +101,19 @@ def test_a_template_that_draws_is_refused(tmp_path: Path, word: str) -> None:
     assert any(f"the chat template holds {word}" in each for each in chat_faults(folder))
     (folder / "chat_template.jinja").write_text("{# | random, now() #}| random (now)" + CHAT_TEMPLATE)
     assert chat_faults(folder) == []
+
+
+def test_a_tokenizer_that_cannot_write_a_text_is_named(tmp_path: Path) -> None:
+    words = {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "no such token"}
+    folder = changed(tmp_path / "words", "tokenizer.json", model=words, added_tokens=[], pre_tokenizer=None)
+    with pytest.raises(DataError, match=r"words cannot write a text as tokens: .*UNK.*mend its tokenizer\.json"):
+        encode(load_tokenizer(folder), ["b"])
+
+
+def test_what_stops_the_process_is_no_fault_of_a_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise Terminated
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", stopped)
+    with pytest.raises(Terminated):
+        load_tokenizer(BASE)

@@ -38,3 +38,10 @@ def test_the_tokenizers_own_cutting_and_filling_count_for_nothing(
     lengths.check({"prompt": "aaaa " * 7, "response": "aaaa " * 8})
     with pytest.raises(Fault, match="prompt and response of 16 tokens where the model's context holds 16"):
         lengths.check({"prompt": "aaaa " * 8, "response": "aaaa " * 8})
+
+
+def test_a_text_that_the_tokenizer_cannot_write_is_a_fault_of_its_row(tmp_path: Path) -> None:
+    Tokenizer(models.WordLevel({"a": 0}, "no such token")).save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "config.json").write_text(json.dumps({"max_position_embeddings": 4}))
+    with pytest.raises(Fault, match=r"cannot write 'bbbbb' as tokens: .*UNK"):
+        Lengths(tmp_path).check({"prompt": "bbbbb"})

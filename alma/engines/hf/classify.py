@@ -7,6 +7,7 @@ from pathlib import Path
 
 from alma.engines.hf.headed import HeadedModel
 from alma.engines.requests import OnTokens
+from alma.engines.tokenizer import named
 from alma.sections import Inference
 
 
@@ -40,7 +41,8 @@ class HfClassifier(HeadedModel):
         self, texts_P: Sequence[str], *, max_tokens: int, on_tokens: OnTokens = lambda _: None
     ) -> list[list[float] | None]:
         """See ``alma.engines.Classifier``."""
-        ids_PT: list[list[int]] = self.tokenizer(list(texts_P), verbose=False)["input_ids"] if texts_P else []
+        with named(self.tokenizer):
+            ids_PT: list[list[int]] = self.tokenizer(list(texts_P), verbose=False)["input_ids"] if texts_P else []
         return [
             None if logits_L is None else (logits_L.sigmoid() if self._independent else logits_L.softmax(-1)).tolist()
             for logits_L in self.logits(ids_PT, max_tokens, on_tokens)
