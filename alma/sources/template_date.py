@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from alma.sections.ingest import TEMPLATE_DATE
-from alma.sources.weights import read_json
+from alma.sources.weights import read_json, read_text
 
 _CODES = "aAbBcdDeFgGhHIjklmMnpPrRsStTuUVwWxXyYzZ"
 """The directives of ``strftime`` in the C library of Linux; a minus takes the padding off."""
@@ -29,11 +29,12 @@ def fix_date(folder: Path, source: str, date: datetime.date, template_file: str)
     """Writes ``date`` into the chat templates of a model's folder that ask for the day. Returns whether one does.
 
     A template that has a day of its own, and takes another one only from who renders it, keeps its own at the default.
+    Raises ``DataError`` for a template that is no text.
     """
     fixed = False
     path, config_path = folder / template_file, folder / "tokenizer_config.json"
     if path.is_file():
-        template = path.read_text(encoding="utf-8")
+        template = read_text(path, source)
         if asks(template, date):
             path.write_text(dated(template, date), encoding="utf-8")
             fixed = True

@@ -113,6 +113,16 @@ def read_json(path: Path, source: str) -> dict[str, Any]:
     return value
 
 
+def read_text(path: Path, source: str) -> str:
+    """The text in a file of a model. Raises ``DataError``, ``AccessError``."""
+    try:
+        return read_regular(path, DOCUMENT_BYTES, named=f"{source}: {path.name}").decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{source}: {path.name}: is no UTF-8 text ({error}); fetch it again") from error
+    except PermissionError as error:
+        raise AccessError(_may_not_read(source, path)) from error
+
+
 def _check_file(folder: Path, source: str, file: str, tensors: Shapes) -> None:
     for tensor, where in weight_map(folder, source).items():
         if where == file and tensor not in tensors:

@@ -11,6 +11,7 @@ import pytest
 import trl
 from transformers.utils.chat_template_utils import render_jinja_template
 
+from alma.errors import DataError
 from alma.sections.ingest import TEMPLATE_DATE, IngestModel
 from alma.sources.template_date import asks, dated, fix_date
 
@@ -83,6 +84,12 @@ def test_no_template_asks(tmp_path: Path) -> None:
     (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
     assert not fix_date(tmp_path, "base", DAY, "chat_template.jinja")
     assert (tmp_path / "chat_template.jinja").read_text() == "{{ messages }}"
+
+
+def test_a_template_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "chat_template.jinja").write_bytes(b"{{ messages }}\xff")
+    with pytest.raises(DataError, match=r"me/model: chat_template.jinja: is no UTF-8 text .*; fetch it again"):
+        fix_date(tmp_path, "me/model", TEMPLATE_DATE, "chat_template.jinja")
 
 
 @pytest.mark.parametrize("written", ["2031-03-05", DAY])

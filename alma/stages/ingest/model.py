@@ -18,7 +18,7 @@ from alma.sources.finite import check_finite
 from alma.sources.model_types import check_types
 from alma.sources.template_date import fix_date
 from alma.sources.untrained import untrained
-from alma.sources.weights import num_parameters
+from alma.sources.weights import num_parameters, read_text
 
 
 def ingest_model(cfg: IngestModel, base: Path, scratch: Path, out: Out) -> Metrics:
@@ -92,7 +92,7 @@ def _check_conversation(folder: Path) -> None:
 def _untrained(cfg: IngestModel, weights: list[Path], out: Out) -> list[str]:
     """What is said of a template whose tokens the model never read."""
     path = out.folder / models.TEMPLATE
-    template = path.read_text(encoding="utf-8") if path.is_file() else ""
+    template = read_text(path, cfg.source) if path.is_file() else ""
     tokens = next((tokens for tokens, ours in TOKEN_TEMPLATES.items() if ours == template), ())
     found = untrained(out.folder, weights, tokens, cfg.source)
     if not found:
