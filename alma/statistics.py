@@ -17,6 +17,8 @@ from scipy import special, stats  # type: ignore[import-untyped]
 Floats = npt.NDArray[np.float64]
 Z_95 = 1.959963984540054
 """Standard normal quantile of a two-sided 95% interval."""
+LEVEL = 0.05
+"""A difference is called one where chance alone would show as much less often, over all that were looked at."""
 
 
 def wilson(k: int, n: int, z: float = Z_95) -> tuple[float, float]:
@@ -106,11 +108,13 @@ def mean_over_groups(groups: Iterable[npt.ArrayLike]) -> tuple[float, float, flo
 def holm(p_values: Sequence[float]) -> list[float]:
     """P-values adjusted for their number, so that none of them is below α by chance more often than α.
 
-    Holm 1979, Scand. J. Statist. 6:65: uniformly more powerful than Bonferroni's, and as free of assumptions.
+    NaN is of no test: it stays, and counts as no try. Holm 1979, Scand. J. Statist. 6:65: uniformly more powerful than
+    Bonferroni's, and as free of assumptions.
     """
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda each: p_values[each])):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+    tried = sorted((place for place, p in enumerate(p_values) if not math.isnan(p)), key=lambda each: p_values[each])
+    adjusted, largest = list(p_values), 0.0
+    for rank, place in enumerate(tried):
+        largest = max(largest, min(1.0, (len(tried) - rank) * p_values[place]))
         adjusted[place] = largest
     return adjusted
 

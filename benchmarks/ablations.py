@@ -21,7 +21,7 @@ from typing import Any
 
 from timing import add_quick, parse
 
-from alma.statistics import holm, mean_and_error, t_interval, t_test
+from alma.statistics import LEVEL, holm, mean_and_error, t_interval, t_test
 
 VARIANTS: dict[str, list[str]] = {
     "default": [],
@@ -140,7 +140,7 @@ def differences(by_variant: dict[str, list[float]]) -> dict[str, str]:
             found[variant] = f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
             p_values[variant] = t_test(mean, error, len(values) - 1)
     for variant, p in zip(p_values, holm(list(p_values.values())), strict=True):
-        found[variant] += " *" if p < 0.05 else ""
+        found[variant] += " *" if p < LEVEL else ""
     return found
 
 

@@ -177,6 +177,7 @@ def test_the_mean_over_groups_covers_the_truth() -> None:
 def test_holm_keeps_the_rate_of_false_finds_of_all_tries_together() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])  # worked by hand
     assert holm([]) == []
+    assert holm([0.01, math.nan, 0.04]) == pytest.approx([0.02, math.nan, 0.04], nan_ok=True), "NaN is no try"
     rng = np.random.default_rng(2)
     found = sum(min(holm(list(p_values))) < 0.05 for p_values in rng.random((4000, 6)))
     assert found / 4000 == pytest.approx(0.05, abs=0.012)

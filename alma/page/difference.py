@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from alma.page.arms import Arm, Mean
-from alma.statistics import holm, mean_and_error, pooled, t_interval, t_test
-
-LEVEL = 0.05
-"""A difference is called one where chance alone would show as much less often, over all that were looked at."""
+from alma.statistics import LEVEL, holm, mean_and_error, pooled, t_interval, t_test
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +34,7 @@ class Difference:
 def against_others(best: Arm, others: Sequence[Arm], measure: str) -> list[Difference]:
     """``best`` minus each of the others; those of which nothing can be told have no interval and count as no try."""
     found = [_difference(other.name, best.means[measure], other.means[measure]) for other in others]
-    tried = [place for place, each in enumerate(found) if not math.isnan(each.p)]
-    for place, p in zip(tried, holm([found[place].p for place in tried]), strict=True):
-        found[place] = replace(found[place], p=p)
-    return found
+    return [replace(each, p=p) for each, p in zip(found, holm([each.p for each in found]), strict=True)]
 
 
 def _difference(other: str, first: Mean, second: Mean) -> Difference:

@@ -12,10 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from alma.page.numbers import Estimate, OutsideMeasure, Point, Quality
-from alma.statistics import holm, interval_error, mean_and_error, pooled, t_interval, t_test
-
-LEVEL = 0.05
-"""A change is one where chance alone would show as much less often, over all outside measures that were looked at."""
+from alma.statistics import LEVEL, holm, interval_error, mean_and_error, pooled, t_interval, t_test
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +93,8 @@ def changes(points: Sequence[Point]) -> list[tuple[Change, Change]]:
             continue
         ours = change("the judge's score", judged, start, both[-1])
         found.append((ours, change(name, by_point, start, both[-1])))
-    tried = [place for place, (_, theirs) in enumerate(found) if not math.isnan(theirs.p)]
-    for place, p in zip(tried, holm([found[place][1].p for place in tried]), strict=True):
-        found[place] = found[place][0], replace(found[place][1], p=p)
-    return found
+    adjusted = holm([theirs.p for _, theirs in found])
+    return [(ours, replace(theirs, p=p)) for (ours, theirs), p in zip(found, adjusted, strict=True)]
 
 
 def change(name: str, by_point: dict[str, OutsideMeasure], start: str, end: str) -> Change:
