@@ -5,10 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from alma.engines.echo.model import digest, fingerprint
+from alma.engines.echo.model import HoldsNothing, digest, fingerprint
 from alma.engines.requests import Mark
 from alma.sections import Harness
 
@@ -16,20 +14,12 @@ NUM = 100
 """Questions of every task."""
 
 
-class EchoExaminer:
+class EchoExaminer(HoldsNothing):
     """``alma.engines.Examiner``: ``acc`` is a function of the model and the task's name; no task is looked for."""
 
     def __init__(self, cfg: Harness, folder: Path | None) -> None:
         del folder
         self.num = min(NUM, cfg.limit or NUM)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
 
     def hold(self, name: str, model: Path, *, on_requests: Callable[[int], None] = lambda _: None) -> list[Mark]:
         """See ``alma.engines.Examiner``."""

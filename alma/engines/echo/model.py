@@ -13,12 +13,8 @@ from alma.sections import Section
 SectionT = TypeVar("SectionT", bound=Section)
 
 
-class EchoModel(Generic[SectionT]):
-    """A model that is told from others by its ``fingerprint``."""
-
-    def __init__(self, cfg: SectionT, model: Path) -> None:
-        self.cfg = cfg
-        self.fingerprint = fingerprint(model)
+class HoldsNothing:
+    """Has nothing to give back when its ``with`` block is left."""
 
     def __enter__(self) -> Self:
         return self
@@ -27,6 +23,14 @@ class EchoModel(Generic[SectionT]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         pass
+
+
+class EchoModel(HoldsNothing, Generic[SectionT]):
+    """A model that is told from others by its ``fingerprint``."""
+
+    def __init__(self, cfg: SectionT, model: Path) -> None:
+        self.cfg = cfg
+        self.fingerprint = fingerprint(model)
 
 
 def fingerprint(model: Path) -> str:

@@ -8,6 +8,7 @@
 ``reward``     ``HfReward``: raw logits of whole conversations
 ``reference``  ``HfReference``: preference pairs under DPO's reference
 ``headed``     what classifiers and reward models share: a head that gives a text numbers
+``memory``     the device's memory, taken and given back
 ``model``      a folder into memory, and how it may be run (``alma.engines.ways``)
 ``rotary``     positions that are turned by each row's own length
 ``ends``       what is said at the ends of texts that begin alike

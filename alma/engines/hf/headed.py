@@ -5,24 +5,21 @@ Axes: P texts, B rows of a batch, T tokens, L labels.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForSequenceClassification
 
+from alma.engines.hf.memory import InMemory, device_here, dtype_on
 from alma.engines.hf.model import load_weights
 from alma.engines.requests import OnTokens
 from alma.engines.tokenizer import load_tokenizer
-from alma.errors import ConfigError
 from alma.sections import Inference
 
 
-class HeadedModel:
+class HeadedModel(InMemory):
     """A model whose head gives a whole text L numbers; reads safetensors, runs no code of its folder.
 
     Raises ``DataError`` where the folder holds no such model.
@@ -34,11 +31,9 @@ class HeadedModel:
     def __init__(self, cfg: Inference, model: Path) -> None:
         self.cfg = cfg
         self.path = model
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        dtype = cfg.dtype if cfg.dtype != "auto" else ("bfloat16" if self.device.type == "cuda" else "float32")
-        loaded = load_weights(
-            AutoModelForSequenceClassification, model, getattr(torch, dtype), kind=self.kind, remedy=self.remedy
-        )
+        self.device = device_here()
+        dtype = dtype_on(self.device, cfg)
+        loaded = load_weights(AutoModelForSequenceClassification, model, dtype, kind=self.kind, remedy=self.remedy)
         self.model = loaded.to(self.device).eval().requires_grad_(False)
         self.tokenizer = load_tokenizer(model)
         config = self.model.config
@@ -46,21 +41,9 @@ class HeadedModel:
         stated = (getattr(config.get_text_config(), "max_position_embeddings", None), self.tokenizer.model_max_length)
         self.context = min(each for each in stated if each is not None)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        del self.model, self.tokenizer
-        gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        if isinstance(error, torch.cuda.OutOfMemoryError):
-            raise ConfigError(
-                f"batch_rows = {self.cfg.batch_rows} does not fit into the memory of the GPU with the {self.kind} "
-                f"{self.path}; lower it"
-            ) from error
+    def batch_setting(self) -> str:
+        """See ``InMemory``."""
+        return f"batch_rows = {self.cfg.batch_rows} of the {self.kind}"
 
     def logits(
         self, ids_PT: Sequence[Sequence[int]], max_tokens: int, on_tokens: OnTokens

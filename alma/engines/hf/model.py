@@ -5,13 +5,11 @@ Axes: P texts, B rows of a batch, T tokens. Only safetensors are read and no cod
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from inspect import signature
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -21,10 +19,11 @@ from transformers.utils import logging
 
 from alma.engines.encoding import encode_known
 from alma.engines.finite import check_finite
+from alma.engines.hf.memory import InMemory, device_here, dtype_on
 from alma.engines.hf.rotary import borders_of, by_row
 from alma.engines.tokenizer import load_tokenizer
 from alma.engines.ways import Ways, ways_of
-from alma.errors import ConfigError, DataError
+from alma.errors import DataError
 from alma.sections import Inference
 
 
@@ -108,8 +107,8 @@ class LanguageModel:
             hook.remove()
 
 
-class HfModel(LanguageModel):
-    """A model and its tokenizer in memory; leave the ``with`` block and the memory is given back.
+class HfModel(InMemory, LanguageModel):
+    """A causal language model in memory, and what an engine asks of it.
 
     Raises ``alma.errors.DataError`` where the folder holds no such model: no safetensors, weights missing, an
     architecture that transformers does not know or that brings its own code, or one that cannot be used rightly.
@@ -118,25 +117,13 @@ class HfModel(LanguageModel):
     def __init__(self, cfg: Inference, model: Path) -> None:
         self.cfg = cfg
         self.path = model
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        dtype = cfg.dtype if cfg.dtype != "auto" else ("bfloat16" if device.type == "cuda" else "float32")
-        self.tokenizer, loaded = load_model(model, getattr(torch, dtype))
+        device = device_here()
+        self.tokenizer, loaded = load_model(model, dtype_on(device, cfg))
         super().__init__(loaded, ways_of(model), device)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        del self.model, self.tokenizer
-        gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        if isinstance(error, torch.cuda.OutOfMemoryError):
-            raise ConfigError(
-                f"batch_rows = {self.cfg.batch_rows} does not fit into the memory of the GPU with {self.path}; lower it"
-            ) from error
+    def batch_setting(self) -> str:
+        """See ``InMemory``."""
+        return f"batch_rows = {self.cfg.batch_rows}"
 
     def encode(self, texts_P: Sequence[str]) -> list[list[int]]:
         """See ``alma.engines.encoding.encode_known``."""

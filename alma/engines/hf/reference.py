@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from alma.engines.protocols import PairLogprobs
 from alma.engines.requests import OnTokens
 from alma.engines.tokenization import highest_id, num_tokens
 from alma.engines.tokenizer import stop_ids
-from alma.errors import ConfigError, DataError
+from alma.errors import DataError
 from alma.sections import Inference, Reference
 
 CHUNK = 1024
@@ -44,17 +43,9 @@ class HfReference(HfModel):
         self.limit = cfg.max_tokens if self.context is None else min(cfg.max_tokens, self.context)
         self.is_bfloat16 = cfg.dtype == "bfloat16" or (cfg.dtype == "auto" and self.device.type == "cuda")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """See ``HfModel``."""
-        full = isinstance(error, torch.cuda.OutOfMemoryError)
-        super().__exit__(*((None, None, None) if full else (kind, error, trace)))
-        if full:
-            raise ConfigError(
-                f"batch_tokens = {self.reference.batch_tokens} does not fit into the memory of the GPU with "
-                f"{self.path}; lower it"
-            ) from error
+    def batch_setting(self) -> str:
+        """See ``InMemory``."""
+        return f"batch_tokens = {self.reference.batch_tokens}"
 
     def read(
         self, pairs_P: Sequence[Mapping[str, Any]], *, on_tokens: OnTokens = lambda _: None
