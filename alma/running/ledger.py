@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -21,28 +21,51 @@ GENERATION = "ledger/generation.json"
 """Counts how often artifacts that Kubeflow's cache believed in were found missing in this store."""
 
 
-class Ledger(BaseModel):
-    """The settings of a run, by their hash, and the artifacts of all layers that are done, by their labels."""
+class _Named(BaseModel):
+    """An object of the store that is named by its content: what is read is what was written."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: ClassVar[str]
+
+    @classmethod
+    def read(cls, store: Store, key: str) -> Self:
+        """The one of that name. Raises ``DataError`` where there is none, ``IntegrityError`` for an altered one."""
+        if len(key) != KEY_CHARS or not set(key) <= set("0123456789abcdef"):
+            raise DataError(f"{key[:60]!r} is not the name of a {cls.folder}: {KEY_CHARS} hex digits")
+        name = f"{cls.folder}/{key}.json"
+        try:
+            data = store.read(name)
+        except FileNotFoundError as error:
+            raise DataError(f"{store.uri}: {name} is not there; is this the store of the run?") from error
+        if _key(data) != key:
+            raise IntegrityError(f"{store.uri}: {name} is not what its name says; remove it and run again")
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            raise IntegrityError(f"{store.uri}: {name}: {error.errors()[0]['msg']}") from error
+
+    def write(self, store: Store) -> str:
+        """Puts it into the store; its name."""
+        data = (json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False) + "\n").encode()
+        key = _key(data)
+        store.write(f"{self.folder}/{key}.json", data)
+        return key
+
+
+def _key(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:KEY_CHARS]
+
+
+class Ledger(_Named):
+    """The settings of a run, by their hash, and the artifacts of all layers that are done, by their labels."""
+
+    folder = "ledger"
 
     settings: str
     artifacts: dict[str, str]
     generation: int = 0
     """``GENERATION`` as it was when the run began: part of every task's inputs, so of Kubeflow's cache key."""
-
-    @classmethod
-    def read(cls, store: Store, key: str) -> Self:
-        """The ledger of that name. Raises ``DataError`` where there is none, ``IntegrityError`` for an altered one."""
-        data = _read(store, "ledger", key)
-        try:
-            return cls.model_validate_json(data)
-        except ValidationError as error:
-            raise IntegrityError(f"{store.uri}: ledger/{key}.json is no ledger: {error.errors()[0]['msg']}") from error
-
-    def write(self, store: Store) -> str:
-        """Puts it into the store; its key."""
-        return _write(store, "ledger", self.model_dump(mode="json"))
 
     def with_artifacts(self, made: dict[str, str]) -> Self:
         """This one, and what another layer made."""
@@ -55,29 +78,16 @@ class Ledger(BaseModel):
         return Ref.parse(self.artifacts[label])
 
 
-class Settings(BaseModel):
+class Settings(_Named):
     """All settings of a run as its first task resolved them: the method's, and where Jobs of its stages run."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    folder = "settings"
 
     method: dict[str, Any]
     """The run file's method root and what stands in it, changes applied."""
 
     placement: dict[str, Any]
     """Stage → how its Job runs; only of stages that run as Jobs."""
-
-    @classmethod
-    def read(cls, store: Store, key: str) -> Self:
-        """The settings of that hash. Raises as ``Ledger.read`` does."""
-        data = _read(store, "settings", key)
-        try:
-            return cls.model_validate_json(data)
-        except ValidationError as error:
-            raise IntegrityError(f"{store.uri}: settings/{key}.json: {error.errors()[0]['msg']}") from error
-
-    def write(self, store: Store) -> str:
-        """Puts them into the store; their hash."""
-        return _write(store, "settings", self.model_dump(mode="json"))
 
     def cfg(self) -> Method:
         """The method's settings, typed."""
@@ -95,26 +105,3 @@ def generation(store: Store) -> int:
 def distrust_cache(store: Store) -> None:
     """Says that artifacts which were made are gone: the next run's tasks all have new keys in Kubeflow's cache."""
     store.write(GENERATION, json.dumps({"generation": generation(store) + 1}).encode())
-
-
-def _write(store: Store, folder: str, content: dict[str, Any]) -> str:
-    data = (json.dumps(content, sort_keys=True, ensure_ascii=False) + "\n").encode()
-    key = _key(data)
-    store.write(f"{folder}/{key}.json", data)
-    return key
-
-
-def _read(store: Store, folder: str, key: str) -> bytes:
-    if len(key) != KEY_CHARS or not set(key) <= set("0123456789abcdef"):
-        raise DataError(f"{key[:60]!r} is not the name of a {folder}: {KEY_CHARS} hex digits")
-    try:
-        data = store.read(f"{folder}/{key}.json")
-    except FileNotFoundError as error:
-        raise DataError(f"{store.uri}: {folder}/{key}.json is not there; is this the store of the run?") from error
-    if _key(data) != key:
-        raise IntegrityError(f"{store.uri}: {folder}/{key}.json is not what its name says; remove it and run again")
-    return data
-
-
-def _key(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:KEY_CHARS]
