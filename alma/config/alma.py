@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from alma.config.method import Method
+from alma.config.method import MAX_ROUNDS, Method
 from alma.objectives import policy_objectives, with_reference
 from alma.sections import (
     Curate,
@@ -31,9 +31,6 @@ from alma.sections import (
 )
 from alma.sections.judge import check_variants
 from alma.sections.section import QUIET
-
-MAX_ROUNDS = 1000
-"""More than anybody ran; each is a dozen steps of the graph, which is traced before anything starts."""
 
 
 class Distill(Section):

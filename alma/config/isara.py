@@ -10,8 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from alma.config.alma import MAX_ROUNDS
-from alma.config.method import Method
+from alma.config.method import MAX_ROUNDS, Method
 from alma.objectives import policy_objectives
 from alma.sections import (
     Evaluate,

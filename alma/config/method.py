@@ -10,6 +10,9 @@ from pydantic import Field, model_validator
 from alma.objectives import OBJECTIVES
 from alma.sections import Answers, Chat, Engine, Outsider, Reward, Sampling, Section, Vllm
 
+MAX_ROUNDS = 1000
+"""More than anybody ran; each is a dozen steps of the graph, which is traced before anything starts."""
+
 
 class Method(Section):
     """One method's settings: what is said once for all stages, and a section per use of a stage.

@@ -1,0 +1,46 @@
+"""What documents point at is there: files, headings, and the paths that they name."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("benchmarks", "docs", "examples", "images", "tests")
+DOCUMENTS = [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))]
+# With an ending or a slash: "alma/run" is a pod's label.
+WRITTEN_BY_READERS = {"manifests/components/s3-secret/s3.env"}
+NAMED = re.compile(rf"`((?:alma|cluster|components|hack|manifests|pipelines|{'|'.join(FOLDERS)})/[\w./-]*(?:\.\w+|/))`")
+
+
+def prose(path: Path) -> str:
+    """Without blocks of code, in which anything may stand."""
+    return re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(path: Path) -> set[str]:
+    """The names that GitHub gives headings: lower case, words joined by dashes, other signs left out."""
+    headings = re.findall(r"^#+ (.*)$", prose(path), flags=re.MULTILINE)
+    plain = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", each) for each in headings]
+    return {re.sub(r"[^\w\- ]", "", each.strip().lower()).replace(" ", "-") for each in plain}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(document: Path) -> None:
+    links = [each for each in re.findall(r"\]\(([^)\s]+)\)", prose(document)) if not re.match(r"[a-z]+:", each)]
+    for link in links:
+        name, _, heading = link.partition("#")
+        there = document.parent / name if name else document
+        assert there.exists(), link
+        assert not heading or heading in anchors(there), link
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_path_that_is_named_is_there(document: Path) -> None:
+    missing = [each for each in NAMED.findall(prose(document)) if not (ROOT / each).exists()]
+    assert not missing
+
+
+def test_the_documents_are_found() -> None:
+    assert {"README.md", "architecture.md", "results.md"} <= {path.name for path in DOCUMENTS}
+    assert {"the-life-of-an-artifact", "words"} <= anchors(ROOT / "docs" / "architecture.md")
