@@ -37,8 +37,15 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_path_that_is_named_is_there(document: Path) -> None:
-    missing = [each for each in NAMED.findall(prose(document)) if not (ROOT / each).exists()]
-    assert not missing
+    missing = {each for each in NAMED.findall(prose(document)) if not (ROOT / each).exists()}
+    assert missing <= WRITTEN_BY_READERS
+
+
+def test_the_architecture_names_every_room() -> None:
+    rooms = [path for path in (ROOT / "alma").iterdir() if not path.name.startswith(("_", ".", "py.typed"))]
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = {word for each in re.findall(r"`alma/([^`]+)`", text) for word in each.split()}
+    assert {path.stem for path in rooms} <= named
 
 
 def test_the_documents_are_found() -> None:
