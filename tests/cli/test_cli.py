@@ -5,9 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.builders.warm import Warm
 
 ROOT = Path(__file__).parents[2]
 MICRO = ROOT / "examples" / "micro"
@@ -135,18 +138,25 @@ BAD_RUNS = {
 }
 
 
+@pytest.fixture(scope="module")
+def warm() -> Iterator[Warm]:
+    with Warm() as process:
+        yield process
+
+
 @pytest.mark.parametrize("name", BAD_RUNS)
-def test_a_bad_run_fails_before_any_model_is_loaded(world: Path, name: str) -> None:
+def test_a_bad_run_fails_before_any_model_is_loaded(warm: Warm, world: Path, name: str) -> None:
     words, spoilt, said = BAD_RUNS[name]
     if spoilt:
         path, content = world / "micro" / spoilt[0], spoilt[1]
         path.unlink() if content is None else path.write_bytes(content)
-    done = alma(*words, "--in-process", cwd=world)
-    assert done.returncode == 2, done.stderr
-    error = done.stderr.splitlines()[-12:]
+    there = f"import os; os.chdir({str(world)!r})"
+    run = warm.run([*words, "--in-process"], world / "log", {"OMP_NUM_THREADS": "1", "COLUMNS": "160"}, there)
+    assert run.wait(300) == 2, run.said
+    error = run.said.splitlines()[-12:]
     for part in said:
-        assert part in "\n".join(error), done.stderr[-2000:]
-    assert "Traceback" not in done.stderr
+        assert part in "\n".join(error), run.said
+    assert "Traceback" not in run.said
     sealed = {path.parent.parent.name for path in (world / "store").glob("*/*/manifest.json")}
     assert sealed <= {"ingest"}, "something was computed before the fault was found"
 
