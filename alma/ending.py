@@ -112,11 +112,11 @@ def tell(program: str, error: BaseException, *, as_json: bool = False) -> int:
 
 def spelt(message: str, most: int = MOST_CHARS) -> str:
     """A message fit for a terminal: control characters spelled out, its middle cut out where it is long."""
-    text = visible(_cut(message, most))
+    text = escaped(_cut(message, most))
     return _cut(text, most)
 
 
-def visible(text: str) -> str:
+def escaped(text: str) -> str:
     """Text with all characters but line breaks spelled out that a terminal would obey, or cannot show."""
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alma.config import load, read_tree
-from alma.ending import visible
+from alma.ending import escaped
 from alma.errors import ConfigError
 from components.placement import load_placement
 from pipelines.rules import check
@@ -104,7 +104,7 @@ def compile_run(
         spec, platform = shrink(*documents(whole))
     size = estimate(spec, platform)
     refuse(name, [*check(spec, platform), *size.check()])
-    origin = visible(run_file.name).replace("\n", " ")
+    origin = escaped(run_file.name).replace("\n", " ")
     header = f"# {name}, compiled from {origin} by python -m pipelines compile\n"
     output.parent.mkdir(parents=True, exist_ok=True)
     write(output, header, [spec, platform])

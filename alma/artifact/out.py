@@ -36,8 +36,8 @@ class Out:
     """The one output of a stage.
 
     ``title`` is what people call it: the run and the step. ``scratch`` is a folder of this machine that the next
-    attempt finds after a kill. ``stopping()`` becomes true when
-    the process is asked to stop; the stage then publishes its finished parts and raises ``Stopped``.
+    attempt finds after a kill. ``stopping()`` becomes true when the process is asked to stop; the stage then publishes
+    its finished parts and raises ``Stopped``.
     """
 
     def __init__(

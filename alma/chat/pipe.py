@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 from alma.chat.speaker import WHY, Answer
@@ -50,13 +51,7 @@ class Pipe:
 
     def show(self, streams: Sequence[Stream]) -> list[tuple[Completion, bool]]:
         """See ``Face``: nothing is shown before it is whole."""
-        done = []
-        for _, stream in streams:
-            last = NOTHING
-            for last in stream:  # noqa: B007 - the last one
-                pass
-            done.append((last, False))
-        return done
+        return [(next(iter(deque(stream, maxlen=1)), NOTHING), False) for _, stream in streams]
 
     def told(self, answers: Sequence[tuple[str, Answer]]) -> None:
         """See ``Face``."""

@@ -177,6 +177,7 @@ def _evaluator(given: Any, evaluate: Mapping[str, Any]) -> Any:
     if given.get("kind") == "safety" and isinstance(given.get("evaluate", {}), dict):
         return given | {"evaluate": _merged(evaluate, given.get("evaluate", {}))}
     if given.get("kind") == "harness" and isinstance(given.get("vllm", {}), dict):
+        # Exams share the GPU with no judge.
         alone = {name: value for name, value in evaluate.get("vllm", {}).items() if name != "gpu_memory_share"}
         return {"engine": evaluate["engine"]} | given | {"vllm": alone | given.get("vllm", {})}
     return {"engine": evaluate["engine"]} | given if given.get("kind") == "reward" else given

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from alma.artifact import Artifact, Ref, Rows
-from alma.ending import visible
+from alma.ending import escaped
 from alma.errors import DataError
 from alma.store import open_store
 from alma.text.plain import plain
@@ -34,7 +34,7 @@ def show(name: str, store_uri: str, *, rows: int) -> None:
     facts = Table.grid(padding=(0, 2))
 
     def fact(name: str, value: str) -> None:
-        facts.add_row(Text(plain(name)), Text(visible(value)))  # a store may be anybody's: no markup, no control codes
+        facts.add_row(Text(plain(name)), Text(escaped(value)))  # a store may be anybody's: no markup, no control codes
 
     fact("artifact", f"{ref} ({manifest.kind}, stage version {manifest.version})")
     if manifest.num_rows is not None:
@@ -47,16 +47,16 @@ def show(name: str, store_uri: str, *, rows: int) -> None:
     for key, value in manifest.metrics.items():
         fact(key, f"{value:,.4f}" if isinstance(value, float) else f"{value:,}")
     console.print(facts)
-    settings = Text(visible(json.dumps(manifest.section, indent=2, ensure_ascii=False)))
+    settings = Text(escaped(json.dumps(manifest.section, indent=2, ensure_ascii=False)))
     JSONHighlighter().highlight(settings)
     console.print(settings, soft_wrap=True)
     if isinstance(artifact, Rows):
-        console.print(Text(visible(str(artifact.table(stop=1).schema.remove_metadata())), style="dim"))
+        console.print(Text(escaped(str(artifact.table(stop=1).schema.remove_metadata())), style="dim"))
         for row in artifact.table(stop=rows).to_pylist():
             print_row(console, row)
     else:
         for file in manifest.files:
-            console.print(Text(f"{file.size:>14,}  {visible(file.name)}"))
+            console.print(Text(f"{file.size:>14,}  {escaped(file.name)}"))
 
 
 def print_row(console: Console, row: dict[str, Any]) -> None:

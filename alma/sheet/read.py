@@ -23,7 +23,6 @@ from alma.text.normalise import normalise
 
 LEARN, HOLD = "scores.jsonl", "heldout.jsonl"
 
-
 READERS = (
     (argilla.is_record, argilla.read_record),
     (label_studio.is_task, label_studio.read_task),

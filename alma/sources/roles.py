@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, Final, Literal, NamedTuple
 
 from alma.prompts.conversation import Message
-from alma.sources.exchange import Exchange, first_exchange, read_turns
+from alma.sources.exchange import ONE, Exchange, first_exchange, read_turns
 from alma.sources.paths import Found
 from alma.sources.places import check_follows, check_side
 from alma.sources.turns import Turn, is_spelt, is_without_roles, listed, read_turn, role_of
@@ -167,7 +167,7 @@ class Roles:
         self._of_this_row.append(sentence)
 
     def _exchange(self, turns: list[Turn], column: str) -> Exchange:
-        remedy = "make them one"
+        remedy = ONE
         if not self.is_answered:
             remedy += ', or set turns = "all", by which a model answers the first one itself'
         found = first_exchange(turns, column, remedy)

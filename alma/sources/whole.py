@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alma.prompts.conversation import Message
-from alma.sources.exchange import check_alternate, read_turns, spoken
+from alma.sources.exchange import ONE, check_alternate, read_turns, spoken
 from alma.sources.paths import Found
 from alma.sources.turns import Turn, listed
 from alma.sources.values import Fault, text
@@ -45,7 +45,7 @@ def read_whole(prompt: Found, answer: Found | None, *, is_answered: bool) -> Who
     if answer is None or answered is None:
         return _answer_beside(asked or [], prompt.path, answer, is_answered=is_answered)
     system, turns = spoken(_joined(prompt, asked, answer, answered), answer.path)
-    check_alternate(turns, answer.path, "make them one", may_lack_answers=not is_answered)
+    check_alternate(turns, answer.path, ONE, may_lack_answers=not is_answered)
     last = turns.pop()
     if last.role == "user":
         detail = f"{answer.path!r} ends with the user (turn {last.number}), whose answer is not there"
@@ -55,7 +55,7 @@ def read_whole(prompt: Found, answer: Found | None, *, is_answered: bool) -> Who
 
 def _answer_beside(asked: list[Turn], column: str, answer: Found | None, *, is_answered: bool) -> Whole:
     system, turns = spoken(asked, column)
-    check_alternate(turns, column, "make them one", may_lack_answers=not is_answered)
+    check_alternate(turns, column, ONE, may_lack_answers=not is_answered)
     value, last = None if answer is None else answer.value, turns[-1]
     if last.role == "assistant" and is_answered:
         if not _is_same(last.text, value):

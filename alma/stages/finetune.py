@@ -8,8 +8,7 @@ from typing import Any
 from alma.artifact import Metrics, Model, Rows
 from alma.artifact.out import Out
 from alma.engines import PairLogprobs, Training, load_trainer
-from alma.engines.curves import Curves
-from alma.engines.curves import Training as Named
+from alma.engines.curves import Curves, Named
 from alma.errors import ConfigError, DataError, StageError
 from alma.objectives import OBJECTIVES, with_reference
 from alma.sections import Finetune

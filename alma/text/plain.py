@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from alma.ending import visible
+from alma.ending import escaped
 
 MAX_CHARS = 200
 MAX_MESSAGE_CHARS = 2000
@@ -19,7 +19,7 @@ def plain(value: Any) -> str:
         value = " | ".join(f"{each.get('role')}: {each.get('content')}" for each in value)
     if isinstance(value, list) and value and isinstance(value[0], float):
         return "[" + ", ".join(f"{x:.3f}" for x in value[:16]) + (", …]" if len(value) > 16 else "]")
-    text = visible(str(value)[: MAX_CHARS + 1]).replace("\n", "\\n")
+    text = escaped(str(value)[: MAX_CHARS + 1]).replace("\n", "\\n")
     return text if len(text) <= MAX_CHARS else text[: MAX_CHARS - 1] + "…"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from alma.engines.curves import Curves, Training, mlflow, sending
+from alma.engines.curves import Curves, Named, mlflow, sending
 from alma.errors import ConfigError, Stopped
 from alma.sections import Finetune
 from alma.stages import finetune
@@ -31,8 +31,8 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
 
 
-def named(title: str = "night/round 03 · finetune") -> Training:
-    return Training(title, "0123456789abcdef", {"epochs": 2.0, "adapter": {"rank": 16}})
+def named(title: str = "night/round 03 · finetune") -> Named:
+    return Named(title, "0123456789abcdef", {"epochs": 2.0, "adapter": {"rank": 16}})
 
 
 def stopped() -> Iterator[dict[str, float]]:

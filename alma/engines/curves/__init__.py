@@ -23,7 +23,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class Named:
     """What a training is called where its curves are shown."""
 
     title: str
@@ -72,7 +72,7 @@ class Curves:
     Raises ``ConfigError`` for one that is asked for and cannot be, before anything is trained.
     """
 
-    def __init__(self, cfg: Finetune, training: Training, say: Say) -> None:
+    def __init__(self, cfg: Finetune, training: Named, say: Say) -> None:
         self._say = say
         self._open: dict[str, Curve] = {}
         for name in asked(cfg):

@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx2 as httpx
 
-from alma.engines.curves import Say, Training, flat
+from alma.engines.curves import Named, Say, flat
 from alma.engines.curves.sending import Sending
 from alma.errors import ConfigError
 from alma.sections import Finetune
@@ -40,7 +40,7 @@ TOKEN_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 class Mlflow:
     """``alma.engines.curves.Curve``. Curves are sent in the background: a slow server does not slow a training."""
 
-    def __init__(self, cfg: Finetune, training: Training, say: Say) -> None:
+    def __init__(self, cfg: Finetune, training: Named, say: Say) -> None:
         del cfg
         uri = os.environ.get("MLFLOW_TRACKING_URI", "")
         if not uri.startswith(("http://", "https://")):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from alma.engines.curves import Say, Training
+from alma.engines.curves import Named, Say
 from alma.errors import ConfigError
 from alma.sections import Finetune
 
@@ -22,7 +22,7 @@ class TensorBoard:
     An attempt that goes on writes into the same one; steps that it makes again take the place of the earlier ones.
     """
 
-    def __init__(self, cfg: Finetune, training: Training, say: Say) -> None:
+    def __init__(self, cfg: Finetune, training: Named, say: Say) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:

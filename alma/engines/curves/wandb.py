@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from alma.engines.curves import Say, Training, flat
+from alma.engines.curves import Named, Say, flat
 from alma.errors import ConfigError
 from alma.sections import Finetune
 
@@ -34,7 +34,7 @@ class Wandb:
     Nothing is sent but the curves and the training's settings: no source, no console, nothing of the machine.
     """
 
-    def __init__(self, cfg: Finetune, training: Training, say: Say) -> None:
+    def __init__(self, cfg: Finetune, training: Named, say: Say) -> None:
         del cfg, say
         try:
             wandb: Any = importlib.import_module("wandb")

@@ -5,6 +5,7 @@ Axes: P prompts, B samples (rows of the batch), T tokens.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -41,9 +42,7 @@ def decode(
     on_tokens: OnTokens,
 ) -> list[Completion]:
     """Continues prompt ``prompt_B[b]`` for every row b."""
-    completions: list[Completion] = []
-    for _, completions in decoding(lm, ids_PT, rows, sampling, stops, end_ids, on_tokens):  # noqa: B007 - the last ones
-        pass
+    [(_, completions)] = deque(decoding(lm, ids_PT, rows, sampling, stops, end_ids, on_tokens), maxlen=1)
     return completions
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +17,7 @@ from alma.errors import ConfigError
 from alma.sections import Harness
 
 
-class LmEvalExaminer:
+class LmEvalExaminer(ABC):
     """``alma.engines.Examiner``: tasks and their data are there when it is made, the model when the first is held."""
 
     module: str

@@ -18,13 +18,11 @@ VLLM = "lm_eval.models.vllm_causallms"
 
 def hf_model(cfg: Inference, model: Path) -> Any:
     """The library's ``HFLM`` on one device. Rows that may not lie side by side are asked one by one."""
-    import torch
-
+    from alma.engines.hf.memory import device_here, dtype_on
     from alma.engines.hf.model import load_model
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = cfg.dtype if cfg.dtype != "auto" else ("bfloat16" if device == "cuda" else "float32")
-    _, loaded = load_model(model, getattr(torch, dtype))
+    device = device_here()
+    _, loaded = load_model(model, dtype_on(device, cfg))
     ways = ways_of(model)
     with quiet():
         return library(HF).HFLM(

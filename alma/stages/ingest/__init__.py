@@ -123,7 +123,7 @@ def _rows(
     columns = Columns(cfg.kind, cfg.columns, cfg.system_turn, cfg.turns)
     paths = sources.fetch_rows(cfg, base, scratch)
     read = _read(cfg, paths, columns, Lengths(model.folder) if model else None)
-    _judge(cfg, paths, columns, read)
+    _check_usable(cfg, paths, columns, read)
     if model is not None and any(row["earlier"] for row in read.rows):
         _check_turns(cfg, model, read.rows)
     unused = read.ids.unused()
@@ -199,7 +199,7 @@ def _all(paths: list[Path], columns: Columns) -> Iterator[tuple[str, Path, Row |
             yield f"{prefix}{unit} {found.line}", path, found
 
 
-def _judge(cfg: IngestRows, paths: list[Path], columns: Columns, read: _Read) -> None:
+def _check_usable(cfg: IngestRows, paths: list[Path], columns: Columns, read: _Read) -> None:
     """Raises ``DataError`` where too little is usable, on one screen."""
     name = cfg.source
     if read.num_read == 0:

@@ -64,10 +64,7 @@ def _template(cfg: IngestModel, out: Out) -> Metrics:
         written = f"by the special tokens of its vocabulary, {', '.join(tokens)}" if tokens else "in plain text"
         out.note(f"{cfg.source}: has no chat template, and is given one that writes turns {written}")
         metrics |= {"chat_template_by_tokens": int(bool(tokens))}
-    if fix_date(out.folder, cfg.source, cfg.day, models.TEMPLATE):
-        out.note(f"{cfg.source}: the chat template writes the day; it is {cfg.date} wherever it is rendered")
-        metrics |= {"chat_template_dated": 1}
-    return metrics
+    return metrics | _fixed_day(cfg, out)
 
 
 def _own_template(cfg: IngestModel, out: Out) -> Metrics:
@@ -75,11 +72,14 @@ def _own_template(cfg: IngestModel, out: Out) -> Metrics:
     added = cfg.chat_template is not None and models.add_chat_template(
         out.folder, cfg.source, cfg.chat_template, cfg.chat_template
     )
-    metrics: Metrics = {"chat_template_added": int(added)}
-    if fix_date(out.folder, cfg.source, cfg.day, models.TEMPLATE):
-        out.note(f"{cfg.source}: the chat template writes the day; it is {cfg.date} wherever it is rendered")
-        metrics |= {"chat_template_dated": 1}
-    return metrics
+    return {"chat_template_added": int(added)} | _fixed_day(cfg, out)
+
+
+def _fixed_day(cfg: IngestModel, out: Out) -> Metrics:
+    if not fix_date(out.folder, cfg.source, cfg.day, models.TEMPLATE):
+        return {}
+    out.note(f"{cfg.source}: the chat template writes the day; it is {cfg.date} wherever it is rendered")
+    return {"chat_template_dated": 1}
 
 
 def _check_conversation(folder: Path) -> None:
