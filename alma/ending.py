@@ -84,9 +84,11 @@ def end(
     except BrokenPipeError:  # whoever read our output has seen enough
         code = EXIT_FAILED
     except BaseException as error:  # noqa: BLE001 - told, whatever it is
+        if arguments is None:
+            _hear_no_more()  # a second Ctrl-C would end us while we tell of the first
         code = tell(program, error, as_json=as_json)
-    for number in (signal.SIGINT, signal.SIGTERM) if arguments is None else ():
-        signal.signal(number, signal.SIG_IGN)  # the status is settled
+    if arguments is None:
+        _hear_no_more()  # the status is settled
     sys.exit(_flushed(program, code))
 
 
@@ -222,6 +224,11 @@ def _listen(process: int) -> None:
 
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, terminate)
+
+
+def _hear_no_more() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _flushed(program: str, code: int) -> int:
