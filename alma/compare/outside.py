@@ -10,7 +10,7 @@ from alma.page.divergence import change, followed
 from alma.page.figure import Table
 from alma.page.numbers import Estimate, OutsideMeasure
 from alma.page.outside import estimated
-from alma.page.text import signed
+from alma.page.text import signed_interval
 from alma.text.visible import visible
 
 
@@ -57,19 +57,11 @@ def outside_table(found: Sequence[OutsideRow]) -> Table:
                 visible(row.run),
                 visible(row.point),
                 estimated(row.value, row.fraction),
-                _signed(row.difference, 100 if row.fraction else 1),
+                signed_interval(row.difference, 100 if row.fraction else 1),
             )
             for row in found
         ),
     )
-
-
-def _signed(each: Estimate | None, scale: float) -> str:
-    if each is None:
-        return "–"
-    if each.low is None or each.high is None:
-        return signed(scale * each.value)
-    return f"{signed(scale * each.value)} ({signed(scale * each.low)} to {signed(scale * each.high)})"
 
 
 def _last(run: Run) -> Mapping[str, tuple[str, OutsideMeasure, str]]:
@@ -79,6 +71,6 @@ def _last(run: Run) -> Mapping[str, tuple[str, OutsideMeasure, str]]:
     found = {}
     for name, by_point in followed(points).items():
         label, measure = list(by_point.items())[-1]
-        evaluator = name.partition(":")[0].partition(" by ")[0]
+        evaluator = name.partition(":")[0].partition(" by ")[0]  # whose own name holds neither
         found[name] = (label, measure, judges[label, evaluator])
     return found

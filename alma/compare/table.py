@@ -11,7 +11,7 @@ from alma.compare.outside import OutsideRow, outside_table
 from alma.compare.runs import Run
 from alma.page.headline import Headline, Tile, paired
 from alma.page.numbers import Estimate
-from alma.page.text import interval, percent, percent_interval, signed
+from alma.page.text import interval, percent, percent_interval, signed_interval
 from alma.text.visible import visible
 from alma.win_rate import WinRate, win_rate
 
@@ -97,18 +97,9 @@ def cells(row: Row) -> tuple[str, ...]:
         percent_interval(row.correct),
         interval(row.score),
         interval(row.tokens, 1),
-        _difference(row.correct_difference, 100, 1),
-        _difference(row.score_difference, 1, 2),
+        signed_interval(row.correct_difference, 100, 1),
+        signed_interval(row.score_difference, 1, 2),
     )
-
-
-def _difference(estimate: Estimate | None, scale: float, digits: int) -> str:
-    if estimate is None:
-        return "–"
-    text = signed(scale * estimate.value, digits)
-    if estimate.low is None or estimate.high is None:
-        return text
-    return f"{text} ({signed(scale * estimate.low, digits)} to {signed(scale * estimate.high, digits)})"
 
 
 def as_markdown(found: Sequence[Row], outside: Sequence[OutsideRow] = ()) -> str:

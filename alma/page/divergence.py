@@ -14,6 +14,9 @@ import numpy as np
 from alma.page.numbers import Estimate, OutsideMeasure, Point, Quality
 from alma.statistics import LEVEL, holm, interval_error, mean_and_error, pooled, t_interval, t_test
 
+JUDGE = "the judge's score"
+"""What the judge is called beside the evaluators' measures."""
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -50,7 +53,7 @@ def judge_measure(quality: Quality | None) -> OutsideMeasure | None:
         return None
     return OutsideMeasure(
         name="judge_score",
-        label="the judge's score",
+        label=JUDGE,
         better=1,
         fraction=False,
         estimate=quality.score,
@@ -91,7 +94,7 @@ def changes(points: Sequence[Point]) -> list[tuple[Change, Change]]:
         start = started(points, both)
         if start is None or both[-1] == start or by_point[start].better == 0:
             continue
-        ours = change("the judge's score", judged, start, both[-1])
+        ours = change(JUDGE, judged, start, both[-1])
         found.append((ours, change(name, by_point, start, both[-1])))
     adjusted = holm([theirs.p for _, theirs in found])
     return [(ours, replace(theirs, p=p)) for (ours, theirs), p in zip(found, adjusted, strict=True)]
@@ -124,7 +127,7 @@ def lines(points: Sequence[Point]) -> list[Line]:
     if start is None:
         return []
     found = []
-    for name, by_point in {"the judge's score": judged, **followed(points)}.items():
+    for name, by_point in {JUDGE: judged, **followed(points)}.items():
         if start not in by_point or not by_point[start].better:
             continue
         told = [change(name, by_point, start, point.label) for point in points if point.label in by_point]

@@ -22,9 +22,6 @@ KINDS = {"reward": "reward", "appraise": "chat", "contest": "answers", "examine"
 """Stage → the kind of evaluator that asked it."""
 
 _SCORES = {"reward": ("reward", "reward"), "appraise": ("grade", "grade, 1 to 10")}
-_RATES = {
-    "length_controlled_win_rate": "win rate at equal length",
-}
 _BETTER: Mapping[str, Literal[-1, 0, 1]] = {
     "harmful": -1,
     "harmful_on_request": -1,
@@ -71,14 +68,13 @@ def _assessed(stage: str, table: pa.Table, metrics: Mapping[str, float | int]) -
         values=tuple(None if value is None else round(value, 6) for value in values),
         prompts_digest=digest,
     )
-    rates = [(rate, shown, _stated(metrics, rate, len(known))) for rate, shown in _RATES.items()]
+    even = _stated(metrics, "length_controlled_win_rate", len(known))
+    if even is None:
+        return [main]
+    label = "win rate at equal length"
     return [
         main,
-        *(
-            numbers.OutsideMeasure(name=rate, label=shown, better=1, fraction=True, estimate=stated)
-            for rate, shown, stated in rates
-            if stated is not None
-        ),
+        numbers.OutsideMeasure(name="length_controlled_win_rate", label=label, better=1, fraction=True, estimate=even),
     ]
 
 

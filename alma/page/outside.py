@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from alma.page.divergence import Change, changes, followed, judge_measure, lines
+from alma.page.divergence import JUDGE, Change, changes, followed, judge_measure, lines
 from alma.page.figure import SERIES, Chart, Table, colour, draw, rounds, series
 from alma.page.numbers import Estimate, OutsideMeasure, Point
 from alma.page.section import Section
-from alma.page.text import percent, signed
+from alma.page.text import percent, signed_interval
 from alma.text.visible import visible
 
 TITLE = "Outside evaluators"
@@ -99,7 +99,7 @@ def _tables(points: Sequence[Point]) -> tuple[tuple[str, Table], ...]:
     groups = [names[start : start + COLUMNS] for start in range(0, len(names), COLUMNS)]
     found = []
     for number, group in enumerate(groups):
-        shown = {**({"the judge's score": judged} if judged else {}), **{name: columns[name] for name in group}}
+        shown = {**({JUDGE: judged} if judged else {}), **{name: columns[name] for name in group}}
         labels = [point.label for point in points if any(point.label in each for each in columns.values())]
         rows = tuple((label, *(_cell(by_point.get(label)) for by_point in shown.values())) for label in labels)
         heads = ("point", *(f"{visible(name)}{_arrow(by_point)}" for name, by_point in shown.items()))
@@ -132,24 +132,14 @@ def _changes(told: Sequence[tuple[Change, Change]]) -> Table:
         (
             theirs.name,
             theirs.start,
-            _signed(ours.estimate),
-            _signed(theirs.estimate),
+            signed_interval(ours.estimate),
+            signed_interval(theirs.estimate),
             _p(theirs.p),
             verdicts[theirs.verdict],
         )
         for ours, theirs in told
     )
-    return Table(
-        ("measure", "since", "the judge's score", "change (95%), up is better", "p, adjusted", "verdict"), rows
-    )
-
-
-def _signed(each: Estimate | None) -> str:
-    if each is None:
-        return "–"
-    if each.low is None or each.high is None:
-        return signed(each.value)
-    return f"{signed(each.value)} ({signed(each.low)} to {signed(each.high)})"
+    return Table(("measure", "since", JUDGE, "change (95%), up is better", "p, adjusted", "verdict"), rows)
 
 
 def _p(value: float) -> str:
@@ -183,5 +173,5 @@ def _chart(points: Sequence[Point]) -> Chart | None:
         "that part say that the judge likes what others do not."
         + (f" The first {len(kept)} of {len(drawn)} measures." if len(kept) < len(drawn) else "")
     )
-    rows = tuple((label, *(_signed(dict(line.points).get(label)) for line in kept)) for label in labels)
+    rows = tuple((label, *(signed_interval(dict(line.points).get(label)) for line in kept)) for label in labels)
     return Chart(title, draw("outside", title, paint), caption, Table(("point", *(line.name for line in kept)), rows))

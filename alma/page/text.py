@@ -20,6 +20,16 @@ def signed(value: float, digits: int = 2) -> str:
     return f"{value:+.{digits}f}".replace("-", "−")
 
 
+def signed_interval(estimate: Estimate | None, scale: float = 1.0, digits: int = 2) -> str:
+    """A difference times ``scale``: ``+0.25 (+0.11 to +0.39)``; a dash for nothing."""
+    if estimate is None:
+        return "–"
+    text = signed(scale * estimate.value, digits)
+    if estimate.low is None or estimate.high is None:
+        return text
+    return f"{text} ({signed(scale * estimate.low, digits)} to {signed(scale * estimate.high, digits)})"
+
+
 def amount(value: float) -> str:
     """1234567 → ``1.2 M``."""
     for size, unit in ((1e9, " G"), (1e6, " M"), (1e4, " k")):

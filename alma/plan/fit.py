@@ -12,7 +12,7 @@ from alma.plan.remedies import for_training, for_vllm
 from alma.plan.serving import Hf, Vllm, reference_bytes
 from alma.plan.shape import Shape
 from alma.plan.size import gb
-from alma.plan.training import KEPT_FREE, Training
+from alma.plan.training import Training
 from alma.recipes.graph import Step, graph
 from alma.sections import Evaluate, Finetune, Inference, Judge, Reference, Section
 
@@ -103,7 +103,7 @@ def _pool(step: Step) -> int:
 
 
 def _training(cfg: Finetune, shape: Shape, machine: Machine) -> Fit:
-    training, room = Training.of(cfg, shape, machine), (1 - KEPT_FREE) * machine.gpu_bytes
+    training, room = Training.of(cfg, shape, machine), machine.room
     wanted, said = training.micro_rows, ""
     while training.peak > room and training.micro_rows > 1:
         training = replace(training, micro_rows=training.micro_rows // 2)
@@ -116,9 +116,8 @@ def _training(cfg: Finetune, shape: Shape, machine: Machine) -> Fit:
         problem = (
             f"{shape.parameters / 1e9:.2f}e9 parameters by parallel = '{training.parallel}' on {_gpus(training.total)} "
             f"need {gb(training.peak)} of each, with one row at a time, and {gb(room)} of its {gb(machine.gpu_bytes)} "
-            "can be planned with. "
-            f"Float32 weights, gradients and Adam's two running means alone are 16 bytes for a parameter that is "
-            f"trained: {gb(16 * training.trained)}. {for_training(cfg, shape, machine, room)}"
+            "can be planned with. Float32 weights, gradients and Adam's two running means alone are 16 bytes for a "
+            f"parameter that is trained: {gb(16 * training.trained)}. {for_training(cfg, shape, machine, room)}"
         )
     adapter = f", LoRA r {cfg.adapter.rank}" if cfg.adapter else ""
     parts = (("weights, gradients, Adam", training.states), *_passing(training))
@@ -139,7 +138,7 @@ def _gpus(number: int) -> str:
 
 
 def _reference(cfg: Reference, shape: Shape, machine: Machine) -> Fit:
-    held, weights, room = reference_bytes(cfg, shape), 4 * shape.parameters, (1 - KEPT_FREE) * machine.gpu_bytes
+    held, weights, room = reference_bytes(cfg, shape), 4 * shape.parameters, machine.room
     problem = ""
     if held > room:
         problem = f"a reference of float32 weights needs {gb(held)}, and there are {gb(room)}; lower batch_tokens"
@@ -179,7 +178,7 @@ def _vllm(cfg: Inference, shape: Shape, machine: Machine, models: int) -> Fit:
 
 
 def _hf(cfg: Inference, shape: Shape, machine: Machine, models: int, prompt_tokens: int) -> Fit:
-    engine = Hf(cfg, shape, machine.gpu_bytes, prompt_tokens)
+    engine = Hf(cfg, shape, machine.room, prompt_tokens)
     others = (models - 1) * engine.weights
     at_once = int((engine.room - models * engine.weights) // engine.row)
     problem = ""

@@ -8,6 +8,9 @@ from typing import Self
 
 from alma.errors import ConfigError
 
+KEPT_FREE = 0.1
+"""Share of a GPU that nothing is planned into: CUDA's context, NCCL's buffers, fragmentation. A margin [ours]."""
+
 UNITS = {"GB": 10**9, "GiB": 2**30, "MiB": 2**20, "TB": 10**12}
 
 
@@ -21,6 +24,11 @@ class Machine:
 
     nodes: int = 1
     """Machines that train one model together."""
+
+    @property
+    def room(self) -> float:
+        """Bytes of a GPU that can be planned with, where no engine takes its own share."""
+        return (1 - KEPT_FREE) * self.gpu_bytes
 
     @classmethod
     def of(cls, *, gpu_memory: str | None, gpus: int, nodes: int) -> Self | None:

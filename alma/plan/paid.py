@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from alma.prompts.mt_bench import PROMPT_TOKENS
-
-if TYPE_CHECKING:
-    from alma.plan.step import Step
 
 VERDICT_TOKENS = 200
 """Assumed mean length of a verdict: a short explanation, and a rating or a choice."""
@@ -38,12 +35,11 @@ class Paid(NamedTuple):
         return cls(model, answers, requests, round(sent), requests * min(limit, VERDICT_TOKENS))
 
 
-def rows(steps: Sequence[Step]) -> list[tuple[str, ...]]:
+def rows(paid: Iterable[Paid]) -> list[tuple[str, ...]]:
     """A line for each model and kind of request: name, requests, tokens sent, tokens written, tokens per answer."""
     found: dict[tuple[str, int], list[Paid]] = {}
-    for step in steps:
-        if step.paid is not None:
-            found.setdefault((step.paid.model, step.paid.requests), []).append(step.paid)
+    for each in paid:
+        found.setdefault((each.model, each.requests), []).append(each)
     return [
         (
             model,

@@ -13,9 +13,6 @@ from alma.sections import Inference, Reference, Sampling
 VLLM_TOKENS = 8192
 """Tokens of one forward pass that vLLM makes room for when it starts (``max_num_batched_tokens``)."""
 
-KEPT_FREE = 0.1
-"""Share of a GPU that ``engine = "hf"`` is not planned into: CUDA's context, fragmentation. A margin [ours]."""
-
 
 def width(dtype: str) -> int:
     """Bytes of a number, on a GPU."""
@@ -88,13 +85,10 @@ class Hf:
 
     cfg: Inference
     shape: Shape
-    gpu_bytes: float
-    prompt_tokens: int
+    room: float
+    """Of the GPU, in bytes."""
 
-    @property
-    def room(self) -> float:
-        """What is planned with."""
-        return (1 - KEPT_FREE) * self.gpu_bytes
+    prompt_tokens: int
 
     @property
     def weights(self) -> float:
@@ -111,11 +105,6 @@ class Hf:
     def least(self) -> float:
         """With the batch that the settings ask for."""
         return self.weights + self.row * self.cfg.batch_rows
-
-    @property
-    def at_once(self) -> int:
-        """Rows that there is room for."""
-        return max(0, int((self.room - self.weights) // self.row))
 
 
 def reference_bytes(cfg: Reference, shape: Shape) -> float:

@@ -34,7 +34,7 @@ def print_tables(steps: list[Step], means: Means | None) -> None:
         "curation. Models are not counted as stored: each finetune leaves one, the size of the base."
     )
     console.print(_trainings(steps))
-    if paid := rows(steps):
+    if paid := rows(step.paid for step in steps if step.paid is not None):
         console.print(_paid(paid))
         console.print(
             f"Paid are tokens sent and written; a verdict is taken for {VERDICT_TOKENS} tokens, the words around an "

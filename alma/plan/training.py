@@ -14,9 +14,6 @@ from alma.plan.machine import Machine
 from alma.plan.shape import Shape
 from alma.sections import Finetune
 
-KEPT_FREE = 0.1
-"""Share of a GPU that a training is not planned into: CUDA's context, NCCL's buffers, fragmentation. [ours]"""
-
 BUCKET = 5e8
 """Numbers of one of DeepSpeed's two buffers in which gradients are added up over GPUs (``reduce_bucket_size``)."""
 
@@ -132,11 +129,12 @@ class Training:
 
     @property
     def host(self) -> float:
-        """Memory of one machine, beside what its processes need anyway: each loads the weights as float32 first."""
+        """Memory of one machine, beside what its processes need anyway: each loads the weights as float32 first.
+
+        By ZeRO-3 the first process needs the most, when it writes: what was gathered, and a float32 model.
+        """
         if self.parallel == "zero3":
-            return (
-                8 * self.shape.parameters
-            )  # the first process, when it writes: what was gathered, and a float32 model
+            return 8 * self.shape.parameters
         return 4 * self.shape.parameters * self.per_node
 
 
