@@ -13,7 +13,8 @@ from typing import Any
 
 from alma.monitor.journal import Entry, Place
 from alma.store import open_store
-from tests.builders.stub_server import JobsStub, served
+from tests.builders.kubernetes_stub import JobsStub
+from tests.builders.stub_server import served
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.builders.kfp_stub import KfpStub
-from tests.builders.stub_server import JobsStub, served
+from tests.builders.kubernetes_stub import JobsStub
+from tests.builders.stub_server import served
 from tests.builders.submitting import Pipelines, compile_small, kubernetes
 
 

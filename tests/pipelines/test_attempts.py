@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.runs.attempts import LONGEST_PAUSE_SECONDS, pause_before
 from tests.builders.kfp_stub import KfpStub
-from tests.builders.stub_server import JobsStub
+from tests.builders.kubernetes_stub import JobsStub
 from tests.builders.submitting import (
     JOB,
     KEYS,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.builders.kfp_stub import KfpStub
-from tests.builders.stub_server import JobsStub
+from tests.builders.kubernetes_stub import JobsStub
 from tests.builders.submitting import JOB, ROOT, Pipelines, all_done, events, frame, wait_for
 
 QUICK = ("--poll", "0.1", "--lost-after", "20", "--refused-after", "3", "--stop-seconds", "10", "--log", "json")

@@ -19,14 +19,12 @@ from alma.artifact.out import Out
 from alma.artifact.records import SCHEMAS
 from alma.engines import (
     TOO_LONG,
-    UNREADABLE,
     Completion,
     lazy,
     load_classifier,
     load_generator,
     load_scorer,
 )
-from alma.engines.judging import rate, reading
 from alma.engines.too_long import check_too_long, too_long_counts
 from alma.errors import ConfigError
 from alma.prompts.conversation import Message, asked_text, column, messages, questions
@@ -35,6 +33,7 @@ from alma.stages.evaluate.answers import Asked, answer, converse
 from alma.stages.evaluate.examples import all_questions, check_examples, choose, examples
 from alma.stages.evaluate.harm import add_harm, check_labels, classify, together
 from alma.stages.evaluate.overlap import add_overlap, check_overlap
+from alma.stages.evaluate.ratings import add_ratings
 from alma.stages.evaluate.references import rouge_difference
 from alma.stages.evaluate.refusals import add_refused, check_harmful, is_harmful
 from alma.statistics import wilson
@@ -98,16 +97,12 @@ def run(
                 {"id": out.row_id(part.start + i), "checkpoint_id": str(model.ref), **_row(cfg, asked, before, *found)}
                 for i, (asked, before, found) in enumerate(zip(asked_P, before_PK, found_P, strict=True))
             ]
+            if judge:
+                add_ratings(cfg, str(judge.ref), scorer, rows)
             # A prompt that was too long to be answered has no response to read.
             answers = [row for row in rows if row["num_tokens"]]
-            pairs = [(asked_text(row), row["response"]) for row in answers]
-            if judge:
-                ratings = iter(rate(cfg, scorer(), pairs) if pairs else [])
-                for row in rows:
-                    read = reading(cfg, next(ratings) if row["num_tokens"] else UNREADABLE)
-                    row.update({name: read[name] for name in ("mean", "std", "parsed")}, judge_id=str(judge.ref))
             if classifier and cfg.harm:
-                probs_PL = classify(cfg.harm, reader(), pairs)
+                probs_PL = classify(cfg.harm, reader(), [(asked_text(row), row["response"]) for row in answers])
                 add_harm(cfg.harm, answers, together(cfg.harm.labels, reader(), probs_PL))
             if cfg.refusals:
                 labels = cfg.refusals.labels
