@@ -12,6 +12,7 @@ import io
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -36,6 +37,9 @@ MOST_CHARS = 2000
 """Of a message."""
 
 MOST_TRACE_CHARS = 20_000
+
+THREADS = 16
+"""That libraries may start. Where one cannot, Arrow waits for ever, and OpenBLAS sends its own process a Ctrl-C."""
 
 assert EXIT_USER == 2, "argparse exits with 2 for wrong usage, and so do we"
 
@@ -78,6 +82,7 @@ def end(
         options = parser.parse_args(arguments)
         as_json = getattr(options, "log", "auto") == "json"
         Path.cwd()  # it may have been removed
+        _start_threads()
         do(options)
     except SystemExit as asked:  # argparse: a wrong command line, or help
         code = asked.code if isinstance(asked.code, int) else EXIT_FAILED if asked.code else 0
@@ -211,6 +216,18 @@ def _settle_streams() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _start_threads() -> None:
+    """Raises ``RuntimeError`` where a few threads cannot be started."""
+    over = threading.Event()
+    size = threading.stack_size(2**18)
+    try:
+        for _ in range(THREADS):
+            threading.Thread(target=over.wait, daemon=True).start()
+    finally:
+        threading.stack_size(size)
+        over.set()
 
 
 def _listen(process: int) -> None:

@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 
 from alma.errors import AccessError, ConfigError, StoreUnavailableError
+from alma.sources.hub import STRANGE
+from alma.sources.session import bound_answers
+from alma.store.waiting import waiting
 
 _REPOSITORY = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}", re.ASCII)
 
@@ -26,11 +29,13 @@ def push(folder: Path, repository: str, *, public: bool) -> str:
     from huggingface_hub.utils import disable_progress_bars
 
     check_repository("--push", repository)
+    bound_answers()
     disable_progress_bars()
     api = HfApi(library_name="alma")
     try:
-        api.create_repo(repository, private=not public, exist_ok=True)
-        commit = api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Export by alma")
+        with waiting(f"the Hub ({repository})", "is being written to for"):
+            api.create_repo(repository, private=not public, exist_ok=True)
+            commit = api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Export by alma")
     except (errors.LocalTokenNotFoundError, errors.GatedRepoError, errors.RepositoryNotFoundError) as error:
         raise AccessError(f"{repository}: the Hub refuses access; set HF_TOKEN to a token that may write") from error
     except errors.OfflineModeIsEnabled as error:
@@ -44,4 +49,8 @@ def push(folder: Path, repository: str, *, public: bool) -> str:
         raise StoreUnavailableError(f"{repository}: the Hub answered {status}: {error}") from error
     except errors.HTTPError as error:
         raise StoreUnavailableError(f"{repository}: the Hub does not answer: {error}") from error
+    except STRANGE as error:
+        raise StoreUnavailableError(
+            f"{repository}: what answered is no Hub ({type(error).__name__}: {error}); check HF_ENDPOINT"
+        ) from error
     return str(commit.commit_url)

@@ -12,6 +12,7 @@ file          does
 ``whole``     reads a conversation whole
 ``places``    checks a path against who speaks there
 ``roles``     reads prompt and answer by who speaks
+``session``   bounds what the Hub answers
 ``values``    checks one value of a row: a text, a score, an id
 ``ids``       decides whether a column tells the rows of a file apart
 ``lengths``   finds rows that no context window can hold

@@ -13,9 +13,13 @@ from alma.errors import AccessError, ConfigError, DataError, StoreUnavailableErr
 from alma.sections import Ingest, IngestModel, IngestRows
 from alma.sources import embedders, models, nearest, weights
 from alma.sources.rows import SUFFIXES
+from alma.sources.session import bound_answers
+from alma.store.waiting import waiting
 
 _PLACE = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:/(.+))?", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+STRANGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
+"""What ``huggingface_hub`` ends in where something else than the Hub answers: a login page, a proxy."""
 
 
 def place(cfg: Ingest) -> tuple[str, str | None]:
@@ -86,15 +90,17 @@ def _snapshot(cfg: Ingest, repository: str, kind: str, wanted: list[str], ignore
     from huggingface_hub import constants, errors, snapshot_download
     from huggingface_hub.utils import disable_progress_bars
 
+    bound_answers()
     disable_progress_bars()  # standard error carries alma's own events
     url = f"{constants.ENDPOINT}/{'datasets/' if kind == 'dataset' else ''}{repository}"
     what = f"{cfg.source}: {url}"
     try:
-        return Path(
-            snapshot_download(
-                repository, repo_type=kind, revision=cfg.revision, allow_patterns=wanted, ignore_patterns=ignored
+        with waiting(what, "is being fetched for"):
+            return Path(
+                snapshot_download(
+                    repository, repo_type=kind, revision=cfg.revision, allow_patterns=wanted, ignore_patterns=ignored
+                )
             )
-        )
     except errors.GatedRepoError as error:
         raise AccessError(f"{what} has terms: accept them there, then set HF_TOKEN to a token of yours") from error
     except errors.RepositoryNotFoundError as error:
@@ -113,6 +119,11 @@ def _snapshot(cfg: Ingest, repository: str, kind: str, wanted: list[str], ignore
         raise StoreUnavailableError(f"{what} answered {error.response.status_code}: {error}") from error
     except errors.HTTPError as error:  # the network, below the Hub's own answers
         raise StoreUnavailableError(f"{what}: {error}") from error
+    except STRANGE as error:
+        raise StoreUnavailableError(
+            f"{what} answered what no Hub does ({type(error).__name__}: {error}); check HF_ENDPOINT, and what lies "
+            "between"
+        ) from error
 
 
 def _there(cfg: Ingest, repository: str, wanted: str) -> str:
@@ -128,6 +139,7 @@ def _listing(cfg: Ingest, repository: str) -> list[str]:
 
     kind = "model" if isinstance(cfg, IngestModel) else "dataset"
     try:
-        return list(HfApi().list_repo_files(repository, repo_type=kind, revision=cfg.revision))
-    except (errors.HTTPError, errors.OfflineModeIsEnabled):
+        with waiting(cfg.source):
+            return list(HfApi().list_repo_files(repository, repo_type=kind, revision=cfg.revision))
+    except (errors.HTTPError, errors.OfflineModeIsEnabled, *STRANGE):
         return []  # only ever part of an error message

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.response import StreamingBody
 
+from alma.store.bounded import FIRST_ERROR, bounded
 from alma.store.waiting import begin, end, word
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-FIRST_ERROR = 300
 
 
 def prepare(client: S3Client, whom: str) -> None:
@@ -30,6 +29,8 @@ def prepare(client: S3Client, whom: str) -> None:
     def received(**_: object) -> None:
         end()
 
+    session = client._endpoint.http_session  # type: ignore[attr-defined]
+    session.send = bounded(session.send)
     events = client.meta.events
     events.register("before-send.s3", sent)
     events.register("response-received.s3", received)

@@ -24,6 +24,7 @@ from botocore.session import get_session
 from urllib3.exceptions import HTTPError
 
 from alma.errors import AccessError, AlmaError, ConfigError, IntegrityError, NoSpaceError, StoreUnavailableError
+from alma.store import bounded
 from alma.store.arrival import Agreed, DamagedError
 from alma.store.files import file_errors
 from alma.store.mending import prepare
@@ -112,7 +113,7 @@ class S3Store:
 
         def whole(answer: GetObjectOutputTypeDef) -> bytes:
             with waiting("the store"):
-                data = answer["Body"].read()
+                data = bounded.whole(answer["Body"].iter_chunks(2**20), bounded.OBJECT_BYTES)
             agreed.check(answer, hashlib.md5(data, usedforsecurity=False).hexdigest())
             return data
 
@@ -198,7 +199,7 @@ class S3Store:
 
     def _answered(self, name: str, error: ClientError) -> Exception:
         """alma's error for an error of the server. Only its code is quoted: its message may repeat what was sent."""
-        code = error.response["Error"].get("Code", "")
+        code = error.response.get("Error", {}).get("Code", "")
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         # The answer to a HEAD has no body, so a missing bucket looks like a missing object.
         if code == "NoSuchBucket" or (code in NOT_FOUND and not self._has_bucket()):

@@ -15,17 +15,17 @@ from alma.progress import tell
 WORD_SECONDS = 20.0
 """Without an answer until a word is said, and between words; a request is given up after a minute, and tried again."""
 
-_begun: dict[int, tuple[float, str]] = {}
+_begun: dict[int, tuple[float, str, str]] = {}
 _changed = threading.Condition()
 _last_word = 0.0
 _watcher: threading.Thread | None = None
 
 
-def begin(whom: str) -> None:
-    """This thread waits for an answer from ``whom`` from now on."""
+def begin(whom: str, state: str = "has not answered for") -> None:
+    """This thread waits for an answer from ``whom`` from now on; ``state`` stands before the seconds."""
     global _watcher  # noqa: PLW0603 - one for all stores of a process
     with _changed:
-        _begun[threading.get_ident()] = (time.monotonic(), whom)
+        _begun[threading.get_ident()] = (time.monotonic(), whom, state)
         if _watcher is None or not _watcher.is_alive():  # a fork has none
             _watcher = threading.Thread(target=_watch, name="alma-store-waiting", daemon=True)
             _watcher.start()
@@ -39,9 +39,9 @@ def end() -> None:
 
 
 @contextmanager
-def waiting(whom: str) -> Iterator[None]:
+def waiting(whom: str, state: str = "has not answered for") -> Iterator[None]:
     """This thread waits within the block."""
-    begin(whom)
+    begin(whom, state)
     try:
         yield
     finally:
@@ -63,10 +63,10 @@ def _watch() -> None:
         with _changed:
             while not _begun:
                 _changed.wait()
-            began, whom = min(_begun.values())
+            began, whom, state = min(_begun.values())
         silent = time.monotonic() - began
         if silent < WORD_SECONDS:
             time.sleep(WORD_SECONDS - silent)
             continue
-        word(f"{whom} has not answered for {silent:.0f} s; waits")
+        word(f"{whom} {state} {silent:.0f} s; waits")
         time.sleep(WORD_SECONDS)

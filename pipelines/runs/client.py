@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from alma.errors import AccessError, ConfigError, DataError, TransientError, UserError
+from pipelines.runs.bounded import Bounded
 from pipelines.runs.events import Events
 
 IN_CLUSTER_HOST = "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
@@ -64,6 +65,7 @@ class Api:
             configuration.api_key_prefix["authorization"] = "Bearer"
             configuration.refresh_api_key_hook = self._read_token
         client = self._client = kfp_server_api.ApiClient(configuration)
+        client.rest_client.pool_manager = Bounded(client.rest_client.pool_manager)
         self.models = kfp_server_api
         self.experiments = kfp_server_api.ExperimentServiceApi(client)
         self.runs = kfp_server_api.RunServiceApi(client)
@@ -113,7 +115,7 @@ class Api:
             raise self._translated(error) from None
         except urllib3.exceptions.HTTPError as error:
             raise self._unreached(error) from None
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
+        except (ValueError, TypeError, AttributeError, KeyError, RecursionError, OverflowError) as error:
             failed = error.__context__  # the generated client stumbles over TLS errors: they have no body
             if isinstance(failed, self.models.ApiException):
                 raise self._unreached(failed.__context__ or failed) from None
@@ -232,7 +234,7 @@ def _token_file(given: str | None) -> str:
 def _message(body: object) -> str:
     try:
         parsed = json.loads(body) if isinstance(body, (str, bytes)) else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return str(body)[:200]
     return str(parsed.get("message") or parsed.get("error") or "") if isinstance(parsed, dict) else ""
 

@@ -198,6 +198,18 @@ def test_what_is_wrong_is_said_before_work_starts(folder: Path) -> None:
     stub.lists = None
     stub.faults = deque([Fault(400, b'{"message": "prompt must be a string"}')])
     assert "refuses the request to /completions: HTTP 400: prompt must be a string" in refused(stub, ConfigError)
+    stub.faults = deque([Fault(400, b"[" * 100_000)])
+    assert "HTTP 400: [[[" in refused(stub, ConfigError)
+    stub.lists = Fault(200, b"{}", headers={"Content-Encoding": "gzip, gzip"})
+    assert "answers /models compressed" in refused(stub, ConfigError)
+
+
+@pytest.mark.parametrize(("name", "value"), [("HTTP_PROXY", "what://x"), ("SSL_CERT_FILE", "/nowhere")])
+def test_an_environment_that_no_client_can_be_made_in_is_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert name in refused(ServerStub(folder), ConfigError)
 
 
 def test_an_endpoint_that_is_down_is_said_at_once(folder: Path) -> None:

@@ -15,7 +15,7 @@ from huggingface_hub import constants
 
 from alma.errors import AccessError, AlmaError, ConfigError, DataError, StoreUnavailableError
 from alma.sections import IngestModel, IngestRows
-from alma.sources import hub
+from alma.sources import hub, session
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ROW = b'{"prompt": "p", "response": "r"}\n'
@@ -42,6 +42,8 @@ REPOSITORIES = {
     "o/pickle": {"config.json": b"{}", "pytorch_model.bin": b"pickle"},
 }
 
+STRANGERS = {"o/page": b"<html>", "o/object": b'{"a": 1}', "o/deep": b"[" * 100_000, "o/endless": b" " * 2**20}
+
 
 class FakeHub(BaseHTTPRequestHandler):
     """Answers for ``REPOSITORIES`` at ``COMMIT``; ``o/gated``, ``o/private`` and ``o/down`` refuse as the Hub does."""
@@ -61,6 +63,9 @@ class FakeHub(BaseHTTPRequestHandler):
             self._answer(200, REPOSITORIES[place][rest.partition("/")[2]])
 
     def _tree(self, place: str, commit: str) -> None:
+        if place in STRANGERS:
+            self._answer(200, STRANGERS[place], {"Content-Type": "application/json"})
+            return
         kind = {"o/gated": (403, "GatedRepo"), "o/private": (401, "RepoNotFound"), "o/down": (500, "")}
         if place in kind:
             status, code = kind[place]
@@ -166,6 +171,13 @@ def test_tells_what_is_wrong(cfg: IngestRows | IngestModel, error: type[AlmaErro
     with pytest.raises(error) as caught:
         hub.fetch_model(cfg) if isinstance(cfg, IngestModel) else hub.fetch_rows(cfg)
     assert [part for part in [cfg.source, *parts] if part not in str(caught.value)] == [], str(caught.value)
+
+
+@pytest.mark.parametrize("repository", STRANGERS)
+def test_what_is_no_hub_is_said(repository: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "ANSWER_BYTES", 2**19)
+    with pytest.raises(StoreUnavailableError, match="what no Hub does"):
+        hub.fetch_model(model(f"hf://{repository}"))
 
 
 def test_no_server_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -225,8 +225,8 @@ def test_an_answer_of_a_server_that_does_not_speak_s3(answers: Answers, status: 
 
 @pytest.mark.parametrize(
     ("status", "body"),
-    [(999, b""), (601, b"<html>"), (200, b"<html>no"), (200, b"\0\xff<"), (204, b"")],
-    ids=["unknown", "unknown page", "page", "noise", "nothing"],
+    [(999, b""), (300, b"{}"), (601, b"<html>"), (200, b"<html>no"), (200, b"\0\xff<"), (204, b"")],
+    ids=["unknown", "no error", "unknown page", "page", "noise", "nothing"],
 )
 def test_an_answer_of_no_server(answers: Answers, tmp_path: Path, status: int, body: bytes) -> None:
     """Whatever it is, it ends in an error of ours or in a result."""
@@ -239,6 +239,18 @@ def test_an_answer_of_no_server(answers: Answers, tmp_path: Path, status: int, b
         except (AlmaError, FileNotFoundError):
             continue
         assert (status, name) in ((204, "remove"), (204, "exists"), (204, "read"), (204, "download"), (204, "list"))
+
+
+def test_an_answer_without_end_is_not_held_in_memory(
+    answers: Answers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alma.store.bounded.ANSWER_BYTES", 100)
+    monkeypatch.setattr("alma.store.bounded.OBJECT_BYTES", 150)
+    for status, names in ((200, ("read", "list")), (503, ("read", "write", "list"))):
+        answers[:] = [(status, b"x" * 200, 0)]
+        for name in names:
+            with pytest.raises(StoreUnavailableError, match=r"TooLongError.*AWS_ENDPOINT_URL"):
+                calls(S3Store("bucket"), tmp_path)[name]()
 
 
 def test_a_redirection_to_nowhere(answers: Answers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,11 +68,20 @@ class Connection:
         """Set when nothing is to be tried again."""
 
         self._key = _key(settings.key_variable)
-        self._client = httpx2.Client(
-            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
-            timeout=httpx2.Timeout(settings.timeout_seconds, connect=min(CONNECT_SECONDS, settings.timeout_seconds)),
-            limits=httpx2.Limits(max_connections=settings.max_concurrent),
-        )
+        # Not compressed: a kilobyte can grow into a gigabyte before its size can be seen.
+        headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {self._key}"} if self._key else {})
+        seconds = settings.timeout_seconds
+        try:
+            self._client = httpx2.Client(
+                headers=headers,
+                timeout=httpx2.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds)),
+                limits=httpx2.Limits(max_connections=settings.max_concurrent),
+            )
+        except (ValueError, OSError, httpx2.InvalidURL) as error:
+            raise ConfigError(
+                f"the environment's proxy or certificates cannot be used: {error}; check HTTP_PROXY, HTTPS_PROXY, "
+                "ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
+            ) from error
 
     def close(self) -> None:
         """Ends its connections."""
@@ -126,7 +135,9 @@ class Connection:
         content = bytearray()
         try:
             with self._client.stream(method, self.settings.endpoint + path, json=body) as response:
-                for piece in response.iter_bytes():
+                if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+                    raise self.refusal(f"answers {path} compressed, which it was asked not to do")
+                for piece in response.iter_raw():
                     content += piece
                     if len(content) > MAX_BYTES:
                         raise self.refusal(f"answers {path} with more than {MAX_BYTES >> 20} MiB")
@@ -224,7 +235,7 @@ def _message(content: bytes) -> str:
     """What an error's body says: OpenAI's ``error.message``, others' ``message`` or ``detail``, or all of it."""
     try:
         told = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return content.decode("utf-8", "replace") or "no message"
     while isinstance(told, dict):
         told = next((told[name] for name in ("error", "message", "detail") if told.get(name)), str(told))

@@ -1,0 +1,36 @@
+"""Answers of the API server as kfp's generated client reads them, but bounded in size and in time."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+MOST_BYTES = 2**26
+"""Of one answer: a run with all its tasks has a few megabytes."""
+
+
+class Bounded:
+    """In the place of the client's pool of connections, which holds all that comes, for as long as something comes."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    def request(self, method: str, url: str, *, timeout: Any, preload_content: bool = True, **named: Any) -> Any:
+        """The whole answer. Raises ``urllib3``'s errors."""
+        import urllib3
+
+        assert preload_content, "nothing is streamed"
+        answer = self._pool.request(method, url, timeout=timeout, preload_content=False, **named)
+        deadline = time.monotonic() + timeout.read_timeout
+        content = bytearray()
+        try:  # at its end the connection goes back to the pool
+            for piece in answer.stream(2**16):
+                content += piece
+                if len(content) > MOST_BYTES:
+                    raise urllib3.exceptions.HTTPError(f"an answer of more than {MOST_BYTES >> 20} MiB")
+                if time.monotonic() > deadline:
+                    raise urllib3.exceptions.HTTPError(f"no whole answer within {timeout.read_timeout:g} s")
+        except BaseException:
+            answer.close()
+            raise
+        return urllib3.HTTPResponse(bytes(content), answer.headers, answer.status, reason=answer.reason)
