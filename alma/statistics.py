@@ -139,7 +139,10 @@ def expected_best(scores_N: npt.ArrayLike, n: int) -> float:
 
 
 def expected_pick(scores_N: npt.ArrayLike, values_N: npt.ArrayLike, n: int) -> float:
-    """Expected value of the highest-scored of n of the N samples; equal scores are drawn between at random."""
+    """Expected value of the highest-scored of n of the N samples; equal scores are drawn between at random.
+
+    Raises ``ValueError`` for more scores than values, or fewer.
+    """
     scores, values = np.asarray(scores_N, dtype=np.float64), np.asarray(values_N, dtype=np.float64)
     if scores.shape != values.shape:
         raise ValueError(f"{scores.size} scores for {values.size} values")

@@ -29,7 +29,10 @@ from cluster.work import Work, read_placement
 
 
 def stage(options: Namespace) -> Ref:
-    """Runs what ``alma stage`` would run with these options, in pods of a Job, and leaves what it would leave."""
+    """Runs what ``alma stage`` would run with these options, in pods of a Job, and leaves what it would leave.
+
+    Raises ``ConfigError`` where the pods have ended well and the artifact is not whole, and as they end otherwise.
+    """
     work, placement = Work.read(options), read_placement(options)
     if find_manifest(work.store, work.ref) is None:
         api = Api(options.namespace)

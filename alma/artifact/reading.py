@@ -111,7 +111,7 @@ class Folder(Artifact):
 
     @property
     def folder(self) -> Path:
-        """The folder on this machine, every file fetched and checked."""
+        """The folder on this machine, every file fetched and checked. Raises ``DataError`` for one without files."""
         paths = in_order(self.file, [f.name for f in self.manifest.files], FILES)
         if not paths:
             raise DataError(f"{self.store.uri}: {self.ref} is empty; remove its folder and run again")

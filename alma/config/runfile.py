@@ -56,7 +56,7 @@ def read_tree(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def parse(tree: dict[str, Any], origin: str) -> Method:
-    """The settings of a parsed run file, of the method that it names; ``origin`` is named in errors."""
+    """The settings of a parsed run file, of the method that it names. Raises ``ConfigError`` that names ``origin``."""
     roots = (*METHODS, PLACEMENT)
     unknown = sorted(set(tree) - set(roots))
     if unknown:

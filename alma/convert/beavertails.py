@@ -18,7 +18,7 @@ COLUMNS = ("prompt", "response", "category", "is_safe")
 def questions(rows: Iterator[Row], file: str) -> list[Question]:
     """Families are the kinds of harm in any response to the prompt; safe responses are those to learn from.
 
-    So a prompt that has only unsafe responses is for evaluation.
+    So a prompt that has only unsafe responses is for evaluation. Raises ``DataError`` for a row of another form.
     """
     found = Questions()
     for row in rows:

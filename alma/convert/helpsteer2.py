@@ -22,7 +22,10 @@ TURN = "<extra_id_1>"
 
 
 def questions(rows: Iterator[Row], file: str) -> list[Question]:
-    """Scores are the helpfulness, from 0..4 to 0..10. Prompts of several turns are left out."""
+    """Scores are the helpfulness, from 0..4 to 0..10. Prompts of several turns are left out.
+
+    Raises ``DataError`` for a row of another form.
+    """
     found = Questions()
     for row in rows:
         check_columns(row, COLUMNS, file, "HelpSteer2: prompt, response, helpfulness, …")

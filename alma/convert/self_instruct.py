@@ -16,7 +16,10 @@ COLUMNS = ("instruction", "instances")
 
 
 def questions(rows: Iterator[Row], file: str) -> list[Question]:
-    """An instruction with the input of its first instance, an empty line between; its output is one answer of many."""
+    """An instruction with the input of its first instance, an empty line between; its output is one answer of many.
+
+    Raises ``DataError`` for a row of another form.
+    """
     found = Questions()
     for row in rows:
         check_columns(row, COLUMNS, file, "user_oriented_instructions.jsonl: instruction, instances, …")

@@ -19,7 +19,10 @@ HUB = ("question", "best_answer", "correct_answers", "incorrect_answers", "categ
 
 
 def questions(rows: Iterator[Row], file: str) -> list[Question]:
-    """The best answer is the one to learn from, and the reference; it counts among the true ones, as in the paper."""
+    """The best answer is the one to learn from, and the reference; it counts among the true ones, as in the paper.
+
+    Raises ``DataError`` for a row of another form.
+    """
     found = Questions()
     for row in rows:
         names = HUB if HUB[0] in row.values else CSV

@@ -19,7 +19,10 @@ from alma.text.plain import plain
 
 
 def show(name: str, store_uri: str, *, rows: int) -> None:
-    """Prints the manifest and the first rows of an artifact, named as ``stage/key`` or by its manifest's path."""
+    """Prints the manifest and the first rows of an artifact, named as ``stage/key`` or by its manifest's path.
+
+    Raises ``DataError`` where it is not there.
+    """
     if name.endswith(".json"):
         place = Path(name).resolve()
         if not place.is_file():

@@ -52,7 +52,7 @@ def _watch(get: Callable[[], list[Entry]], show: Callable[[list[Entry]], None], 
 
 
 def newest(store: Store) -> str:
-    """The run whose state was written last."""
+    """The run whose state was written last. Raises ``DataError`` where there is none."""
     heard = {
         name: max((entry.time for entry in journal.read(store, name)), default=0.0) for name in journal.runs(store)
     }

@@ -52,7 +52,7 @@ def _trace(store: Store, row_id: str, column: str, known: dict[str, Origin]) -> 
 
 
 def find_row(store: Store, row_id: str) -> dict[str, Any]:
-    """The row that an id names."""
+    """The row that an id names. Raises ``DataError`` where it is not there."""
     ref, index = parse_row_id(row_id)
     artifact = Artifact.open(store, ref)
     if not isinstance(artifact, Rows) or index >= len(artifact):

@@ -108,7 +108,10 @@ def read_work(options: Namespace, store: Store) -> tuple[dict[str, Any], Inputs]
 
 
 def read_section(options: Namespace, store: Store, ledger: Ledger | None) -> dict[str, Any]:
-    """The section's values: the run's settings of ``--use``, or ``--config``; then what the recipe set over them."""
+    """The section's values: the run's settings of ``--use``, or ``--config``; then what the recipe set over them.
+
+    Raises ``ConfigError`` for a use that the run has not, or what is no JSON object.
+    """
     if ledger is None:
         section = json_object(_config(options.config), "--config")
     else:

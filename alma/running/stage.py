@@ -83,7 +83,7 @@ def run_shard(
 ) -> tuple[Ref, Manifest | None]:
     """As ``run``, of one shard (``None`` = all of it); without a manifest while the artifact is not sealed.
 
-    ``title`` is what people call it.
+    ``title`` is what people call it. Raises ``ConfigError`` too for a shard of a stage that has none.
     """
     stage = load_stage(name)
     cfg = section if isinstance(section, Section) else parse_section(stage, section)

@@ -35,7 +35,10 @@ def run(
     preferences: Rows | None = None,
     out: Out,
 ) -> Metrics:
-    """Win rates by a reward model's ``rewards`` of both, or by a served model's ``preferences``."""
+    """Win rates by a reward model's ``rewards`` of both, or by a served model's ``preferences``.
+
+    Raises ``ConfigError`` where it is not one of the two, ``StageError`` where nothing was compared.
+    """
     results.expect("result", "examined")
     others.expect("pair")
     answered = results.table().to_pylist()
@@ -72,6 +75,7 @@ def summary(rows: Sequence[Mapping[str, Any]], seed: int) -> Metrics:
 
     Without the length-controlled one where its regression can find nothing: all preferences are alike, or its penalty,
     chosen by cross-validation, leaves no weight at all, as of few prompts. A half of no width would pass for a finding.
+    Raises ``StageError`` where nothing was compared.
     """
     known = [row for row in rows if row["preference"] is not None]
     preferences = [row["preference"] for row in known]

@@ -37,7 +37,8 @@ def run(
     """Keeps the first of every group of duplicates, in candidate order; counts what is dropped by reason.
 
     No prompt of the pool gives away one of ``evaluation`` and ``heldout`` (scores), or copies one of the ``seeds``
-    that it was written after; a candidate that does several counts as the first of them.
+    that it was written after; a candidate that does several counts as the first of them. Raises ``StageError`` where
+    nothing is left.
     """
     given = {"evaluation": evaluation, "heldout": heldout, "seeds": seeds}
     others = {name: _known(rows, cfg) for name, rows in given.items() if rows is not None}

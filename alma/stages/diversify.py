@@ -30,7 +30,10 @@ Ints = npt.NDArray[np.int64]
 def run(
     cfg: Diversify, *, prompts: Rows, embeddings: Rows | None = None, reserved: Rows | None = None, out: Out
 ) -> Metrics:
-    """Every prompt of the pool that is not ``reserved``, once, in draw order; with ``cfg.limit`` the first of them."""
+    """Every prompt of the pool that is not ``reserved``, once, in draw order; with ``cfg.limit`` the first of them.
+
+    Raises ``ConfigError`` where ``cfg.method`` needs ``embeddings`` and there are none.
+    """
     rows = prompts.table(["id", "prompt"])
     _check_size(cfg, rows.num_rows, reserved)
     places_P = _left(rows, reserved)

@@ -101,7 +101,10 @@ def _without_hole(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def logprobs_of(reference: Rows, model: Model, ids: list[str]) -> list[PairLogprobs | None]:
-    """What ``model`` thinks of the pairs named ``ids``, found by their ids in ``reference``."""
+    """What ``model`` thinks of the pairs named ``ids``, found by their ids in ``reference``.
+
+    Raises ``DataError`` where they are another model's thoughts, or of other pairs.
+    """
     reference.expect("reference")
     table = reference.table(["preference_id", "checkpoint_id", "chosen_logprob", "rejected_logprob", "digest"])
     others = set(table["checkpoint_id"].unique().to_pylist()) - {str(model.ref)}

@@ -39,6 +39,7 @@ def run(
 
     With ``second`` and ``third`` (checkpoints of the same base), and with ``variants``, a judgement is the mean of all
     judges' readings by all rating prompts; its ``judge_id`` names the first. ``num_shots`` are drawn from ``shots``.
+    Raises ``StageError`` where more of them than ``cfg.max_bad_share`` cannot be read.
     """
     responses.expect("response", "score")
     human = responses.manifest.schema_name == "score"

@@ -34,7 +34,8 @@ def run(
 ) -> Metrics:
     """Rows in the order (prompt, sample): the N samples of a prompt lie together, sample i from checkpoint i mod M.
 
-    A checkpoint's j-th sample of a prompt has one seed in every pool, round and artifact: see ``_seed``.
+    A checkpoint's j-th sample of a prompt has one seed in every pool, round and artifact: see ``_seed``. Raises
+    ``ConfigError`` for fewer prompts, samples or checkpoints than the settings need.
     """
     prompts.expect("draw", "prompt", "evaluation_prompt", "referenced_prompt")
     given = {"first": first, "second": second, "latest": latest}

@@ -21,7 +21,10 @@ VERSION = 3
 
 
 def run(cfg: Select, *, judgements: Rows, previous: Rows | None = None, out: Out) -> Metrics:
-    """The earlier rounds' rows, then one row per prompt of this round."""
+    """The earlier rounds' rows, then one row per prompt of this round.
+
+    Raises ``StageError`` where no prompt has a usable response.
+    """
     judgements.expect("judgement")
     schema = cfg.makes
     rows = _earlier(previous, schema) if previous else []

@@ -23,7 +23,10 @@ VERSION = 2
 
 
 def run(cfg: Synthesize, *, model: Model, seeds: Rows, out: Out) -> Metrics:
-    """One candidate per attempt, unfiltered; attempt i depends on (seed, i) only."""
+    """One candidate per attempt, unfiltered; attempt i depends on (seed, i) only.
+
+    Raises ``DataError`` for fewer seeds than are shown at once.
+    """
     # Of a conversation what was asked first, which alone needs nothing that was said before it.
     rows = seeds.table(["id", "earlier", "prompt"]).to_pylist()
     shots = [{"id": row["id"], "prompt": questions(row)[0]} for row in rows]

@@ -19,7 +19,8 @@ from alma.store.names import TEMPORARY
 def publish(path: Path) -> Iterator[BinaryIO]:
     """A file to write that appears at ``path`` when the block ends, whole and on disk, or not at all.
 
-    A process that is killed leaves ``.alma-tmp-*`` beside it, which no store lists and which may be deleted.
+    A process that is killed leaves ``.alma-tmp-*`` beside it, which no store lists and which may be deleted. Raises
+    ``ConfigError`` where no regular file can be, and as ``file_errors`` does.
     """
     with file_errors(path):
         if mode(path) and not stat.S_ISREG(mode(path)):  # a device would be replaced by the file, by who may do that

@@ -19,7 +19,10 @@ from alma.store.names import check_name, is_name
 
 
 class FolderStore:
-    """A folder, created by the first write. It may lie on a mounted file system that several machines use."""
+    """A folder, created by the first write. It may lie on a mounted file system that several machines use.
+
+    Raises ``ConfigError`` where no folder can be.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = expand(root, ConfigError).absolute()

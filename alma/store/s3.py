@@ -64,7 +64,8 @@ class S3Store:
 
     Addresses are path-style where an endpoint is set, unless ``addressing_style = virtual`` is set too. A killed upload
     leaves parts in the bucket for the next attempt, which no listing shows and which cost money: give the bucket a
-    lifecycle rule with AbortIncompleteMultipartUpload.
+    lifecycle rule with AbortIncompleteMultipartUpload. Raises ``ConfigError`` for what names no bucket and for AWS
+    settings that are not usable, ``AccessError`` for half a key pair.
     """
 
     def __init__(self, bucket: str, prefix: str = "") -> None:

@@ -256,7 +256,10 @@ def details(run: Any) -> list[Any]:
 
 
 def described(api: Api, run: Any) -> tuple[list[Task], str | None]:
-    """The tasks of the run's pipeline, wherever its spec is, and the run's store."""
+    """The tasks of the run's pipeline, wherever its spec is, and the run's store.
+
+    Raises ``ConfigError`` for a run of no pipeline of KFP 2.
+    """
     spec = spec_of(run.pipeline_spec)
     if spec is None and run.pipeline_version_reference:
         reference = run.pipeline_version_reference

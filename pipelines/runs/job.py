@@ -24,7 +24,10 @@ class Job:
 
 
 def own_job() -> Job | None:
-    """The Job of this pod: ``JOB_NAME``, ``JOB_UID`` and ``POD_NAMESPACE``; none outside a Job."""
+    """The Job of this pod: ``JOB_NAME``, ``JOB_UID`` and ``POD_NAMESPACE``; none outside a Job.
+
+    Raises ``ConfigError`` where only some of them are set.
+    """
     values = {name: os.environ.get(name, "") for name in ("JOB_NAME", "JOB_UID", "POD_NAMESPACE")}
     if not values["JOB_NAME"] and not values["JOB_UID"]:
         return None

@@ -34,7 +34,10 @@ class EchoModel(HoldsNothing, Generic[SectionT]):
 
 
 def fingerprint(model: Path) -> str:
-    """What tells one echo model from another: a hash over ``model.safetensors`` and ``config.json``, where present."""
+    """What tells one echo model from another: a hash over ``model.safetensors`` and ``config.json``, where present.
+
+    Raises ``DataError`` for what is no folder.
+    """
     if not model.is_dir():
         raise DataError(f"{model} is not a folder; a model is a folder, for the echo engine any folder")
     found = [model / name for name in ("model.safetensors", "config.json") if (model / name).is_file()]

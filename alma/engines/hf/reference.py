@@ -31,7 +31,8 @@ class HfReference(HfModel):
     """``alma.engines.ReferenceModel`` over transformers, in the arithmetic of ``alma.engines.trl.train``.
 
     That is float32 weights, whose products are bfloat16 where ``dtype`` says so: a reference of bfloat16 weights would
-    differ from the model that training starts from, and so the first loss from log 2.
+    differ from the model that training starts from, and so the first loss from log 2. Raises ``DataError`` for a model
+    without a chat template.
     """
 
     def __init__(self, cfg: Reference, model: Path) -> None:

@@ -41,7 +41,8 @@ def check_pool(folders: Sequence[Path]) -> None:
 class OpenaiGenerator(ServedModel, OneByOne[GenerateRequest, list[list[Completion]]]):
     """``alma.engines.Generator`` over ``/completions``: one request per sample, with the sample's own seed.
 
-    The prompt is rendered here, by the template and tokenizer in the model's folder, as ``hf`` and ``vllm`` do.
+    The prompt is rendered here, by the template and tokenizer in the model's folder, as ``hf`` and ``vllm`` do. Raises
+    ``ConfigError`` for a stage that needs a second model.
     """
 
     def __init__(self, cfg: Inference, model: Path) -> None:

@@ -24,7 +24,10 @@ _OURS = "sentence_transformers."
 
 
 class SentenceEmbedder(OneByOne[EmbedRequest, Floats]):
-    """``alma.engines.Embedder`` over sentence-transformers, whatever pooling the folder's ``modules.json`` says."""
+    """``alma.engines.Embedder`` over sentence-transformers, whatever pooling the folder's ``modules.json`` says.
+
+    Raises ``DataError`` where the folder holds no such model, ``ConfigError`` where the library is not installed.
+    """
 
     def __init__(self, cfg: Inference, model: Path) -> None:
         library = _library()

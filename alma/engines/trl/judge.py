@@ -29,7 +29,8 @@ from alma.sections import Finetune
 def tokenize(cfg: Finetune, training: Training, tokenizer: Any) -> Tokens:
     """``input_ids`` up to where the rating is read, and what to read there: ``first`` (R), ``weight`` and ``zero``.
 
-    Where "10" is two tokens the ids end with "1", so that the second position is there to be read.
+    Where "10" is two tokens the ids end with "1", so that the second position is there to be read. Raises ``DataError``
+    for a target that is no distribution.
     """
     ratings, rows = RatingTokens.of(tokenizer, cfg.template), training.rows
     texts = [

@@ -32,7 +32,7 @@ SPEED_FILE = "speed.jsonl"
 
 
 def train(cfg: Finetune, training: Training) -> dict[str, float | int]:
-    """``alma.engines.trl.train.TrlTrainer.train``."""
+    """``alma.engines.trl.train.TrlTrainer.train``; on all machines but the first it ends with ``ShardDone``."""
     devices = Devices.of(cfg)
     cfg = safe(cfg, training)
     data = tokenize(cfg, training)
