@@ -100,16 +100,6 @@ def turns_template(model: Path, turns: Turns) -> str:
     return chat_template(turns, "" if ends else "{{ eos_token }}")
 
 
-def render_prompt(tokenizer: Any, prompt: str, earlier: Sequence[Message] = ()) -> list[int]:
-    """The tokens that ask for the answer to ``prompt``."""
-    return encode(tokenizer, [prompt_text(tokenizer, prompt, earlier)])[0]
-
-
-def render_turn(tokenizer: Any, prompt: str, response: str, stops: Collection[int]) -> Turn | None:
-    """As ``render_turns``, for one row."""
-    return render_turns(tokenizer, [Exchange(prompt, response)], stops)[0]
-
-
 def render_turns(tokenizer: Any, exchanges: Sequence[Exchange], stops: Collection[int]) -> list[Turn | None]:
     """Token ids of prompts with their answers; ``stops`` as of ``stop_ids``.
 

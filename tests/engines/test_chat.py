@@ -9,10 +9,11 @@ import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from alma.engines.chat import chat_notes, check_chat, prompt_text, render_prompt, render_turn
+from alma.engines.chat import chat_notes, check_chat, prompt_text
 from alma.engines.encoding import encode
 from alma.engines.tokenizer import load_tokenizer, stop_ids
 from alma.errors import DataError
+from tests.builders.rendering import render_prompt, render_turn
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<user>", "<assistant>", "<end>")
 CHAT = (

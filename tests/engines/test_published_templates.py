@@ -11,7 +11,7 @@ import trl
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from alma.engines.chat import Exchange, prompt_text, render_prompt, render_turn
+from alma.engines.chat import Exchange, prompt_text
 from alma.engines.dialogue import answering
 from alma.engines.encoding import encode
 from alma.engines.learnt import all_answers, last_answers
@@ -19,6 +19,7 @@ from alma.engines.template import Template, render, render_dialogue
 from alma.errors import DataError
 from alma.prompts import CHAT_TEMPLATE, TOKEN_TEMPLATES
 from alma.prompts.conversation import Message, exchanges
+from tests.builders.rendering import render_prompt, render_turn
 
 FOLDER = Path(trl.__file__).parent / "chat_templates"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.jinja") if not path.stem.endswith("_training"))

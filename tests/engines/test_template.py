@@ -10,7 +10,7 @@ import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from alma.engines.chat import check_chat, prompt_text, render_prompt, render_turn, turns_template
+from alma.engines.chat import check_chat, prompt_text, turns_template
 from alma.engines.continuation import answer_of
 from alma.engines.requests import Completion
 from alma.engines.template import Template, render
@@ -19,6 +19,7 @@ from alma.errors import DataError
 from alma.prompts.conversation import exchanges
 from alma.sections import Turns
 from alma.text.turns import answer_prompt
+from tests.builders.rendering import render_prompt, render_turn
 
 SPECIAL = [
     "<|im_start|>",

@@ -11,13 +11,14 @@ import pytest
 from transformers import AutoTokenizer
 
 from alma.ending import Terminated
-from alma.engines.chat import chat_faults, render_prompt, render_turn
+from alma.engines.chat import chat_faults
 from alma.engines.encoding import encode
 from alma.engines.tokenizer import load_tokenizer, stop_ids
 from alma.errors import DataError
 from alma.prompts import CHAT_TEMPLATE
 from alma.sources.lengths import Lengths
 from alma.sources.values import Fault
+from tests.builders.rendering import render_prompt, render_turn
 
 BASE = Path(__file__).parents[2] / "examples" / "micro" / "base"
 LONG = "ab 12 " * 60

@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from alma.engines.chat import render_prompt
 from alma.engines.checkpoints import NEEDED, NOWHERE, newest_whole
 from alma.engines.encoding import encode
 from alma.engines.judging import rate, reading
@@ -28,6 +27,7 @@ from alma.objectives import OBJECTIVES
 from alma.prompts import judge_prefix, judge_suffix
 from alma.sections import Judge
 from tests.builders.killed_training import begin
+from tests.builders.rendering import render_prompt
 from tests.builders.training import (
     CHAT,
     PAIRS,
