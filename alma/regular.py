@@ -19,7 +19,13 @@ SETTINGS_BYTES = 2**20
 """Of a run file, and of what a command line names with it."""
 
 DOCUMENT_BYTES = 2**28
-"""Of a JSON file of a model or a report: the largest tokenizers have 40 MB."""
+"""Of a report, and of an index of weights. [ours]"""
+
+TOKENIZER_BYTES = 2**27
+"""Of a file of a tokenizer: the largest have 40 MB, 260,000 tokens. [ours]"""
+
+CONFIG_BYTES = 2**24
+"""Of a config.json: with a hundred thousand labels it has 5 MB. [ours]"""
 
 ROW_BYTES = 2**26
 """Of a row of data as it is written, of a CSV in characters: ten times a conversation of a million tokens. The worst of

@@ -27,6 +27,7 @@ def find(model: str, store_uri: str) -> Found:
     folder = expand(model)
     if inside(model) is None and folder.is_dir():
         found = Found(model, folder)
+        _check_tokenizer(found)
     else:
         uri, ref = place(model, store_uri)
         artifact = Artifact.open(open_store(uri), ref)
@@ -35,6 +36,16 @@ def find(model: str, store_uri: str) -> Found:
         found = Found(str(ref), artifact.folder)
     _check_template(found)
     return found
+
+
+def _check_tokenizer(found: Found) -> None:
+    """As its ingest does with a model of a store."""
+    from alma.engines.tokenizer_trial import try_tokenizer
+
+    try:
+        try_tokenizer(found.folder)
+    except DataError as error:
+        raise DataError(f"{found.name}: {error}") from error
 
 
 def _check_template(found: Found) -> None:

@@ -56,6 +56,7 @@ What several libraries share::
     renderer        renders templates in a process of their own; sandbox: that process, with bounds on time and memory
     chance          what makes two renderings of a template differ
     tokenizer       a model's tokenizer, and the tokens that end what it generates
+    tokenizer_trial tries a tokenizer that somebody brings, in a process with bounds (tokenizer_sandbox)
     encoding        from texts to tokens
     quotations      special tokens that people and models spell, as the text that they are
     continuation    from tokens back to text, and where it ends

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from alma.engines.model_folder import check_sizes
 from alma.errors import DataError, is_of_rust
-from alma.regular import DOCUMENT_BYTES, parse, read_regular
+from alma.regular import CONFIG_BYTES, parse, read_regular
 
 
 def load_tokenizer(model: Path) -> Any:
@@ -22,6 +23,7 @@ def load_tokenizer(model: Path) -> Any:
     """
     from transformers import AutoTokenizer
 
+    check_sizes(model)  # the tokenizer's class is found by the config's
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True, trust_remote_code=False)
     except BaseException as error:  # each tokenizer checks itself in its own way; Rust's panics are no Exception
@@ -92,6 +94,6 @@ def special_texts(tokenizer: Any) -> frozenset[str]:
 def _stated_ends(model: Path) -> list[int]:
     """``eos_token_id`` of a folder's generation config, or of its config."""
     paths = [each for each in (model / "generation_config.json", model / "config.json") if each.is_file()]
-    whole = parse(read_regular(paths[0], DOCUMENT_BYTES), str(paths[0])) if paths else {}
+    whole = parse(read_regular(paths[0], CONFIG_BYTES), str(paths[0])) if paths else {}
     stated = whole.get("eos_token_id") if isinstance(whole, dict) else None
     return [each for each in (stated if isinstance(stated, list) else [stated]) if type(each) is int]

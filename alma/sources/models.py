@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from alma.errors import AccessError, DataError
+from alma.sizes import size_faults
 from alma.sources import embedders
 from alma.sources.heads import reward_faults
 from alma.sources.quantization import quantization, whole_weights
@@ -86,6 +87,16 @@ def check_links(folder: Path, files: list[Path], source: str) -> None:
                 f"{source}: {file.relative_to(folder)} is a link to {real}, outside of the model's folder; put the "
                 "file itself there"
             )
+
+
+def check_sizes(folder: Path, source: str) -> None:
+    """Raises ``DataError`` where config.json states what the weights cannot be (``alma.sizes``)."""
+    config = read_json(folder / "config.json", source)
+    if quantization(folder, config):  # refused by ``check_model``
+        return
+    faults = size_faults(config, tensor_shapes(folder, source))
+    if faults:
+        raise DataError("\n".join(f"{source}: {fault}" for fault in faults))
 
 
 def check_model(folder: Path, source: str, task: str = "generation") -> Shapes:

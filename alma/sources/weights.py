@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from alma.errors import AccessError, DataError
-from alma.regular import DOCUMENT_BYTES, parse, read_regular
+from alma.regular import CONFIG_BYTES, DOCUMENT_BYTES, TOKENIZER_BYTES, parse, read_regular
 from alma.sources.rows import shown
 
 INDEX = "model.safetensors.index.json"
@@ -19,6 +19,12 @@ Shapes = dict[str, tuple[int, ...]]
 """Tensor name → shape."""
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_MOST_BYTES = {
+    "config.json": CONFIG_BYTES,
+    "generation_config.json": CONFIG_BYTES,
+    "tokenizer.json": TOKENIZER_BYTES,
+    "tokenizer_config.json": TOKENIZER_BYTES,
+}
 _POINTER = b"version https://git-lfs"
 
 
@@ -102,7 +108,7 @@ def explain_absent(source: str, names: Iterable[str]) -> str:
 def read_json(path: Path, source: str) -> dict[str, Any]:
     """The object in a JSON file of a model. Raises ``DataError``, ``AccessError``."""
     try:
-        data = read_regular(path, DOCUMENT_BYTES, named=f"{source}: {path.name}")
+        data = read_regular(path, _MOST_BYTES.get(path.name, DOCUMENT_BYTES), named=f"{source}: {path.name}")
         value = parse(data, f"{source}: {path.name}")
     except DataError as error:
         raise DataError(f"{error}{_pointer_hint(path)}") from error

@@ -56,6 +56,7 @@ def folder(tmp_path: Path) -> Path:
     tokenizer_config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "</s>"}
     (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer_config))
     config = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 257, "eos_token_id": 256}
+    config |= {"num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4}
     (folder / "config.json").write_text(json.dumps(config))
     shards = {"model-00001-of-00002.safetensors": EMBEDDING, "model-00002-of-00002.safetensors": HEAD}
     for shard, tensor in shards.items():
@@ -252,6 +253,14 @@ def fewer_embeddings(folder: Path) -> None:
     edit(folder / "config.json", vocab_size=200)
 
 
+def split(pattern: str) -> dict[str, Any]:
+    return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+
+
+def replace(pattern: str, content: str) -> dict[str, Any]:
+    return {"type": "Replace", "pattern": {"String": pattern}, "content": content}
+
+
 FIRST = "model-00001-of-00002.safetensors"
 
 
@@ -294,6 +303,41 @@ FIRST = "model-00001-of-00002.safetensors"
         pytest.param(lambda f: (f / "tokenizer.json").unlink(), ["no tokenizer"], id="no tokenizer"),
         pytest.param(
             lambda f: edit(f / "config.json", vocab_size=300), ["vocab_size = 300", "257 rows"], id="vocab size"
+        ),
+        *(
+            pytest.param(
+                lambda f, key=key, value=value: edit(f / "config.json", **{key: value}),
+                [f"config.json: {key} = {value}, and its weights are 2 tensors", "is 257; fetch the model again"],
+                id=f"absurd {key}",
+            )
+            for key, value in {
+                "num_hidden_layers": 10**9,
+                "hidden_size": 10**12,
+                "intermediate_size": -(10**9),
+                "num_labels": 10**9,
+                "vocab_size": 10**9,
+                "max_position_embeddings": 10**12,
+            }.items()
+        ),
+        pytest.param(
+            lambda f: edit(f / "config.json", hidden_size=65536, intermediate_size=65536, num_hidden_layers=9),
+            ["config.json describes", "hidden_size = 65536", "its weights are 2,056;"],
+            id="large everywhere",
+        ),
+        pytest.param(
+            lambda f: edit(f / "config.json", text_config={"num_experts": 10**8}),
+            ["config.json: text_config.num_experts = 100000000"],
+            id="absurd within",
+        ),
+        pytest.param(
+            lambda f: edit(f / "tokenizer.json", pre_tokenizer=split("(?:q+q+)+w")),
+            ["tokenizer.json: pre_tokenizer ('(?:q+q+)+w') with 'qqq", "fails: Onig", "published with"],
+            id="a regular expression that tries for ever",
+        ),
+        pytest.param(
+            lambda f: edit(f / "tokenizer.json", normalizer=replace("q", "k" * 200)),
+            ["tokenizer.json: model with 'qqq", "makes 400,001 tokens of 2,001 characters"],
+            id="a text that grows",
         ),
         pytest.param(fewer_embeddings, ["token 256", "200 rows"], id="tokenizer too large"),
         pytest.param(

@@ -19,6 +19,7 @@ from transformers.utils import logging
 
 from alma.engines.encoding import encode_known
 from alma.engines.finite import check_finite
+from alma.engines.hf.described import check_described
 from alma.engines.hf.memory import InMemory, device_here, dtype_on
 from alma.engines.hf.rotary import borders_of, by_row
 from alma.engines.tokenizer import load_tokenizer
@@ -155,6 +156,7 @@ def load_weights(auto: Any, folder: Path, dtype: torch.dtype, *, kind: str, reme
     """
     if not (folder / "config.json").is_file():
         raise DataError(f"{folder} holds no config.json; a {kind} is a folder as Hugging Face lays it out")
+    check_described(auto, folder)
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

@@ -16,6 +16,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
 from alma.errors import DataError
+from alma.sizes import EXPERTS, LAYERS
 
 NUM_IDS = 64
 """Tokens that a miniature knows."""
@@ -37,7 +38,6 @@ _HEAD_DIM = 4
 _MOST_PARAMETERS = 300_000_000
 """Larger ones are not built: they would take longer than the seconds, and more than the memory, of a small pod."""
 
-_LAYERS = frozenset(["num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers"])
 _KINDS_OF_LAYERS = ("layers_block_type", "layer_types")
 _HEADS = frozenset(["num_attention_heads", "num_key_value_heads", "num_kv_heads"])
 _WIDTHS = frozenset(
@@ -54,7 +54,6 @@ _WIDTHS = frozenset(
 )
 _WINDOWS = frozenset(["index_topk", "sliding_window", "attention_window_size", "window_size", "attention_chunk_size"])
 _POSITIONS = frozenset(["max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length"])
-_EXPERTS = frozenset(["num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"])
 _MOST_EXPERTS = 16
 _STATES = frozenset(
     """
@@ -66,7 +65,7 @@ _MOST_STATES = 16
 _MOST = {
     **dict.fromkeys(_WINDOWS, WINDOW),
     **dict.fromkeys(_POSITIONS, CONTEXT),
-    **dict.fromkeys(_EXPERTS, _MOST_EXPERTS),
+    **dict.fromkeys(EXPERTS, _MOST_EXPERTS),
     **dict.fromkeys(_STATES, _MOST_STATES),
     "original_max_position_embeddings": BORDER,
     "vocab_size_per_layer_input": NUM_IDS,
@@ -180,7 +179,7 @@ def _values_of_part(config: Any) -> dict[str, Any]:
 def _count(values: dict[str, Any]) -> int | None:
     """How many layers there are."""
     kinds = (len(values[name]) for name in _KINDS_OF_LAYERS if isinstance(values.get(name), list))
-    return next((values[name] for name in _LAYERS if isinstance(values.get(name), int)), next(kinds, None))
+    return next((values[name] for name in LAYERS if isinstance(values.get(name), int)), next(kinds, None))
 
 
 def _smaller(config: Any, cut: _Cut) -> Any:
@@ -216,7 +215,7 @@ def _smaller_value(name: str, value: Any, cut: _Cut) -> Any:
 
 def _shallower(name: str, value: Any, layers: int, depth: int) -> Any:
     """A setting for the first ``depth`` of ``layers`` layers: a value for each, or the places of some."""
-    if name in _LAYERS and isinstance(value, int):
+    if name in LAYERS and isinstance(value, int):
         return min(value, depth)
     if name == "num_kv_shared_layers":
         return min(value, depth // 2)

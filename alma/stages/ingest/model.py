@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from alma import sources
 from alma.artifact import Metrics
 from alma.artifact.out import Out
+from alma.engines.tokenizer_trial import try_tokenizer
 from alma.errors import DataError
 from alma.prompts import TOKEN_TEMPLATES, default_chat_template
 from alma.sections import IngestModel
@@ -26,7 +27,10 @@ def ingest_model(cfg: IngestModel, base: Path, scratch: Path, out: Out) -> Metri
     folder = sources.fetch_model(cfg, base, scratch)
     files = models.model_files(folder, cfg.source, cfg.task)
     check_types(folder, cfg.source)  # without these files, nothing else can be said
+    models.check_sizes(folder, cfg.source)  # and nothing is built by such a config
     faults = _Faults(cfg.source, out.folder)
+    faults.of(try_tokenizer, folder)
+    faults.tell()  # nothing else is said of a model that must not be used to find it out
     shapes = faults.of(models.check_model, folder, cfg.source, cfg.task)
     if shapes is not None:
         faults.of(check_finite, files, cfg.source)
@@ -40,7 +44,7 @@ def ingest_model(cfg: IngestModel, base: Path, scratch: Path, out: Out) -> Metri
         faults.of(check_chat, out.folder)
         for note in [] if faults.found else [*chat_notes(out.folder), *_untrained(cfg, weights, out)]:
             out.note(f"{cfg.source}: {note}")
-        metrics |= {"num_ways_left_off": faults.of(_prove, cfg.source, out) or 0}
+        metrics |= {"num_ways_left_off": faults.of(_prove, cfg.source, folder, out) or 0}
     elif cfg.task == "reward":
         metrics |= _own_template(cfg, out)
         faults.of(_check_conversation, out.folder)
@@ -129,7 +133,7 @@ class _Faults:
             raise DataError("\n".join(self.found))
 
 
-def _prove(source: str, out: Out) -> int:
+def _prove(source: str, folder: Path, out: Out) -> int:
     """Writes what is safe with the model beside it; how many ways of running it are left off.
 
     An installation without torch can train nothing; what it ingests is proven by the engine that loads it.
@@ -137,8 +141,10 @@ def _prove(source: str, out: Out) -> int:
     if find_spec("torch") is None:
         out.note(f"{source} is proven by the first engine that loads it: there is no torch here")
         return 0
+    from alma.engines.hf.described import check_language_model
     from alma.engines.ways import PROOF, proof_of
 
+    check_language_model(folder)
     proof = proof_of(out.folder)
     proof.write(out.folder / PROOF)
     for each in proof.left_off:
