@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
-from alma.engines.model_folder import weight_shapes, whole_config
+from alma.engines.model_folder import check_sizes, weight_shapes, whole_config
 from alma.errors import DataError
 
 MOST_TIMES, FLOOR = 2, 2**28
@@ -30,20 +30,25 @@ def check_language_model(folder: Path) -> None:
 def check_described(auto: Any, folder: Path) -> None:
     """Raises ``DataError`` where what ``auto`` (a class of transformers) makes of config.json is not what is stored.
 
-    transformers fills what does not fit its weights with random numbers, whatever memory they take. A config that it
-    cannot build is left to who loads it.
+    transformers fills what does not fit its weights with random numbers, whatever memory they take. Weights that cannot
+    be read, and a config that it cannot build, are left to who loads them.
     """
-    if is_deepspeed_zero3_enabled():  # what is built then is sharded at once; it was looked at when it was taken in
+    if is_deepspeed_zero3_enabled():  # what is built then is sharded at once, and was looked at when it was taken in
         return
-    config = whole_config(folder)
     try:
+        shapes = weight_shapes(folder)
+    except DataError:
+        return
+    check_sizes(folder)
+    try:
+        config = whole_config(folder)
         with torch.device("meta"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model = auto.from_config(config, trust_remote_code=False)
     except Exception:  # noqa: BLE001 - each architecture checks its config in its own way
         return
     described = sum(each.numel() for each in (*model.parameters(), *model.buffers()))
-    stored = sum(map(math.prod, weight_shapes(folder).values()))
+    stored = sum(map(math.prod, shapes.values()))
     if described > MOST_TIMES * stored + FLOOR:
         text = config.get_text_config()
         sizes = ", ".join(f"{name} = {value}" for name in _SAID if (value := getattr(text, name, None)) is not None)
