@@ -19,7 +19,7 @@ from alma.engines.encoding import encode, encode_inner
 from alma.engines.template import PROBES, Template
 from alma.engines.tokenizer import load_tokenizer, special_texts, stop_ids
 from alma.errors import ConfigError, DataError
-from alma.prompts import Prompt, quote
+from alma.prompts import quote
 from alma.prompts.conversation import Message, messages, who_speaks
 from alma.prompts.markers import markers, rating_literals
 from alma.sections import Turns
@@ -45,15 +45,6 @@ def check_stop_texts(stop: Sequence[str]) -> None:
     """Raises ``ConfigError`` for an empty stop text."""
     if "" in stop:
         raise ConfigError("stop holds an empty text, which would end every continuation at once; remove it")
-
-
-def prompt_text(tokenizer: Any, prompt: str, earlier: Sequence[Message] = ()) -> Prompt:
-    """The text that asks for the answer to ``prompt``, behind the ``earlier`` turns of the conversation.
-
-    It is the chat template's, generation prompt added, and with it what the template writes before every answer. A
-    tokenizer without a (working) chat template, or one that does not write such turns, raises ``DataError``.
-    """
-    return asking(tokenizer, earlier, prompt)
 
 
 def check_conversations(model: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -108,8 +99,8 @@ def render_turns(tokenizer: Any, exchanges: Sequence[Exchange], stops: Collectio
     of the whole's (a response that begins with a line break may merge with the template's last one) or no stop token
     follows: such a row would teach what generation never sees.
     """
-    asked = encode(tokenizer, [asking(tokenizer, each.earlier, each.prompt) for each in exchanges])
-    whole = encode(tokenizer, [answering(tokenizer, each.earlier, each.prompt, each.response) for each in exchanges])
+    asked = encode(tokenizer, [asking(tokenizer, each.prompt, each.earlier) for each in exchanges])
+    whole = encode(tokenizer, [answering(tokenizer, each.prompt, each.response, each.earlier) for each in exchanges])
     turns: list[Turn | None] = []
     for prompt_ids, ids, each in zip(asked, whole, exchanges, strict=True):
         end = _end(tokenizer, ids, len(prompt_ids), each.response, stops)

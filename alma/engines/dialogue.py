@@ -55,10 +55,11 @@ class Dialogue:
 _KNOWN: WeakKeyDictionary[Any, tuple[str, dict[Roles, Dialogue]]] = WeakKeyDictionary()
 
 
-def asking(tokenizer: Any, earlier: Sequence[Message], prompt: str) -> Prompt:
-    """The text that asks for the answer to ``prompt`` behind ``earlier`` turns.
+def asking(tokenizer: Any, prompt: str, earlier: Sequence[Message] = ()) -> Prompt:
+    """The text that asks for the answer to ``prompt``, behind the ``earlier`` turns of the conversation.
 
-    Raises ``DataError`` as ``Dialogue.of`` does.
+    It is the chat template's, generation prompt added, and with it what the template writes before every answer. A
+    tokenizer without a (working) chat template, or one that does not write such turns, raises ``DataError``.
     """
     template = Template.of(tokenizer)
     if not earlier:
@@ -69,7 +70,7 @@ def asking(tokenizer: Any, earlier: Sequence[Message], prompt: str) -> Prompt:
     return Prompt(whole, whole.quoted, alone.openings, alone.endings)
 
 
-def answering(tokenizer: Any, earlier: Sequence[Message], prompt: str, response: str) -> Prompt:
+def answering(tokenizer: Any, prompt: str, response: str, earlier: Sequence[Message] = ()) -> Prompt:
     """As ``asking``, with the answer and all that the template writes behind it.
 
     Raises ``DataError`` too for a template that cannot be trained on.
@@ -78,7 +79,7 @@ def answering(tokenizer: Any, earlier: Sequence[Message], prompt: str, response:
         fault = Dialogue.of(tokenizer, (*(turn.role for turn in earlier), "user")).fault
         if fault is not None:
             raise DataError(fault)
-    return joined([asking(tokenizer, earlier, prompt), Template.of(tokenizer).answer(response)])
+    return joined([asking(tokenizer, prompt, earlier), Template.of(tokenizer).answer(response)])
 
 
 def _read(tokenizer: Any, roles: Roles) -> Dialogue:

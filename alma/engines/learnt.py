@@ -40,10 +40,10 @@ def _all(tokenizer: Any, exchange: Exchange, stops: Collection[int]) -> Learnt |
     *turns, last = render_turns(tokenizer, [*parts, whole], stops)
     if last is None:
         return None
-    ids, text = _ids(last), asking(tokenizer, whole.earlier, whole.prompt)
+    ids, text = _ids(last), asking(tokenizer, whole.prompt, whole.earlier)
     spans = []
     for part, turn in zip(parts, turns, strict=True):
-        asked = asking(tokenizer, part.earlier, part.prompt)
+        asked = asking(tokenizer, part.prompt, part.earlier)
         if not text.startswith(asked):
             raise DataError(_refusal(tokenizer, f"{str(text)!r} does not begin with {str(asked)!r}"))
         if turn is None or ids[: len(turn.prompt_ids)] != turn.prompt_ids:

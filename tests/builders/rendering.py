@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from alma.engines.chat import Exchange, Turn, prompt_text, render_turns
+from alma.engines.chat import Exchange, Turn, render_turns
+from alma.engines.dialogue import asking
 from alma.engines.encoding import encode
 from alma.prompts.conversation import Message
 
 
 def render_prompt(tokenizer: Any, prompt: str, earlier: Sequence[Message] = ()) -> list[int]:
     """The tokens that ask for the answer to ``prompt``."""
-    return encode(tokenizer, [prompt_text(tokenizer, prompt, earlier)])[0]
+    return encode(tokenizer, [asking(tokenizer, prompt, earlier)])[0]
 
 
 def render_turn(tokenizer: Any, prompt: str, response: str, stops: Collection[int]) -> Turn | None:

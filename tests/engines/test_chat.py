@@ -9,7 +9,8 @@ import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from alma.engines.chat import chat_notes, check_chat, prompt_text
+from alma.engines.chat import chat_notes, check_chat
+from alma.engines.dialogue import asking
 from alma.engines.encoding import encode
 from alma.engines.tokenizer import load_tokenizer, stop_ids
 from alma.errors import DataError
@@ -150,7 +151,7 @@ def test_a_second_end_token_is_left_out(tmp_path: Path) -> None:
 
 def test_the_beginning_token_is_written_once(folder: Path) -> None:
     tokenizer = load_tokenizer(folder)
-    text = prompt_text(tokenizer, "q")
+    text = asking(tokenizer, "q")
     assert encode(tokenizer, [text]) == encode(tokenizer, ["<s>" + text]) == [tokenizer(text)["input_ids"]]
 
 

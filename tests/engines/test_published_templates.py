@@ -11,8 +11,8 @@ import trl
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from alma.engines.chat import Exchange, prompt_text
-from alma.engines.dialogue import answering
+from alma.engines.chat import Exchange
+from alma.engines.dialogue import answering, asking
 from alma.engines.encoding import encode
 from alma.engines.learnt import all_answers, last_answers
 from alma.engines.template import Template, render, render_dialogue
@@ -81,7 +81,7 @@ def test_rows_are_the_template_s_own_and_begin_where_generation_does(name: str) 
     earlier = exchanges([("Who?", "Me: *you*."), ("a\n\nb", "1")])
     rendered = render_dialogue(tokenizer, [*earlier, ("user", "And {x}?")], ask=True)
     given = template.opening[: template.num_given]
-    assert prompt_text(tokenizer, "And {x}?", earlier) in (rendered, rendered.removesuffix(template.left_out) + given)
+    assert asking(tokenizer, "And {x}?", earlier) in (rendered, rendered.removesuffix(template.left_out) + given)
 
 
 EARLIER = exchanges([("Who? ", " Me: *you*."), ("a\n\nb", "1")])
@@ -96,16 +96,16 @@ def test_a_conversation_with_its_system_turn_is_the_template_s_own(name: str, ea
     template = Template.of(tokenizer)
     rendered = render_dialogue(tokenizer, [*earlier, ("user", "And {x}?")], ask=True)
     given = template.opening[: template.num_given]
-    assert prompt_text(tokenizer, "And {x}?", earlier) in (rendered, rendered.removesuffix(template.left_out) + given)
+    assert asking(tokenizer, "And {x}?", earlier) in (rendered, rendered.removesuffix(template.left_out) + given)
     answered = render_dialogue(tokenizer, [*earlier, ("user", "And {x}?"), ("assistant", "Aye")], ask=False)
-    assert answering(tokenizer, earlier, "And {x}?", "Aye") == answered
+    assert answering(tokenizer, "And {x}?", "Aye", earlier) == answered
 
 
 def test_a_template_that_refuses_a_system_turn_says_what_to_do() -> None:
     tokenizer = tokenizer_of("gemma")
     with pytest.raises(DataError, match=r'System role not supported; in the section .* system_turn = "prepend"'):
-        prompt_text(tokenizer, "a", (SYSTEM,))
-    assert "Be" not in prompt_text(tokenizer, "a", EARLIER)
+        asking(tokenizer, "a", (SYSTEM,))
+    assert "Be" not in asking(tokenizer, "a", EARLIER)
 
 
 @pytest.mark.parametrize(
@@ -165,6 +165,6 @@ def test_a_template_without_earlier_turns_shows_none() -> None:
     tokenizer.chat_template = (
         "<s>{{ messages[0].content }}{% if messages[1] %} {{ messages[1].content }}</s>{% endif %}"
     )
-    assert prompt_text(tokenizer, "a") == "<s>a "
+    assert asking(tokenizer, "a") == "<s>a "
     with pytest.raises(DataError, match=r"leaves out a turn of the user.*base_shots = 0"):
-        prompt_text(tokenizer, "a", exchanges([("b", "c")]))
+        asking(tokenizer, "a", exchanges([("b", "c")]))

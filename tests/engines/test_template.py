@@ -10,8 +10,9 @@ import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from alma.engines.chat import check_chat, prompt_text, turns_template
+from alma.engines.chat import check_chat, turns_template
 from alma.engines.continuation import answer_of
+from alma.engines.dialogue import asking
 from alma.engines.requests import Completion
 from alma.engines.template import Template, render
 from alma.engines.tokenizer import load_tokenizer, special_texts, stop_ids
@@ -141,7 +142,7 @@ def test_generation_begins_where_the_completion_begins(
         text = tokenizer.decode(turn.completion_ids)
         assert text.startswith(learnt + response)
         generated = Completion(text.removesuffix(end), len(turn.completion_ids), ended=True)
-        said = answer_of(generated, prompt_text(tokenizer, prompt), special_texts(tokenizer))
+        said = answer_of(generated, asking(tokenizer, prompt), special_texts(tokenizer))
         assert said.text == response
 
 
@@ -161,14 +162,14 @@ def test_only_what_the_template_writes_is_taken_off(
     tmp_path: Path, raw: Tokenizer, chat: str, generated: str, answer: str
 ) -> None:
     tokenizer = load_tokenizer(written(tmp_path, raw, chat))
-    text = prompt_text(tokenizer, "q")
+    text = asking(tokenizer, "q")
     assert answer_of(Completion(generated, 3, ended=True), text, special_texts(tokenizer)).text == answer
     assert answer_of(Completion(generated, 3, ended=True), str(text), frozenset()).text == generated
 
 
 def test_a_text_that_did_not_end_keeps_its_end(tmp_path: Path, raw: Tokenizer) -> None:
     tokenizer = load_tokenizer(written(tmp_path, raw, chatml("{{ message.content + '\n' }}")))
-    text = prompt_text(tokenizer, "q")
+    text = asking(tokenizer, "q")
     for ended, said in ((True, "a"), (False, "a\n")):
         assert answer_of(Completion("a\n", 3, ended=ended), text, special_texts(tokenizer)).text == said
 
@@ -240,7 +241,7 @@ def test_no_clock_is_read(tmp_path: Path, raw: Tokenizer, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(templates, "datetime", Never)
     tokenizer = load_tokenizer(written(tmp_path, raw, HARMONY, "<|return|>"))
-    assert "Current date: 2024-07-26<|end|>" in prompt_text(tokenizer, "q")
+    assert "Current date: 2024-07-26<|end|>" in asking(tokenizer, "q")
 
 
 @pytest.mark.parametrize(
@@ -271,7 +272,7 @@ def test_turns_are_a_template(tmp_path: Path, raw: Tokenizer, turns: Turns, ends
     assert template.turn("a", "Yes") == whole
     assert template.prompt("a").rstrip() == answer_prompt(turns, [], "a").rstrip()
     earlier = [("a", "Yes"), ("b", "No")]
-    spoken = prompt_text(tokenizer, "c", exchanges(earlier)).replace("<|im_end|>", "")
+    spoken = asking(tokenizer, "c", exchanges(earlier)).replace("<|im_end|>", "")
     assert spoken.rstrip() == answer_prompt(turns, earlier, "c").rstrip()
     turn = render_turn(tokenizer, "a", "Yes", stop_ids(folder, tokenizer))
     assert turn is not None

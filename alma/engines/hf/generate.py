@@ -12,8 +12,9 @@ import torch
 
 from alma.engines.answering import OneByOne
 from alma.engines.certain import Certain
-from alma.engines.chat import check_stop_texts, prompt_text, stop_texts
+from alma.engines.chat import check_stop_texts, stop_texts
 from alma.engines.continuation import EXACT, answer_of
+from alma.engines.dialogue import asking
 from alma.engines.hf.decode import Rows, decode, decoding
 from alma.engines.hf.model import HfModel
 from alma.engines.hf.stop_texts import StopTexts
@@ -52,7 +53,7 @@ class HfGenerator(HfModel, OneByOne[GenerateRequest, list[list[Completion]]]):
 
     def chat(self, prompt: str, earlier: Sequence[Message] = ()) -> Prompt:
         """See ``alma.engines.Generator``. A model without a (working) chat template raises ``DataError``."""
-        return prompt_text(self.tokenizer, prompt, earlier)
+        return asking(self.tokenizer, prompt, earlier)
 
     def stops(self, rating_template: str | None = None) -> tuple[str, ...]:
         """See ``alma.engines.Generator``."""

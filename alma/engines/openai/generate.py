@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from alma.engines.answering import OneByOne
-from alma.engines.chat import check_stop_texts, prompt_text, stop_texts
+from alma.engines.chat import check_stop_texts, stop_texts
 from alma.engines.continuation import answer_of, before_first
+from alma.engines.dialogue import asking
 from alma.engines.openai.model import ServedModel
 from alma.engines.requests import TOO_LONG, Completion, GenerateRequest, OnTokens
 from alma.engines.tokenizer import special_texts, stop_ids
@@ -64,7 +65,7 @@ class OpenaiGenerator(ServedModel, OneByOne[GenerateRequest, list[list[Completio
 
     def chat(self, prompt: str, earlier: Sequence[Message] = ()) -> Prompt:
         """See ``alma.engines.Generator``. A model without a (working) chat template raises ``DataError``."""
-        return prompt_text(self.tokenizer, prompt, earlier)
+        return asking(self.tokenizer, prompt, earlier)
 
     def stops(self, rating_template: str | None = None) -> tuple[str, ...]:
         """See ``alma.engines.Generator``."""

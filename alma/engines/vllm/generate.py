@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alma.engines.chat import check_stop_texts, prompt_text, stop_texts
+from alma.engines.chat import check_stop_texts, stop_texts
 from alma.engines.continuation import answer_of, before_first, continuations
+from alma.engines.dialogue import asking
 from alma.engines.requests import TOO_LONG, Completion, GenerateRequest
 from alma.engines.tokenizer import special_texts, stop_ids
 from alma.engines.vllm.model import Sequences, VllmModel
@@ -31,7 +32,7 @@ class VllmGenerator(VllmModel):
 
     def chat(self, prompt: str, earlier: Sequence[Message] = ()) -> Prompt:
         """See ``alma.engines.Generator``. A model without a (working) chat template raises ``DataError``."""
-        return prompt_text(self.tokenizer, prompt, earlier)
+        return asking(self.tokenizer, prompt, earlier)
 
     def stops(self, rating_template: str | None = None) -> tuple[str, ...]:
         """See ``alma.engines.Generator``."""

@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from alma.devices import visible_gpus
-from alma.engines.chat import prompt_text, stop_texts
+from alma.engines.chat import stop_texts
+from alma.engines.dialogue import asking
 from alma.engines.model_folder import text_config, weight_shapes
 from alma.engines.requests import Answered, OnTokens, Request
 from alma.engines.tokenizer import load_tokenizer
@@ -108,7 +109,7 @@ class Replicas:
 
     def chat(self, prompt: str, earlier: Sequence[Message] = ()) -> Prompt:
         """See ``alma.engines.Generator``."""
-        return prompt_text(self.tokenizer, prompt, earlier)
+        return asking(self.tokenizer, prompt, earlier)
 
     def stops(self, rating_template: str | None = None) -> tuple[str, ...]:
         """See ``alma.engines.Generator``."""

@@ -14,14 +14,14 @@ def two_forms(cfg: Imitate, model: Path) -> str | None:
     """How the model's chat template asks otherwise than the turns; ``None`` where it does not, or has none."""
     if cfg.engine == "echo":
         return None
-    from alma.engines.chat import prompt_text
+    from alma.engines.dialogue import asking
     from alma.engines.encoding import encode
     from alma.engines.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(model)
     if not tokenizer.chat_template:
         return None
-    shown, asked = answer_prompt(cfg.turns, [], ASKED), prompt_text(tokenizer, ASKED)
+    shown, asked = answer_prompt(cfg.turns, [], ASKED), asking(tokenizer, ASKED)
     one, other = encode(tokenizer, [shown.rstrip(), asked.rstrip()])
     if one == other:
         return None
