@@ -4,7 +4,8 @@ The length-controlled win rate is that of AlpacaEval 2 (arXiv 2404.04475): a log
 by who answers, by the difference of lengths and, where it is known, by how hard a prompt is; the win rate is what it
 says of answers of equal length.
 
-Axes: P prompts. Preferences are 0 (the comparator's answer), 1 (the model's) or between.
+Axes: P prompts, F features, R rows of a regression. Preferences are 0 (the comparator's answer), 1 (the model's) or
+between.
 """
 
 from __future__ import annotations
@@ -100,12 +101,25 @@ def _fitted(features_PF: Floats, wins_P: Floats, strength: float) -> Floats:
     model = LogisticRegression(
         C=strength, l1_ratio=1.0, solver="liblinear", fit_intercept=False, random_state=123, max_iter=100
     )
-    labels = np.repeat([1, 0], wins_P.size)
+    features_RF, labels_R, weights_R = _rows(features_PF, wins_P)
     with warnings.catch_warnings():
         # Where one side wins all prompts of some length, weights grow without end: they stop where the reference's do.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(np.tile(features_PF, (2, 1)), labels, sample_weight=np.concatenate([wins_P, 1 - wins_P]))
+        model.fit(features_RF, labels_R, sample_weight=weights_R)
     return np.asarray(model.coef_[0], dtype=np.float64)
+
+
+def _rows(features_PF: Floats, wins_P: Floats) -> tuple[Floats, Floats, Floats]:
+    """Features, labels and weights of R rows that the regression reads: each prompt as a win and as a loss.
+
+    Where one side wins everything, as in some resamples of few prompts, there are rows of one label alone, of which
+    liblinear makes the same weights whoever won. So every other prompt is told from the other side: with no intercept,
+    a win with features x is a loss with features -x.
+    """
+    if 0 < wins_P.mean() < 1:
+        return np.tile(features_PF, (2, 1)), np.repeat([1.0, 0.0], wins_P.size), np.concatenate([wins_P, 1 - wins_P])
+    side_P = np.where(np.arange(wins_P.size) % 2, -1.0, 1.0)
+    return features_PF * side_P[:, None], (wins_P == (side_P > 0)).astype(np.float64), np.ones_like(wins_P)
 
 
 def _chosen_strength(features_PF: Floats, wins_P: Floats) -> float:

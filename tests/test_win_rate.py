@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alma.win_rate import length_controlled_win_rate, win_rate
+from alma.win_rate import _fitted, length_controlled_win_rate, win_rate
 
 CASES = json.loads(Path(__file__).with_name("win_rates.json").read_text(encoding="utf-8"))["cases"]
 
@@ -63,3 +63,25 @@ def test_equal_lengths_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     wins = np.repeat([1.0, 0.0], [70, 30])
     found = length_controlled_win_rate(wins, [10] * 100, [10] * 100)
     assert found.mean == pytest.approx(0.7, abs=0.01)
+
+
+@pytest.mark.parametrize("winner", [0.0, 1.0])
+def test_who_wins_everything_is_told_from_who_loses_everything(
+    winner: float, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The regression of one label alone is that of both in the limit, and says nothing on standard error."""
+    lengths = np.random.default_rng(0).integers(50, 150, 30)
+    features = np.stack([np.tanh((lengths - 100) / lengths.std()), np.ones(30)], axis=1)
+    nearly = np.abs(winner - np.r_[np.zeros(29), 1e-6])
+    for strength in (0.01, 1.0, 30.0):
+        found = _fitted(features, np.full(30, winner), strength)
+        assert found == pytest.approx(_fitted(features, nearly, strength), abs=0.01)
+    assert capfd.readouterr().err == ""
+
+
+def test_one_win_of_ten_is_no_reason_for_an_interval_up_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A third of the resamples have no win at all."""
+    monkeypatch.setattr("alma.win_rate.NUM_RESAMPLES", 40)
+    monkeypatch.setattr("alma.win_rate.STRENGTHS", np.array([100.0]))
+    found = length_controlled_win_rate(np.r_[1.0, np.zeros(9)], np.arange(10) + 100, np.full(10, 104))
+    assert found.high < 0.7

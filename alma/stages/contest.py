@@ -21,7 +21,7 @@ from alma.prompts.conversation import user_side
 from alma.sections import Answers
 from alma.win_rate import NUM_FOLDS, WinRate, length_controlled_win_rate, win_rate
 
-VERSION = 1
+VERSION = 2
 PART_ROWS = 65536
 
 
