@@ -99,7 +99,7 @@ def end(
 
 def tell(program: str, error: BaseException, *, as_json: bool = False) -> int:
     """Says on standard error what ``error`` means; returns the status to exit with."""
-    said = error if isinstance(error, AlmaError) else as_ours(error)
+    said = error if isinstance(error, AlmaError) else as_ours(_heard[-1]() if _heard else error)
     if said is None:
         with suppress(OSError):
             print(_traceback(error), file=sys.stderr)  # noqa: T201
@@ -230,6 +230,10 @@ def _start_threads() -> None:
         over.set()
 
 
+_heard: list[type[BaseException]] = []
+"""What signals have raised: a library may have made an error of its own of it."""
+
+
 def _listen(process: int) -> None:
     """SIGTERM ends a command as Ctrl-C does; commands with work to publish listen for themselves."""
 
@@ -237,10 +241,17 @@ def _listen(process: int) -> None:
         if os.getpid() != process:  # a library's process, forked from ours
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+        _heard.append(Terminated)
         raise Terminated
+
+    def interrupt(_: int, __: object) -> None:
+        _heard.append(KeyboardInterrupt)
+        raise KeyboardInterrupt
 
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, terminate)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job ignores it
+        signal.signal(signal.SIGINT, interrupt)
 
 
 def _hear_no_more() -> None:

@@ -12,11 +12,11 @@ from typing import NoReturn
 
 from alma import __version__
 from alma.ending import Parser, end
-from alma.errors import Stopped
+from alma.errors import AlmaError, Stopped
 from pipelines import compile as compiling
 from pipelines import draw
 from pipelines.runs import follow, status, stop, submit
-from pipelines.runs.signals import Terminated, listen
+from pipelines.runs.signals import Terminated, check, listen
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -32,7 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def run(options: argparse.Namespace) -> None:
     """Runs the command that was asked for."""
     try:
-        options.run(options)
+        try:
+            options.run(options)
+        except Exception as error:
+            if not isinstance(error, AlmaError):
+                check()  # a library may have made an error of its own of what a signal raised
+            raise
     except Terminated:
         raise Stopped("told to stop by SIGTERM") from None
     except KeyboardInterrupt:

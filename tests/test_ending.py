@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alma import ending
 from alma.ending import MOST_CHARS, REMEDIES, Parser, as_ours, end, spelt, tell
 from alma.errors import AccessError, DataError, NoSpaceError, Stopped, TransientError, UserError
 
@@ -53,6 +54,14 @@ def test_what_the_system_refuses_is_said_with_a_remedy(error: BaseException, kin
     ours = as_ours(error)
     assert type(ours) is kind
     assert said in str(ours)
+
+
+def test_a_library_that_makes_an_error_of_a_signal_is_not_at_fault(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ending, "_heard", [KeyboardInterrupt])
+    assert tell("alma", ValueError("Error calling function: KeyboardInterrupt")) == 75
+    assert capsys.readouterr().err == "alma: stopped as asked; run the same command again to resume\n"
 
 
 def test_every_remedy_is_of_an_error_of_the_user() -> None:
