@@ -1,5 +1,6 @@
 """What documents point at is there: files, headings, and the paths that they name."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -8,8 +9,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("benchmarks", "docs", "examples", "images", "tests")
 DOCUMENTS = [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))]
-# With an ending or a slash: "alma/run" is a pod's label.
+PACKAGES = [
+    *(ROOT / "alma").glob("**/__init__.py"),
+    *(path for room in ("cluster", "components", "pipelines") for path in (ROOT / room).glob("**/__init__.py")),
+]
 WRITTEN_BY_READERS = {"manifests/components/s3-secret/s3.env"}
+# With an ending or a slash: "alma/run" is a pod's label.
 NAMED = re.compile(rf"`((?:alma|cluster|components|hack|manifests|pipelines|{'|'.join(FOLDERS)})/[\w./-]*(?:\.\w+|/))`")
 
 
@@ -46,6 +51,15 @@ def test_the_architecture_names_every_room() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     named = {word for each in re.findall(r"`alma/([^`]+)`", text) for word in each.split()}
     assert {path.stem for path in rooms} <= named
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: str(path.parent.relative_to(ROOT)))
+def test_the_table_of_a_package_names_all_its_files(package: Path) -> None:
+    said = ast.get_docstring(ast.parse(package.read_text(encoding="utf-8"))) or ""
+    files = {path.stem for path in package.parent.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    named = {word.replace("-", "_") for word in re.findall(r"[\w-]+", said)}
+    has_table = re.search(r"^(::|=====)", said, flags=re.MULTILINE)
+    assert not has_table or {name for name in files if not name.startswith("__")} <= named
 
 
 def test_the_documents_are_found() -> None:

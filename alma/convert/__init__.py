@@ -19,6 +19,8 @@ family, reference, true_references, false_references); ``helpsteer2`` becomes ``
 (prompt, response, score 0..10), ``daring-anteater`` ``seeds.jsonl`` (messages), the others ``evaluation.jsonl``
 (prompt, family), ``mt-bench`` with rows of second turns (messages, family).
 What is drawn does not depend on the order of the file. No prompt is in both files.
+
+``published`` opens a set's file, ``question`` is what its rows become, ``split`` says who gets which of them.
 """
 
 from __future__ import annotations

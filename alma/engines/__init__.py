@@ -25,6 +25,7 @@ The libraries, each in its folder::
     trl/            training with TRL and transformers
     sentence/       sentence-transformers
     lm_eval/        exams by lm-evaluation-harness
+    curves/         TensorBoard, Weights & Biases, MLflow: where a training is watched
     echo/           no model: every answer is a function of a hash
 
 What is safe with a model, whatever library runs it::
@@ -64,7 +65,7 @@ What several libraries share::
     rating          which tokens spell the ratings, and how their probabilities add up
     rationale       a judge that writes reasons before it rates
     prefix          the tokens with which rows begin
-    model_folder    what a model's files say before any weights are loaded
+    model_folder    what a model's files say before any weights are loaded; finite: whether these are numbers
     tokenization    training rows as tokens
     dpo_reference   preference pairs and their log-probabilities under DPO's reference model
     checkpoints     a training's checkpoints

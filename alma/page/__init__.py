@@ -7,9 +7,12 @@
     headline    numbers → the head of the page
     quality outside best_of_n judge selection prompts training cost      numbers → sections
     arms comparison imitation                                    the same where arms are compared
+    difference  whether arms differ; comparison_files: their table as JSON, CSV and Markdown
     evaluators  what outside evaluators leave → numbers
     divergence  where they and the judge part
     proof       what was proven of the model: a table of training's
+    overlaps    what sets of prompts have in common: a table of the prompts'
+    section     what a section is made of; text: how numbers are written
     samples     tables → rows of the sample browser
     figure      matplotlib → SVG in the page's colours
     page.html style.css browser.js                                    the page

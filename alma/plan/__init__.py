@@ -7,7 +7,7 @@ paid        what endpoints are paid for
 exams       how many questions the exams have that people hold most
 rates       tokens per second as ``benchmarks/`` measured them, in one JSON file
 hours       tokens → hours of one device, measured and by arithmetic
-table       what is printed
+table       what is printed; ``size`` writes bytes as people read them
 shape       the model's sizes, from its ``config.json``
 machine     the GPUs that the user states
 training    what one GPU holds of a training

@@ -4,7 +4,11 @@
 
     stage      one stage once: name the work, skip it if it is sealed, call, seal
     recipe     a whole method on this machine; local: the ``do`` of it, a process per stage
-    pod        a stage as a pod runs it; preflight and finish: a pipeline's first and last task
-    endpoints  what is asked elsewhere, reached before any work
+    pod        a stage as a pod runs it; preflight and finish: a pipeline's first and last task; hand_on: a layer's
+    ledger     what a run in a cluster has so far, handed from layer to layer
+    form       what a person typed into a pipeline's form; executor_input: what KFP gives a task
+    endpoints  what is asked elsewhere, reached before any work; exams: what is examined, looked up then too
     stopping   signals; scratch: the folder that outlives a killed attempt
+    lease      ends pods that nobody follows any more; helper: the end of a machine that helped in a training
+    threads    how the threads of numerical libraries wait for each other
 """

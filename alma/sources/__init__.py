@@ -16,11 +16,17 @@ file          does
 ``values``    checks one value of a row: a text, a score, an id
 ``ids``       decides whether a column tells the rows of a file apart
 ``lengths``   finds rows that no context window can hold
+``held_out``  compares held-out prompts with what is brought for training
+``answers``   a comparator's answers beside the prompts that they answer
 ``models``    checks a model folder and writes its chat template
 ``heads``     whether a model gives one reward
 ``model_types`` the types of what a model's JSON files hold
 ``embedders`` the further files of a sentence-transformers model
 ``weights``   finds its safetensors and reads their headers
+``finite``    whether its weights are numbers
+``quantization`` weights that were quantized
+``untrained`` tokens that it has never read
+``template_date`` the day that its chat template writes
 ``tasks``     the files of a folder of lm-eval's tasks
 ``hub``       fetches a pinned commit from the Hugging Face Hub
 ============  ===========================================================

@@ -1,1 +1,10 @@
-"""Text: when two are one, how alike they are, how they are written in turns, how they are shown."""
+"""Text: when two are one, how alike they are, how they are written in turns, how they are shown.
+
+::
+
+    normalise  when two texts are one; overlap: what sets that should share none have in common
+    rouge      how much of two texts is one sequence of words
+    shots      which rows are shown as examples; turns: how they are written bare
+    refusal    whether an answer refuses; verdict: what a model that was asked for one has said
+    visible    texts of others on a page or a terminal; plain: on one line
+"""

@@ -17,6 +17,7 @@ whoever reads rows finds nulls there.
     training    examples and preferences, and what a reference model says of these
     imitation   ISARA's questions and answers
     evaluation  how checkpoints do on held-out prompts, by whom it is judged
+    schema      how a schema of rows is written
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ a real model: any folder will do, and folders with other contents answer otherwi
 ``embed``      ``EchoEmbedder``
 ``classify``   ``EchoClassifier``
 ``reward``     ``EchoReward``
+``examine``    ``EchoExaminer``
 ``reference``  ``EchoReference``
 ``train``      ``EchoTrainer``
 ``model``      what tells one folder from another; hashes and words

@@ -2,6 +2,13 @@
 
 For ISARA and its baselines also: in-context examples, ROUGE-L against true and false references, harm by a classifier,
 and how many of the prompts the examples or the seeds give away.
+
+::
+
+    answers     what a model answers, turn by turn; examples: what is shown before
+    ratings     the judge's columns; references: ROUGE-L with true and false ones
+    harm        a classifier's; refusals: which prompts ask for harm, and which answers refuse
+    overlap     what the examples, or the seeds, give away
 """
 
 from __future__ import annotations
