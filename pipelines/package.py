@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from alma.regular import DOCUMENT_BYTES, read_regular
 Spec = Mapping[str, Any]
 
 MAX_NESTING = 32
+MAX_LEVELS = 200
+"""Of YAML; a compiled pipeline has ten."""
 
 HAND_ON = "hand on"
 """The last task of a layer in which no step waits for all others: it does nothing that a person waits for."""
@@ -53,6 +55,7 @@ def read_package(path: Path) -> dict[str, Any]:
     loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader  # ten rounds: 0.5 s instead of 3
     try:
         text = read_regular(path, DOCUMENT_BYTES, kind=ConfigError).decode("utf-8")
+        _check_levels(yaml.parse(text, loader))
         documents = [d for d in yaml.load_all(text, loader) if d is not None]
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; give a pipeline that 'pipelines compile' wrote") from None
@@ -69,6 +72,20 @@ def read_package(path: Path) -> dict[str, Any]:
         package["platform_spec"] = platforms[0]
     _check(path, package)
     return package
+
+
+def _check_levels(events: Iterable[Any]) -> None:
+    """Raises ``RecursionError`` for YAML nested so deep that libyaml's loader, which counts nothing, would crash."""
+    import yaml
+
+    levels = 0
+    for event in events:
+        if isinstance(event, yaml.CollectionStartEvent):
+            levels += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            levels -= 1
+        if levels > MAX_LEVELS:
+            raise RecursionError(f"it is nested deeper than {MAX_LEVELS} levels")
 
 
 def spec_of(stored: Any) -> Spec | None:

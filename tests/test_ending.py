@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -119,14 +120,17 @@ def test_a_second_signal_ends_a_run_at_once_with_75() -> None:
         "import time\nfrom alma.running.stopping import stop_signals\nwith stop_signals():\n"
         "    print(1, flush=True)\n    while True: time.sleep(0.01)"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+    both: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], **both) as process:
         assert process.stdout is not None
+        assert process.stderr is not None
         assert process.stdout.readline() == "1\n"
         process.send_signal(signal.SIGINT)
         time.sleep(0.1)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
         assert process.wait() == 75
+        assert process.stderr.read() == "alma: stopped at once, as asked twice; run the same command again to resume\n"
 
 
 def _ending(body: str) -> str:

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from alma.errors import EXIT_TRANSIENT
 
@@ -30,6 +30,9 @@ class Stop:
         """The signal handler. A second signal ends the process at once: what was published by then is kept."""
         del signum
         if self._asked.is_set():
+            if not self._parent:  # a stage's process is spoken for
+                with suppress(OSError):
+                    os.write(2, b"alma: stopped at once, as asked twice; run the same command again to resume\n")
             os._exit(EXIT_TRANSIENT)
         self.request()
 
