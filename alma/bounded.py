@@ -8,31 +8,31 @@ from __future__ import annotations
 
 import os
 import resource
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _STATM = Path("/proc/self/statm")
+_LOCK = threading.RLock()
 
 
 @contextmanager
 def bounded_memory(most_bytes: int) -> Iterator[None]:
     """Within it, this process may take ``most_bytes`` of memory more: ``MemoryError`` where it asks for more.
 
-    The bound is the whole process's, and counts addresses. A system that has no such bound, or a lower one, keeps its
-    own.
+    The bound is the whole process's, counts addresses, and is inherited by processes that are started within it;
+    threads wait for each other. A system that has no such bound, or a lower one, keeps its own.
     """
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    bounded = False
-    with suppress(ValueError, OSError):
-        most = _addresses() + most_bytes
-        if before[0] == resource.RLIM_INFINITY or most < before[0]:
-            resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
-            bounded = True
-    try:
-        yield
-    finally:
-        if bounded:
+    with _LOCK:
+        before = resource.getrlimit(resource.RLIMIT_AS)
+        with suppress(ValueError, OSError):
+            most = _addresses() + most_bytes
+            if before[0] == resource.RLIM_INFINITY or most < before[0]:
+                resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
+        try:
+            yield
+        finally:
             resource.setrlimit(resource.RLIMIT_AS, before)
 
 

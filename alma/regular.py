@@ -10,9 +10,11 @@ import json
 import os
 import stat
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from alma.bounded import bounded_memory
 from alma.errors import AccessError, DataError, UserError
 
 SETTINGS_BYTES = 2**20
@@ -30,6 +32,12 @@ CONFIG_BYTES = 2**24
 ROW_BYTES = 2**26
 """Of a row of data as it is written, of a CSV in characters: ten times a conversation of a million tokens. The worst of
 that size, a list of empty lists, takes 1.7 GB when it is read. [ours]"""
+
+JSON_MEMORY = 2**32
+"""Bytes that the values of a JSON text may take: a list of empty lists takes twenty times its text. [ours]"""
+
+_SMALL_CHARS = 2**22
+"""A text that is shorter takes no such memory, whatever it holds."""
 
 _PIECE_BYTES = 2**20
 
@@ -96,7 +104,12 @@ def parse(
 ) -> Any:
     """The value of a JSON text. Raises ``kind`` with the place for what is none, or none that Python can hold."""
     try:
-        return json.loads(text, object_pairs_hook=hook)
+        with bounded_memory(JSON_MEMORY) if len(text) > _SMALL_CHARS else nullcontext():
+            return json.loads(text, object_pairs_hook=hook)
+    except MemoryError as error:
+        raise kind(
+            f"{named}: its values take more than {JSON_MEMORY // 2**20:,} MiB of memory; is it the right file?"
+        ) from error
     except json.JSONDecodeError as error:
         raise kind(
             f"{named} line {error.lineno} column {error.colno} is not JSON: {error.msg}; mend it there"

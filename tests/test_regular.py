@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,14 @@ def test_what_is_no_path_is_said(path: str, said: str) -> None:
 def test_json_that_python_cannot_hold_is_said(text: str | bytes, said: str) -> None:
     with pytest.raises(DataError, match=f"x.json.*{said}"):
         parse(text, "x.json")
+
+
+def test_json_of_more_values_than_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alma.regular.JSON_MEMORY", 2**22)
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with pytest.raises(DataError, match=r"x.json: its values take more than 4 MiB of memory; is it the right file"):
+        parse("[" + "[]," * 1_500_000 + "[]]", "x.json")
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
 
 
 def test_no_device_or_folder_is_replaced_by_a_file(tmp_path: Path) -> None:

@@ -20,7 +20,10 @@ from alma.regular import TOKENIZER_BYTES, check_regular
 SECONDS = 300.0
 """By the clock, on a machine that does much else."""
 
-FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "merges.txt")
+FILES = (
+    *("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "merges.txt"),
+    *("tokenizer_config.json", "added_tokens.json", "special_tokens_map.json", "chat_template.jinja"),
+)
 """What is read where a tokenizer is loaded."""
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from alma.errors import ConfigError
+from alma.regular import CONFIG_BYTES, parse, read_regular
 from alma.sections import IngestModel
 
 BIASED = {"qwen2": ("q_proj", "k_proj", "v_proj")}
@@ -130,10 +130,7 @@ def find_config(base: IngestModel, folder: Path, given: Path | None) -> Path:
 
 def read_shape(path: Path, parameters: float | None) -> Shape:
     """The sizes in a ``config.json``. Raises ``ConfigError`` for a file that is none."""
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as a model's config.json: {error}") from error
+    config = parse(read_regular(path, CONFIG_BYTES, kind=ConfigError), str(path), ConfigError)
     if not isinstance(config, dict):
         raise ConfigError(f"{path}: is no model's config.json: it holds no object")
     return Shape.of(config, parameters, str(path))

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from alma.bounded import bounded_memory
 from alma.errors import DataError
-from alma.regular import ROW_BYTES
+from alma.regular import JSON_MEMORY, ROW_BYTES
 from alma.sources.parquet import read_parquet
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
@@ -28,9 +28,6 @@ MOST_COLUMNS = 10_000
 
 JSON_BYTES = 2**28
 """Of a file that is one JSON value, and so read as a whole. [ours]"""
-
-JSON_MEMORY = 2**32
-"""Bytes that the values of such a file may take: a list of empty lists takes twenty times its text. [ours]"""
 
 _AS_LINES = "write one object per line, named .jsonl: jq -c '.[]' old.json > new.jsonl"
 

@@ -31,7 +31,12 @@ class SentenceEmbedder(OneByOne[EmbedRequest, Floats]):
 
     def __init__(self, cfg: Inference, model: Path) -> None:
         library = _library()
+        from transformers import AutoModel  # which it stands on
+
+        from alma.engines.hf.described import check_described
+
         _check(model)
+        check_described(AutoModel, model)
         self.cfg = cfg
         try:
             self.model: Any = library.SentenceTransformer(
