@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from alma.artifact import Manifest, Metrics, Model, Ref, artifact_key
 from alma.artifact.out import Out
-from alma.engines.chat import render_turn, stop_texts
+from alma.engines.chat import stop_texts
 from alma.engines.probe.prove import prove
 from alma.engines.tokenizer import load_tokenizer, stop_ids
 from alma.engines.ways import PROOF, Proof
@@ -29,6 +29,7 @@ from alma.sources.untrained import untrained
 from alma.stages import ingest
 from alma.store import open_store
 from alma.store.s3 import S3Store
+from tests.builders.rendering import render_turn
 
 OWN_TEMPLATE = (
     "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% if m['role'] == 'assistant' %}{{ eos_token }}"
