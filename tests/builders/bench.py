@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from alma.artifact import Artifact, Ref, Rows, row_id
+from alma.artifact import Artifact, Model, Ref, Rows, row_id
 from alma.artifact.out import Out
 from alma.artifact.records import SCHEMAS
 from alma.store import open_store
@@ -31,6 +32,16 @@ class Bench:
         full = [blank | {"id": row_id(out.ref, i)} | row for i, row in enumerate(rows)]
         out.write(pa.Table.from_pylist(full, schema=SCHEMAS[schema]), schema, 7)
         return self.seal(out, {})
+
+    def model(self, folder: Path, template: str) -> Model:
+        """A folder as the artifact of a training, with this chat template."""
+        out = self.out("finetune")
+        shutil.copytree(folder, out.folder, dirs_exist_ok=True)
+        (out.folder / "chat_template.jinja").write_text(template)
+        out.seal(kind="model", version=1, section={}, inputs={}, identity={}, metrics={}, device="cpu")
+        model = Artifact.open(self.store, out.ref)
+        assert isinstance(model, Model)
+        return model
 
     def seal(self, out: Out, metrics: dict[str, Any]) -> Rows:
         out.seal(kind="rows", version=1, section={}, inputs={}, identity={}, metrics=metrics, device="cpu")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,11 +23,6 @@ THEIRS = {prompt: "b" * 4 for prompt in OURS if prompt != "q7"}
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("alma.win_rate.NUM_RESAMPLES", 30)
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
 
 
 def judged(bench: Bench, given: Rows, column: str, values: list[float | None]) -> Rows:

@@ -41,11 +41,6 @@ ASKED: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
-
-
 def model(folder: Path, name: str = "m") -> Any:
     """Any folder will do for the echo engine."""
     path = folder / name

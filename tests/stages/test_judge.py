@@ -29,11 +29,6 @@ RESPONSES = [SAMPLED | {"prompt": f"p{i // 2}", "response": f"r{i}"} for i in ra
 SCORES = [{"source_id": str(i), "prompt": f"p{i}", "response": f"s{i}", "score": i + 0.5} for i in range(5)]
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
-
-
 def model(bench: Bench, name: str) -> Model:
     out = bench.out("finetune")
     (out.folder / "config.json").write_text(name)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from alma.artifact import Artifact, Model
+from alma.artifact import Model
 from alma.sections import Respond, Sampling
 from alma.stages import respond
 from tests.builders.bench import Bench
@@ -19,19 +16,8 @@ CFG = Respond(num_samples=4, num_prompts=None, seed=3, sampling=Sampling(tempera
 TEXTS = ["sort bca", "reverse abcd", "copy x", "first 2 dhjl", "double ab"]
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
-
-
 def base(bench: Bench) -> Model:
-    out = bench.out("finetune")
-    shutil.copytree(BASE, out.folder, dirs_exist_ok=True)
-    (out.folder / "chat_template.jinja").write_text(TEMPLATE)
-    out.seal(kind="model", version=1, section={}, inputs={}, identity={}, metrics={}, device="cpu")
-    found = Artifact.open(bench.store, out.ref)
-    assert isinstance(found, Model)
-    return found
+    return bench.model(BASE, TEMPLATE)
 
 
 def answers(bench: Bench, texts: list[str], cfg: Respond, **pool: Model) -> list[dict[str, Any]]:

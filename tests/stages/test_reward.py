@@ -23,11 +23,6 @@ ANSWERS = [("one", "a b"), ("two", "c"), ("three", ""), ("four", "d e f g h i"),
 
 
 @pytest.fixture
-def bench(tmp_path):
-    return Bench(tmp_path)
-
-
-@pytest.fixture
 def model(bench):
     """Any folder will do for the echo engine."""
     out = bench.out("ingest")

@@ -1,7 +1,6 @@
 """The plain stages: what each does with its rows. The engines have tests of their own."""
 
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,6 @@ from alma.prompts import RATINGS
 from alma.sections import Curate, Diversify, Select, Synthesize
 from alma.stages import curate, diversify, finetune, select, synthesize
 from tests.builders.bench import Bench
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
 
 
 def judgement(prompt: int, response: str, mean: float, **values: Any) -> dict[str, Any]:

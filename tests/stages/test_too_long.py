@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from alma.artifact import Artifact, Model
+from alma.artifact import Model
 from alma.errors import StageError
 from alma.sections import Curate, Judge, Respond, Sampling, Synthesize
 from alma.stages import curate, judge, respond, synthesize
@@ -21,19 +20,8 @@ SAMPLING = Sampling(temperature=1.0, max_new_tokens=4)
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
-
-
-@pytest.fixture
 def base(bench: Bench) -> Model:
-    out = bench.out("finetune")
-    shutil.copytree(BASE, out.folder, dirs_exist_ok=True)
-    (out.folder / "chat_template.jinja").write_text(TEMPLATE)
-    out.seal(kind="model", version=1, section={}, inputs={}, identity={}, metrics={}, device="cpu")
-    found = Artifact.open(bench.store, out.ref)
-    assert isinstance(found, Model)
-    return found
+    return bench.model(BASE, TEMPLATE)
 
 
 def test_a_few_shot_list_that_fills_the_context(bench: Bench, base: Model) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,31 +14,22 @@ from alma.retry import Backoff
 from alma.store import open_store, transfer, upload, waiting
 from alma.store.arrival import Agreed, DamagedError, arrived, sums_of
 from alma.store.multipart import PART_BYTES
-from alma.store.ranges import RANGE_BYTES
 from alma.store.s3 import S3Store
-from tests.builders.proxy import Proxy, fail_first, running
+from tests.builders.proxy import Proxy, fail_first
 
 if TYPE_CHECKING:
-    from tests.conftest import S3Server
+    pass
 
 LARGE = PART_BYTES + 5
 
 
 @pytest.fixture
-def proxy(s3_store_uri: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    with running(s3_server.endpoint, RANGE_BYTES) as proxy:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
-        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
-        for module in (transfer, upload):
-            monkeypatch.setattr(module, "BACKOFF", Backoff(0.001, 0.001))
-        yield proxy
-
-
-@pytest.fixture
-def store(s3_store_uri: str, proxy: Proxy) -> S3Store:
-    store = open_store(s3_store_uri)
-    assert isinstance(store, S3Store)
-    return store
+def proxy(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Proxy:
+    """As of all tests here, without the patience."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+    for module in (transfer, upload):
+        monkeypatch.setattr(module, "BACKOFF", Backoff(0.001, 0.001))
+    return proxy
 
 
 @pytest.fixture(params=[100, LARGE], ids=["small", "in parts"])

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,15 +18,14 @@ from hypothesis import strategies as st
 
 from alma.errors import AccessError, ConfigError, IntegrityError, NoSpaceError
 from alma.parallel import in_order
-from alma.store import Store, open_store
+from alma.store import Store
 from alma.store.cache import cached
 from alma.store.eviction import VARIABLE, bound
-from alma.store.ranges import RANGE_BYTES
-from tests.builders.proxy import Proxy, running
+from tests.builders.proxy import Proxy
 from tests.builders.small_disk import small_disk
 
 if TYPE_CHECKING:
-    from tests.conftest import S3Server
+    pass
 
 SIZE = 10_000
 USE = """
@@ -42,18 +40,6 @@ sys.stdin.read()
 ROOT = Path(__file__).parents[2]
 
 Wanted = tuple[str, int, str]
-
-
-@pytest.fixture
-def proxy(s3_store_uri: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    with running(s3_server.endpoint, RANGE_BYTES) as proxy:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
-        yield proxy
-
-
-@pytest.fixture
-def store(s3_store_uri: str, proxy: Proxy) -> Store:
-    return open_store(s3_store_uri)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,10 +22,10 @@ from alma.store import open_store, transfer, upload
 from alma.store.multipart import PART_BYTES
 from alma.store.ranges import RANGE_BYTES, header_of, partial, read_journal, unfinished
 from alma.store.s3 import S3Store
-from tests.builders.proxy import Fault, Proxy, Request, fail_first, running
+from tests.builders.proxy import Fault, Proxy, Request, fail_first
 
 if TYPE_CHECKING:
-    from tests.conftest import S3Server
+    pass
 
 NUM = 7  # ranges of the file, and parts: the sizes of both are equal
 assert PART_BYTES == RANGE_BYTES
@@ -33,20 +33,6 @@ DOWN = "import sys; from pathlib import Path; from alma.store import open_store\
 DOWN += "print(open_store(sys.argv[1]).download('model', Path(sys.argv[2])))"
 UP = "import sys; from pathlib import Path; from alma.store import open_store\n"
 UP += "open_store(sys.argv[1]).upload(Path(sys.argv[2]), 'model')"
-
-
-@pytest.fixture
-def proxy(s3_store_uri: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    with running(s3_server.endpoint, RANGE_BYTES) as proxy:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
-        yield proxy
-
-
-@pytest.fixture
-def store(s3_store_uri: str, proxy: Proxy) -> S3Store:
-    store = open_store(s3_store_uri)
-    assert isinstance(store, S3Store)
-    return store
 
 
 def write(path: Path, seed: int) -> str:
