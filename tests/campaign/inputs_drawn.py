@@ -186,7 +186,8 @@ def model(draw: random.Random, folder: Path, world: Path) -> Case:
     section: dict[str, Any] = {"kind": "model", "source": "model"}
     if draw.random() < 0.15:
         section |= {"chat_template": draw.choice(TEMPLATES)}
-    return Case("alma", ["stage", "ingest", "--store", "store", "--config", json.dumps(section)], folder, "model", file)
+    named = "model" if "chat_template" not in section else None  # a template that is no text is a setting's fault
+    return Case("alma", ["stage", "ingest", "--store", "store", "--config", json.dumps(section)], folder, named, file)
 
 
 MODEL_FILES = (
