@@ -163,5 +163,5 @@ def _own_namespace() -> str:
 def _message(error: Any) -> str:
     try:
         return str(json.loads(error.body)["message"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return str(error.reason)

@@ -117,6 +117,6 @@ def _terminated(container: Object) -> Object:
 def _event(line: str) -> dict[str, Any] | None:
     try:
         event: Any = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) and "event" in event else None

@@ -135,7 +135,10 @@ def store_of(spec: Spec, given: Mapping[str, Any]) -> str | None:
 def _iterations(task: Spec) -> int:
     """Of a loop over a list that is known when it is compiled; another loop counts once."""
     raw = task.get("parameterIterator", {}).get("items", {}).get("raw")
-    items = json.loads(raw) if raw else None
+    try:
+        items = json.loads(raw) if raw else None
+    except (ValueError, TypeError, RecursionError):  # it is the server that will say so
+        items = None
     return len(items) if isinstance(items, list) else 1
 
 
@@ -148,3 +151,8 @@ def _check(path: Path, package: Mapping[str, Any]) -> None:
         json_format.ParseDict(package.get("platform_spec", {}), pipeline_spec_pb2.PlatformSpec())
     except json_format.ParseError as error:
         raise ConfigError(f"{path}: not a pipeline that this KFP knows: {error}; compile it again") from None
+    try:
+        assert package["pipeline_spec"]["pipelineInfo"]["name"], "it has no name"
+        tasks_of(package["pipeline_spec"])
+    except (AssertionError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path}: not a whole pipeline ({error!r}); compile it again") from None

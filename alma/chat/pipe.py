@@ -40,7 +40,7 @@ class Pipe:
     def _text(self, line: str) -> str:
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         if not isinstance(value, str):
             raise DataError(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from alma.cli import options
 from alma.cli.options import Commands
+from alma.ending import escaped
 
 
 def add_compare(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -32,4 +33,5 @@ def compare_runs(given: argparse.Namespace) -> None:
     from alma.compare import compare
 
     compare(given.run, given.out, store_uri=given.store)
-    print(f"{given.out / 'compare.html'}\n{(given.out / 'compare.md').read_text(encoding='utf-8')}", end="")  # noqa: T201
+    page, table = given.out / "compare.html", given.out / "compare.md"
+    print(escaped(f"{page}\n{table.read_text(encoding='utf-8')}"), end="")  # noqa: T201

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from alma.cli import options
 from alma.cli.options import Commands
+from alma.ending import escaped
 
 
 def add_export(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -49,8 +50,9 @@ def export_model(given: argparse.Namespace) -> None:
         base=given.base,
     )
     what = "judge" if done.is_judge else "model"
-    print(f"{what}   {done.folder} ({done.num_bytes:,} bytes, {done.num_results} results in its card)")  # noqa: T201
+    size = f"{done.num_bytes:,} bytes, {done.num_results} results in its card"
+    print(escaped(f"{what}   {done.folder} ({size})"))  # noqa: T201
     if not given.license:
         print("licence not stated in the card; --license says it")  # noqa: T201
     if given.push:
-        print(f"pushed  {push(done.folder, given.push, public=given.public)}")  # noqa: T201
+        print(escaped(f"pushed  {push(done.folder, given.push, public=given.public)}"))  # noqa: T201

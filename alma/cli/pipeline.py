@@ -65,6 +65,7 @@ def add_finish(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run_preflight(given: argparse.Namespace) -> None:
     """Runs the command."""
+    from alma.ending import escaped
     from alma.errors import ConfigError
     from alma.running.form import pairs
     from alma.running.pod import write_file
@@ -84,7 +85,7 @@ def run_preflight(given: argparse.Namespace) -> None:
         base=Path(given.base),
     )
     for line in fine:
-        print(line)  # noqa: T201
+        print(escaped(line))  # noqa: T201
     write_file(given.new_state, lambda: state)
     write_file(given.markdown, lambda: "".join(f"- {line}\n" for line in fine))
 
@@ -112,6 +113,6 @@ def run_finish(given: argparse.Namespace) -> None:
         raise ConfigError("finish needs the run's name: --run, or ALMA_RUN in the environment")
     unfinished = finish(given.store, given.run, state=given.state, out_html=given.html, out_markdown=given.markdown)
     for entry in unfinished:
-        print(f"{entry.label}: {entry.state} {plain(entry.message or '')}".rstrip())  # noqa: T201
+        print(f"{plain(entry.label)}: {entry.state} {plain(entry.message or '')}".rstrip())  # noqa: T201
     if given.executor_input:
         write_executor_output(given.executor_input, {}, {"run": given.run, "store": given.store})

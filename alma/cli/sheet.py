@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from alma.cli import options
 from alma.cli.options import Commands
+from alma.ending import escaped
 
 if TYPE_CHECKING:
     from alma.sheet.agreement import Agreement
@@ -94,7 +95,8 @@ def write_sheets(given: argparse.Namespace) -> None:
         num_raters=given.raters,
         seed=given.seed,
     )
-    print(f"{done.num_rows} responses to {done.num_prompts} prompts of {done.source}, shuffled, in {given.folder}")  # noqa: T201
+    drawn = f"{done.num_rows} responses to {done.num_prompts} prompts of {done.source}"
+    print(escaped(f"{drawn}, shuffled, in {given.folder}"))  # noqa: T201
     if done.num_unusable:
         print(f"{done.num_unusable} responses are empty or hold control characters: left out")  # noqa: T201
     if done.num_long:
@@ -112,7 +114,7 @@ def read_sheets(given: argparse.Namespace) -> None:
     raters = ", ".join(f"{name} {num}" for name, num in done.num_scores.items())
     written = ", ".join(f"{num} rows in {given.out / name}" for name, num in done.num_rows.items())
     missing = f"; {done.num_missing} rows without a score left out" if done.num_missing else ""
-    print(f"{written} (scores: {raters}){missing}")  # noqa: T201
+    print(escaped(f"{written} (scores: {raters}){missing}"))  # noqa: T201
 
 
 def _print_agreements(found: list[Agreement]) -> None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from alma.artifact import Artifact, Cost, Manifest, Metrics, Rows
 from alma.errors import ConfigError
+from alma.regular import expand, parse
 from alma.store import open_store
 from alma.text.plain import plain
 
@@ -40,15 +40,16 @@ def write_executor_output(executor_input: str, metrics: Metrics, metadata: Mappi
 
     Raises ``ConfigError`` for JSON that is not an executor input.
     """
+    whole = parse(executor_input, "--executor-input", ConfigError)
     try:
-        outputs = json.loads(executor_input)["outputs"]
-        path = Path(outputs["outputFile"])
+        outputs = whole["outputs"]
+        path = expand(outputs["outputFile"], ConfigError)
         artifacts = {
             name: {"artifacts": [record | {"metadata": dict(metrics if name == METRICS else metadata)}]}
             for name, listed in outputs.get("artifacts", {}).items()
             for record in listed["artifacts"][:1]
         }
-    except (ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"--executor-input is not KFP's executor input: {type(error).__name__} {error}; leave it out"
         ) from error
@@ -108,7 +109,8 @@ def curves(manifest: Manifest, store_uri: str) -> str:
     model = Artifact.open(open_store(store_uri), manifest.ref)
     steps = [json.loads(line) for line in model.file(named).read_text(encoding="utf-8").splitlines()]
     try:
-        speeds = [json.loads(line) for line in model.store.read(f"{model.ref}/speed.jsonl").splitlines()]
+        named = f"{model.ref}/speed.jsonl"
+        speeds = [parse(line, f"{model.store.uri}/{named}") for line in model.store.read(named).splitlines()]
     except FileNotFoundError:  # not every trainer says
         speeds = []
     rows = [

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from alma.artifact import Artifact, Folder, Manifest, Ref
 from alma.artifact.measures import LABELS
+from alma.ending import escaped
 from alma.recipes import Outcome
 from alma.store import Store
 from alma.text.plain import plain
@@ -27,11 +28,11 @@ def print_outcome(store: Store, outcome: Outcome, done: dict[str, Manifest], rec
         console.print(_arms(json.loads(compared.read_text(encoding="utf-8"))))
     else:
         console.print(_rounds(done, json.loads((report.folder / "report.json").read_text(encoding="utf-8"))["title"]))
-    console.print(f"model   {_place(store, outcome.model)}", soft_wrap=True)
-    if outcome.judge is not None:
-        console.print(f"judge   {_place(store, outcome.judge)}", soft_wrap=True)
-    console.print(f"run     {_local(store, record)}", soft_wrap=True)
-    console.print(f"report  {report.folder / 'report.html'}", soft_wrap=True)
+    places = {"model": _place(store, outcome.model), "judge": outcome.judge and _place(store, outcome.judge)}
+    places |= {"run": _local(store, record), "report": report.folder / "report.html"}
+    for name, place in places.items():
+        if place is not None:
+            console.print(escaped(f"{name:8}{place}"), soft_wrap=True)
 
 
 def _rounds(done: dict[str, Manifest], title: str) -> Table:

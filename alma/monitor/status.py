@@ -101,7 +101,7 @@ def table(run: str, entries: Sequence[Entry], now: float) -> Table:
         left = "" if entry.left_seconds is None or silent else duration(entry.left_seconds)
         end = now if entry.state == "running" and not silent else entry.time
         grid.add_row(
-            Text(plain(entry.label) + (f" ({entry.shard})" if entry.shard else "")),
+            Text(plain(entry.label) + (f" ({plain(entry.shard)})" if entry.shard else "")),
             Text(state, style="yellow" if silent else COLOURS[entry.state]),
             Text(plain(entry.amount)),
             watch.rate([entry]).replace(", ", "\n"),

@@ -40,7 +40,7 @@ def planned(store: Store, run: str) -> list[str]:
     """The labels of all steps of the run, as its preflight recorded them; none where none did."""
     try:
         labels = json.loads(store.read(journal.record(run)))["steps"]
-    except (FileNotFoundError, StoreUnavailableError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, StoreUnavailableError, ValueError, KeyError, TypeError, RecursionError):
         return []
     return [str(label) for label in labels] if isinstance(labels, list) else []
 

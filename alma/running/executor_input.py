@@ -6,17 +6,21 @@ https://github.com/kubeflow/pipelines/blob/master/api/v2alpha1/pipeline_spec.pro
 
 from __future__ import annotations
 
-import json
+import re
 from argparse import Namespace
 from typing import Any
 
 from alma.errors import ConfigError
+from alma.regular import parse
 
 OPTIONS = ("store", "state", "use", "change", "label")
 """Parameters that are options by the same name."""
 
 INPUT = "in_"
 """How a parameter begins that says where an input port's artifact is: ``in_judge`` = ``--in judge=…``."""
+
+
+_MADE = re.compile(r"ref_(0|[1-9][0-9]{0,5})")
 
 
 def fill(options: Namespace) -> Namespace:
@@ -34,15 +38,16 @@ def fill(options: Namespace) -> Namespace:
     if hasattr(filled, "inputs"):
         ports = {name.removeprefix(INPUT): value for name, value in given.items() if name.startswith(INPUT)}
         filled.inputs = [*filled.inputs, *(f"{port}={value}" for port, value in ports.items())]
-    numbers = sorted(int(name.removeprefix("ref_")) for name in given if name.startswith("ref_"))
-    filled.made = [*filled.made, *(f"{given[f'label_{number}']}={given[f'ref_{number}']}" for number in numbers)]
+    numbers = sorted(int(found[1]) for name in given if (found := _MADE.fullmatch(name)))
+    filled.made = [*filled.made, *(f"{given.get(f'label_{number}')}={given[f'ref_{number}']}" for number in numbers)]
     return filled
 
 
 def parameters(text: str) -> dict[str, Any]:
     """The task's parameters. Raises ``ConfigError`` for what is no executor input."""
+    whole = parse(text, "--executor-input", ConfigError)
     try:
-        found: dict[str, Any] = json.loads(text).get("inputs", {}).get("parameterValues") or {}
+        found: dict[str, Any] = whole.get("inputs", {}).get("parameterValues") or {}
         return dict(found)
     except (ValueError, AttributeError, TypeError) as error:
         raise ConfigError(

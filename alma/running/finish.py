@@ -39,7 +39,7 @@ def final_state(text: str) -> str:
         return "UNKNOWN"
     try:
         return str(json.loads(text)["state"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"--state is not KFP's final status: {text[:200]!r}; leave it out") from error
 
 
@@ -61,7 +61,7 @@ def title_of(store: Store, run: str) -> str:
     """The method's name and paper, as preflight recorded them; the run's name where it recorded nothing readable."""
     try:
         return str(json.loads(store.read(journal.record(run)))["method"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return run
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alma.config import METHODS
 from alma.config.runfile import apply
 from alma.errors import ConfigError
+from alma.regular import parse
 
 CHANGES = "changes"
 """The field that holds a setting per line."""
@@ -41,9 +41,13 @@ def changes(text: str) -> list[str]:
 def resolve(compiled: Mapping[str, Any], text: str, sources: Mapping[str, str]) -> dict[str, Any]:
     """The method's tree: ``compiled``, then the form's ``sources`` (use → where it lies), then its ``changes``."""
     tree = copy.deepcopy(dict(compiled))
-    (root,) = tree
+    root = next(iter(tree), None)
+    if list(tree) != [root] or root not in METHODS or not isinstance(tree[root], dict):
+        raise ConfigError(f"--run-file holds no [{'] or ['.join(METHODS)}] alone; compile the run file again")
     for use, source in sources.items():
-        tree[root].setdefault(use, {})["source"] = source
+        if not isinstance(tree[root].setdefault(use, {}), dict):
+            raise ConfigError(f"--source {use}: {root}.{use} is no section; name one that is")
+        tree[root][use]["source"] = source
     for line in changes(text):
         apply(tree, line, f"the form's {CHANGES}: ")
     return tree
@@ -58,10 +62,7 @@ def fill_in(value: Any, form: Mapping[str, str]) -> Any:
         field = str(value["form"])
         if field not in form:
             raise ConfigError(f"the form has no field {field!r}, which the placement was compiled with")
-        try:
-            return json.loads(form[field]) if value.get("json") else form[field]
-        except json.JSONDecodeError as error:
-            raise ConfigError(f"the form's {field} is not JSON: {error}: {form[field][:200]}") from error
+        return parse(form[field], f"the form's {field}", ConfigError) if value.get("json") else form[field]
     if isinstance(value, dict):
         return {name: fill_in(each, form) for name, each in value.items()}
     if isinstance(value, list):

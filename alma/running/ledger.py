@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from alma.artifact import KEY_CHARS, Ref
 from alma.config import Method, parse
 from alma.errors import DataError, IntegrityError
+from alma.regular import parse as parse_json
 from alma.store import Store
 
 GENERATION = "ledger/generation.json"
@@ -97,9 +98,14 @@ class Settings(_Named):
 def generation(store: Store) -> int:
     """How often artifacts were found missing."""
     try:
-        return int(json.loads(store.read(GENERATION))["generation"])
+        written = store.read(GENERATION)
     except FileNotFoundError:
         return 0
+    named = f"{store.uri}/{GENERATION}"
+    try:
+        return int(parse_json(written, named)["generation"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{named}: is not as it was written; remove it") from error
 
 
 def distrust_cache(store: Store) -> None:

@@ -23,6 +23,7 @@ from alma.page.evaluators import outside
 from alma.page.numbers import UNKNOWN, Check, Estimate, Imitation, Outside, Point, Proof, StageCost
 from alma.page.numbers import Report as Numbers
 from alma.page.training import TrainingCurve, training_curve
+from alma.regular import parse
 from alma.sections import BY, Report
 from alma.text.normalise import exact_match
 
@@ -231,7 +232,8 @@ def _proof(model: Model | None, earlier: tuple[Point, ...]) -> Proof | None:
 def _beside(artifact: Artifact, name: str) -> list[dict[str, Any]]:
     """A file beside the artifact, where there is one: what differs between two runs of the same."""
     try:
-        return [json.loads(line) for line in artifact.store.read(f"{artifact.ref}/{name}").splitlines()]
+        named = f"{artifact.ref}/{name}"
+        return [parse(line, f"{artifact.store.uri}/{named}") for line in artifact.store.read(named).splitlines()]
     except FileNotFoundError:
         return []
 

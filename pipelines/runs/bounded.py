@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from typing import Any
 
@@ -33,4 +34,6 @@ class Bounded:
         except BaseException:
             answer.close()
             raise
-        return urllib3.HTTPResponse(bytes(content), answer.headers, answer.status, reason=answer.reason)
+        return urllib3.HTTPResponse(
+            io.BytesIO(content), answer.headers, answer.status, reason=answer.reason, decode_content=False
+        )

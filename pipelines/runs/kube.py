@@ -79,7 +79,7 @@ class Kube:
     def _json(self, what: str, method: Callable[..., Any], *given: Any, **named: Any) -> Any:
         try:
             return json.loads(self._ask(what, method, *given, **named))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise UnknownError("it does not answer as a Kubernetes API does") from None
 
     def _ask(self, what: str, method: Callable[..., Any], *given: Any, **named: Any) -> bytes:

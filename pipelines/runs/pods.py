@@ -70,7 +70,7 @@ class PodEnd:
         for line in reversed(self.lines):
             try:
                 event = json.loads(line[line.index("{") :])
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(event, dict) and event.get("event") == "error":
                 return event

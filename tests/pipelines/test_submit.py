@@ -162,6 +162,8 @@ def test_wrong_parameters_are_refused_before_any_request(
         pytest.param("a: [", "not YAML", id="broken"),
         pytest.param("[" * 100_000, "nested deeper than 200 levels", id="deep"),
         pytest.param("kind: Pipeline\nspec: {}\n", "it holds Pipeline: kubectl apply", id="manifest"),
+        pytest.param("pipelineInfo: {}\nroot: {dag: {}}\n", "not a whole pipeline", id="nameless"),
+        pytest.param("pipelineInfo: {name: a}\nroot: {}\n", "not a whole pipeline", id="no-tasks"),
         pytest.param("pipelineInfo: {name: a}\nroot: {dagg: {}}\n", "not a pipeline that this KFP knows", id="other"),
     ],
 )

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from alma.artifact import Ref
 from alma.cli import main
-from alma.errors import EXIT_TRANSIENT, TransientError
+from alma.errors import EXIT_TRANSIENT, ConfigError, DataError, TransientError
 from alma.monitor import journal
+from alma.monitor.dashboard import write_executor_output
 from alma.monitor.journal import Journal, Place
+from alma.running.executor_input import fill
+from alma.running.finish import final_state
+from alma.running.form import resolve
 from alma.running.hand_on import hand_on
-from alma.running.ledger import Ledger
+from alma.running.ledger import GENERATION, Ledger, generation
 from alma.store import Store, open_store
 
 BASE = Path(__file__).parents[2] / "examples"
@@ -66,3 +72,39 @@ def test_an_input_that_is_gone_is_told_by_the_step(store: Store) -> None:
     assert ended.value.code != 0
     (entry,) = journal.read(store, "night")
     assert (entry.state, entry.exit_code) == ("failed", ended.value.code)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"ref_x": "a"}, {"ref_²": "a"}, {"ref_" + "9" * 5000: "a"}, {"ref_1": GONE}, {"label_2": "x", "ref_02": "a"}],
+)
+def test_parameters_of_other_names_are_no_artifacts(parameters: dict[str, str]) -> None:
+    given = json.dumps({"inputs": {"parameterValues": parameters}})
+    filled = fill(Namespace(executor_input=given, made=[]))
+    assert filled.made == ([f"None={GONE}"] if "ref_1" in parameters else [])
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "1" * 5000, "[]", '{"inputs": [1]}'])
+def test_what_is_no_executor_input_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="--executor-input"):
+        fill(Namespace(executor_input=text, made=[]))
+    with pytest.raises(ConfigError, match="--executor-input"):
+        write_executor_output(text, {}, {})
+
+
+def test_the_final_state_of_a_run_is_said_to_be_none() -> None:
+    with pytest.raises(DataError, match="--state"):
+        final_state("[" * 100_000)
+
+
+@pytest.mark.parametrize("compiled", [{}, {"alma": {}, "isara": {}}, {"alma": 1}, {"x": {}}, {"alma": {"base": 1}}])
+def test_a_compiled_run_file_has_one_method(compiled: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"--run-file|--source"):
+        resolve(compiled, "", {"base": "model"})
+
+
+@pytest.mark.parametrize("written", [b"[" * 100_000, b"{}", b'{"generation": "x"}', b'{"generation": 1e999}'])
+def test_a_damaged_generation_is_named(store: Store, written: bytes) -> None:
+    store.write(GENERATION, written)
+    with pytest.raises(DataError, match=r"generation.*remove it"):
+        generation(store)
