@@ -8,15 +8,39 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 
 _OUT, _ERR = 1, 2
+_LOCK = threading.Lock()
+
+
+class _Led:
+    """Who is within, and what leads back when the last one leaves: threads enter and leave as they like."""
+
+    num_within = 0
+    back = ExitStack()
 
 
 @contextmanager
 def kept_for_results() -> Iterator[None]:
     """Within it, whatever is printed on standard output goes to standard error; for the whole process, threads too."""
+    with _LOCK:
+        if not _Led.num_within:
+            _Led.back.enter_context(_led_away())
+        _Led.num_within += 1
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _Led.num_within -= 1
+            if not _Led.num_within:
+                _Led.back.close()
+
+
+@contextmanager
+def _led_away() -> Iterator[None]:
     stdout = sys.stdout
     stdout.flush()
     with redirect_stdout(sys.stderr):

@@ -1,6 +1,7 @@
 """What libraries print, in whatever way, is on standard error; results alone are on standard output."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from alma import cli, sources
+from alma.stdout import kept_for_results
 
 CHATTER = """
 import logging, os, subprocess, sys
@@ -31,6 +33,18 @@ def test_chatter_of_every_kind_is_kept_off() -> None:
     assert done.stdout == "begun\nresult\n"
     said = {"printed", "logged", "written before the end", "by C", "by a process"}
     assert set(done.stderr.splitlines()) == said
+
+
+def test_the_last_to_leave_leads_back(capfd: pytest.CaptureFixture[str]) -> None:
+    """Threads enter one after the other, and leave in the same order."""
+    first, second = kept_for_results(), kept_for_results()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    os.write(1, b"chatter")
+    second.__exit__(None, None, None)
+    os.write(1, b"result")
+    assert capfd.readouterr() == ("result", "chatter")
 
 
 def test_a_process_without_standard_output_works_too() -> None:
