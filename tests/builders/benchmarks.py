@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import functools
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from alma.plan.rates import Rate, read_rates
+from tests.builders.warm import Warm
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -24,12 +29,33 @@ RATES = {
 """Benchmark that prints JSON → the (work, engine) that it measures for ``alma plan``."""
 
 
+OF_VLLM = RATES.keys() - {"sft", "dpo_reference"}
+"""Those that measure vLLM, which has a virtual environment and processes of its own."""
+
+
+@functools.cache
+def warm() -> Warm:
+    """What benchmarks are forked from, once for all: importing torch and TRL takes longer than most of them."""
+    kept = contextlib.ExitStack()
+    atexit.register(kept.close)
+    return kept.enter_context(Warm(also=["trl.trainer.sft_trainer"]))
+
+
 def call(name: str, *arguments: str) -> str:
-    """What a benchmark prints, run with ``--quick``."""
-    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=500, cwd=BENCHMARKS.parent)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    """What a benchmark prints."""
+    script = BENCHMARKS / f"{name}.py"
+    with tempfile.TemporaryDirectory() as folder:
+        out, errors = Path(folder, "out"), Path(folder, "errors")
+        if name in OF_VLLM:
+            with out.open("w") as printed, errors.open("w") as told:
+                command = [sys.executable, str(script), *arguments]
+                code = subprocess.run(
+                    command, stdout=printed, stderr=told, cwd=BENCHMARKS.parent, check=False, timeout=500
+                ).returncode
+        else:
+            code = warm().script(script, arguments, out, errors).wait(500)
+        assert code == 0, out.read_text() + errors.read_text()
+        return out.read_text()
 
 
 def run(name: str, folder: Path) -> tuple[dict[str, Any], list[Rate]]:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -60,13 +61,16 @@ class Run:
 
 
 class Warm:
-    """The process that runs are forked from; used in a ``with`` block."""
+    """The process that runs are forked from; used in a ``with`` block. ``also`` is imported beside all the rest."""
+
+    def __init__(self, also: Sequence[str] = ()) -> None:
+        self._also = also
 
     def __enter__(self) -> Self:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=pipe, stdout=pipe, text=True, env=environment
+            [sys.executable, __file__, *self._also], stdin=pipe, stdout=pipe, text=True, env=environment
         )
         self._runs: dict[int, Run] = {}
         self._begun: list[int] = []
@@ -87,9 +91,21 @@ class Warm:
         self._reader.join(60)
         self._process.stdout.close()
 
-    def run(self, arguments: list[str], log: Path, environment: dict[str, str], before: str = "") -> Run:
-        """Starts ``alma ARGUMENTS`` with these variables beside this process's; ``before`` is Python it runs first."""
-        asked = {"arguments": arguments, "log": str(log), "environment": os.environ | environment, "before": before}
+    def run(
+        self,
+        arguments: list[str],
+        log: Path,
+        environment: dict[str, str] | None = None,
+        before: str = "",
+        errors: Path | None = None,
+    ) -> Run:
+        """Starts ``alma ARGUMENTS`` with these variables beside this process's; ``before`` is Python it runs first.
+
+        Standard error goes to ``errors``, or into the log.
+        """
+        variables = os.environ | (environment or {})
+        asked = {"arguments": arguments, "log": str(log), "environment": variables, "before": before}
+        asked["errors"] = str(errors or log)
         log.touch()
         assert self._process.stdin is not None
         with self._changed:
@@ -100,6 +116,17 @@ class Warm:
             self._runs[run.pid] = run
             self._changed.notify_all()
         return run
+
+    def script(self, script: Path, arguments: Sequence[str], log: Path, errors: Path) -> Run:
+        """Starts ``python SCRIPT ARGUMENTS`` where the project is."""
+        argv = [str(script), *arguments]
+        folders = [str(script.parent), str(ROOT)]
+        return self.run(
+            [],
+            log,
+            before=f"import runpy, sys\nsys.argv, sys.path[:2] = {argv!r}, {folders!r}\n"
+            f"runpy.run_path({argv[0]!r}, run_name='__main__')\nraise SystemExit(0)",
+        )
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -118,7 +145,7 @@ class Warm:
 
 def main() -> None:
     """The process that runs are forked from."""
-    import_all()
+    import_all(sys.argv[1:])
     os.set_blocking(sys.stdin.fileno(), False)
     unread, children = b"", set[int]()
     while True:
@@ -145,7 +172,7 @@ def main() -> None:
             tell({"pid": pid})
 
 
-def import_all() -> None:
+def import_all(also: Sequence[str]) -> None:
     """All that a run with the echo engine imports, so that it is there when runs are forked."""
     import importlib
     import pkgutil
@@ -154,7 +181,7 @@ def import_all() -> None:
 
     for stage in pkgutil.iter_modules(alma.stages.__path__):
         importlib.import_module(f"alma.stages.{stage.name}")
-    for name in IMPORTED:
+    for name in (*IMPORTED, *also):
         importlib.import_module(name)
 
 
@@ -164,9 +191,9 @@ def become(asked: dict[str, Any]) -> None:
 
     os.environ.clear()
     os.environ.update(asked["environment"])
-    log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    out, errors = (os.open(asked[to], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666) for to in ("log", "errors"))
     nothing = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((nothing, 0), (log, 1), (log, 2)):
+    for source, target in ((nothing, 0), (out, 1), (errors, 2)):
         os.dup2(source, target)
     os.set_blocking(0, True)
     code = 1
