@@ -35,6 +35,7 @@ class Case:
     folder: Path
     named: str | None = None
     note: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -84,6 +85,7 @@ class Server:
         self._running[number] = case
         out, err = (str(_said(case, name)) for name in ("out", "err"))
         request: dict[str, Any] = {"program": case.program, "arguments": case.arguments, "cwd": str(case.folder)}
+        request["environment"] = case.environment
         self._process.stdin.write(json.dumps({**request, "number": number, "out": out, "err": err}) + "\n")
         self._process.stdin.flush()
         while len(self._running) >= MOST_AT_ONCE:

@@ -93,6 +93,7 @@ def _become(request: dict[str, Any]) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.chdir(request["cwd"])
         os.environ |= {"HOME": request["cwd"], "TMPDIR": request["cwd"], "ALMA_CACHE": f"{request['cwd']}/cache"}
+        os.environ |= request["environment"]
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
         for number, name in ((1, "out"), (2, "err")):
