@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from alma.sections.inference import Inference, Sampling
 from alma.sections.likeness import Likeness
@@ -73,6 +74,15 @@ class Curate(Likeness):
 
     seed: int = 0
     """Seed of the MinHash permutations."""
+
+    @field_validator("pattern")
+    @classmethod
+    def _is_expression(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"{(pattern or '')[:60]!r} is no regular expression of Python's: {error}") from error
+        return pattern
 
     @property
     def likeness(self) -> Likeness:

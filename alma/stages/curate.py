@@ -11,7 +11,7 @@ import pyarrow as pa
 from alma.artifact import Metrics, Rows
 from alma.artifact.out import Out
 from alma.artifact.records import PROMPT
-from alma.errors import ConfigError, StageError
+from alma.errors import StageError
 from alma.prompts.conversation import questions
 from alma.sections import Curate
 from alma.text.normalise import normalise
@@ -42,7 +42,7 @@ def run(
     """
     given = {"evaluation": evaluation, "heldout": heldout, "seeds": seeds}
     others = {name: _known(rows, cfg) for name, rows in given.items() if rows is not None}
-    pattern = _compile(cfg.pattern)
+    pattern = None if cfg.pattern is None else re.compile(cfg.pattern, re.DOTALL)
     reasons: Counter[str] = Counter()
     seen: set[str] = set()
     kept: list[dict[str, str]] = []
@@ -132,12 +132,3 @@ def _flaw(cfg: Curate, pattern: re.Pattern[str] | None, text: str, *, ended: boo
     if repetition(text) > cfg.max_repetition:
         return "repetition"
     return None
-
-
-def _compile(pattern: str | None) -> re.Pattern[str] | None:
-    if pattern is None:
-        return None
-    try:
-        return re.compile(pattern, re.DOTALL)
-    except re.error as error:
-        raise ConfigError(f"curate.pattern = {pattern!r} is not a regular expression: {error}") from error

@@ -87,6 +87,8 @@ def test_a_bare_word_needs_no_quotes(tmp_path: Path) -> None:
     [
         pytest.param(["alma.round=3"], ["alma.round", "unknown setting", "did you mean rounds"], id="unknown-key"),
         pytest.param(["alma.respond.samples=3"], ["alma.respond.samples", "num_samples"], id="unknown-nested-key"),
+        pytest.param(["alma.curate.pattern='('"], ["alma.curate.pattern", "no regular expression"], id="pattern"),
+        pytest.param(["alma.curate.pattern='a{9999999999}'"], ["pattern", "too large"], id="large-pattern"),
         pytest.param(["alma.rounds=0"], ["alma.rounds", "greater than or equal to 1", "it is 0"], id="too-small"),
         pytest.param(["alma.rounds=many"], ["alma.rounds", "'many'"], id="wrong-type"),
         pytest.param(["alma.pool=all"], ["alma.pool", "initial_and_latest", "'all'"], id="wrong-choice"),
