@@ -119,11 +119,6 @@ def test_near_duplicates_can_be_left_in(bench: Bench) -> None:
     assert len(pool) == 2
 
 
-def test_a_wrong_pattern_is_the_users_error(bench: Bench) -> None:
-    with pytest.raises(ConfigError, match=r"curate\.pattern = '\['"):
-        bench.run(curate, Curate(pattern="["), candidates=candidates(bench, "write a poem"))
-
-
 # diversify
 
 
