@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 import errno
 import io
+import logging
 import os
 import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -75,6 +77,7 @@ def end(
 ) -> NoReturn:
     """Parses the command line (``arguments``, else the process's own), calls ``do`` with it, and exits."""
     _settle_streams()
+    _settle_remarks()
     if arguments is None:
         _listen(os.getpid())
     code, as_json = 0, False
@@ -216,6 +219,22 @@ def _settle_streams() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+class _Remark(logging.LogRecord):
+    """A line of a log, in which a library may quote what stands in a file."""
+
+    def getMessage(self) -> str:
+        return escaped(super().getMessage())
+
+
+_format_warning = warnings.formatwarning
+
+
+def _settle_remarks() -> None:
+    """What libraries log and warn of is spelt out as our own messages are."""
+    logging.setLogRecordFactory(_Remark)
+    setattr(warnings, "formatwarning", lambda *told, **more: escaped(_format_warning(*told, **more)))  # noqa: B010
 
 
 def _start_threads() -> None:

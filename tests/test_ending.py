@@ -94,6 +94,18 @@ def test_what_cannot_be_printed_is_no_success() -> None:
     assert (done.returncode, "standard output: No space left" in done.stderr) == (2, True), done.stderr
 
 
+def test_what_libraries_remark_is_spelt_out() -> None:
+    code = (
+        "import argparse, logging, warnings\nfrom alma.ending import end\n"
+        "def do(_): logging.getLogger('x').warning('a %s', '\\x1b[2J'); warnings.warn('b \\x9b', stacklevel=1)\n"
+        "end('alma', argparse.ArgumentParser(), [], do)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "a \\x1b[2J" in done.stderr
+    assert "b \\x9b" in done.stderr
+    assert all(character.isprintable() or character == "\n" for character in done.stderr)
+
+
 def test_a_terminal_that_is_not_utf8_gets_what_it_can_show() -> None:
     code = _ending("print(chr(177), chr(0xd800))")
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
