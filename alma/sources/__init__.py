@@ -38,6 +38,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -47,6 +48,7 @@ from alma.regular import check_regular, expand
 from alma.sections import Ingest, IngestModel, IngestRows, IngestTasks
 from alma.store import Store, open_store
 from alma.store.cache import current
+from alma.store.waiting import waiting
 
 Scheme = Literal["path", "s3", "hf"]
 
@@ -99,6 +101,11 @@ def fetch_tasks(cfg: IngestTasks, base: Path, scratch: Path) -> list[tuple[str, 
     tasks.check_scheme(cfg.source, where)
     folder = _s3_tasks(cfg.source, scratch) if where == "s3" else _local_folder(cfg.source, base)
     return tasks.task_files(folder, cfg.source)
+
+
+def being_read(source: str) -> AbstractContextManager[None]:
+    """Says so, now and then, where reading ``source`` takes long."""
+    return waiting(source, "is being read for")
 
 
 def check_there(cfg: Ingest, base: Path) -> None:

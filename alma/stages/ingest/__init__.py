@@ -122,7 +122,8 @@ def _rows(
 ) -> Metrics:
     columns = Columns(cfg.kind, cfg.columns, cfg.system_turn, cfg.turns)
     paths = sources.fetch_rows(cfg, base, scratch)
-    read = _read(cfg, paths, columns, Lengths(model.folder) if model else None)
+    with sources.being_read(cfg.source):
+        read = _read(cfg, paths, columns, Lengths(model.folder) if model else None)
     _check_usable(cfg, paths, columns, read)
     if model is not None and any(row["earlier"] for row in read.rows):
         _check_turns(cfg, model, read.rows)
