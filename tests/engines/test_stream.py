@@ -145,3 +145,14 @@ def test_a_full_context_answers_nothing(folder: Path) -> None:
         assert (engine.room("a" * 90), engine.room("a" * 100)) == (5, 0)  # of 96, one of them the beginning's
         assert list(engine.stream(GenerateRequest(["a" * 100], [[0]], None, 8))) == [TOO_LONG]
         assert list(engine.stream(GenerateRequest(["a" * 90], [[0]], None, 8)))[-1].num_tokens <= 5
+
+
+def test_more_tokens_than_the_context_holds_may_be_asked_for() -> None:
+    """No memory is taken for those that cannot come."""
+    base = Path(__file__).parents[2] / "examples" / "micro" / "base"
+    engine = load_streamer(Inference(engine="hf"), base)
+    request = GenerateRequest(["copy ab"], [[1]], SAMPLING, 10**15, ("\n",))
+    *_, last = engine.stream(request)
+    assert last.num_tokens < 256
+    [[whole]] = generate(engine, ["copy ab"], [[1]], SAMPLING, max_new_tokens=10**15, stop=("\n",))
+    assert whole.text == last.text

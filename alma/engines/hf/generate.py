@@ -72,10 +72,12 @@ class HfGenerator(HfModel, OneByOne[GenerateRequest, list[list[Completion]]]):
         for batch in self._batches(ids_PT, asked_PN):
             rank = {place: at for at, place in enumerate(dict.fromkeys(place for place, _ in batch))}
             seeds_B = [request.seeds_PN[place][sample] for place, sample in batch]
+            limits_B = [self._limit(len(ids_PT[place]), request.max_new_tokens) for place, _ in batch]
             rows = Rows(
                 prompt_B=[rank[place] for place, _ in batch],
-                limits_B=[self._limit(len(ids_PT[place]), request.max_new_tokens) for place, _ in batch],
-                uniforms_BT=None if request.sampling is None else uniforms(seeds_B, request.max_new_tokens),
+                limits_B=limits_B,
+                # For as many tokens as there may be: the first ones of a seed are the same, however many are drawn.
+                uniforms_BT=None if request.sampling is None else uniforms(seeds_B, max(limits_B)),
             )
             ids_of = [ids_PT[each] for each in rank]
             with torch.inference_mode():
@@ -100,7 +102,7 @@ class HfGenerator(HfModel, OneByOne[GenerateRequest, list[list[Completion]]]):
         if limit < 1:
             yield TOO_LONG
             return
-        uniforms_BT = None if request.sampling is None else uniforms([seed], request.max_new_tokens)
+        uniforms_BT = None if request.sampling is None else uniforms([seed], limit)
         stops = StopTexts(self.tokenizer, self.texts_V if request.stop else (), request.stop, self.device)
         rows = Rows(prompt_B=[0], limits_B=[limit], uniforms_BT=uniforms_BT)
         steps = decoding(self, [ids], rows, request.sampling, stops, self.end_ids, lambda _: None)
