@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from typing import Any
 
 TEXTS = (
@@ -108,6 +109,7 @@ def as_json(tree: Any) -> bytes:
 
 def as_toml(tree: dict[str, Any]) -> bytes:
     """TOML of a tree: inline, but for the first two levels."""
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), 10_000))  # for what was nested in what was nested
     lines = []
     for root, section in tree.items():
         if not isinstance(section, dict):

@@ -65,7 +65,11 @@ def test_hostile_inputs(campaign: Campaign, world: Path) -> None:
             for each in server.run(case):
                 judge(*each)
 
-        campaign.each(check, cases=CASES)
+        try:
+            campaign.each(check, cases=CASES)
+        except Exception as error:
+            error.add_note("\n".join(found))
+            raise
         for each in server.rest():
             judge(*each)
     assert not found, f"{len(found)} cases:\n" + "\n".join(found[:MOST_TOLD])
