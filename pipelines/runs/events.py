@@ -30,7 +30,10 @@ class Events:
         """One line: ``text`` for a person; ``event`` with ``fields`` (or else with the text) as JSON."""
         if self.as_json:
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            line = json.dumps({"time": now, "event": event, **(fields or {"message": text})}, ensure_ascii=False)
+            told = {"time": now, "event": event, **(fields or {"message": text})}
+            line = json.dumps(told, ensure_ascii=False)
+            if not line.isprintable():  # words come from a server, and a terminal would obey them
+                line = json.dumps(told)
         else:
             line = f"{time.strftime('%H:%M:%S')}  {plain(text)}"
         print(line, file=sys.stderr, flush=True)  # noqa: T201

@@ -40,12 +40,14 @@ def main(options: argparse.Namespace) -> None:
     """Runs the command. Raises ``TransientError`` when the run has not stopped in time."""
     events = Events(options.log)
     api = Api(options, events)
-    state = stop_run(api, options.run_id, options.stop_seconds)
+    seconds = options.stop_seconds
+    events.tell("stopping", f"stopping the run; waits up to {seconds:g} s", run=options.run_id, seconds=seconds)
+    state = stop_run(api, options.run_id, seconds)
     leftover.clean(options.run_id, options.namespace, events)
     events.tell("stopped", f"the run is {state.lower()}", run=options.run_id, state=state.lower())
     if state not in ENDED:
         raise TransientError(
-            f"the run {options.run_id} is asked to stop and has not within {options.stop_seconds:g} s; "
+            f"the run {options.run_id} is asked to stop and has not within {seconds:g} s; "
             "look again with 'python -m pipelines status'"
         )
 

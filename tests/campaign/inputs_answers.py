@@ -98,7 +98,8 @@ def answers(draw: random.Random, folder: Path, world: Path) -> Case:
     program, *arguments = draw.choice(
         [
             ["pipelines", "list", *patience],
-            ["pipelines", draw.choice(("status", "stop")), "some-run", *patience],
+            ["pipelines", "status", "some-run", *patience],
+            ["pipelines", "stop", "some-run", "--stop-seconds", "2", *patience],
             ["alma", "show", "ingest/0123456789abcdef0123", *of_store],
             ["alma", draw.choice(("status", "trace")), "select-0123456789abcdef0123-1", *of_store],
             ["alma", "stage", "ingest", "--config", '{"kind": "pairs", "source": "s3://bucket/x.jsonl"}'],

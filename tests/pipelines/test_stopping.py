@@ -128,6 +128,7 @@ def test_a_run_that_is_slow_to_stop_is_left_stopping(stub: KfpStub, pipelines: P
     assert (done.returncode, events(done, "stopped")[0]["state"]) == (143, "canceling"), done.stderr
     slow = pipelines("stop", run_id, "--stop-seconds", "1")
     assert (slow.returncode, "not within 1 s" in slow.stderr) == (75, True), slow.stderr
+    assert events(slow, "stopping")[0]["seconds"] == 1.0
 
 
 def stage_jobs(jobs: JobsStub, run_id: str) -> None:
