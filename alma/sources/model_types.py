@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from alma.errors import DataError
 from alma.sources.rows import shown
@@ -13,9 +13,21 @@ from alma.sources.weights import INDEX, read_json
 
 Ids = int | list[int] | None
 
+TokenId = Annotated[int, Field(ge=0, lt=2**24)]
+"""Sixty times the largest vocabularies. A tokenizer takes memory for all ids up to the largest. [ours]"""
+
 
 class _File(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _printable(cls, values: Any) -> Any:
+        """Libraries print the names that they do not know, and a terminal would obey them."""
+        bad = next((name for name in values if not name.isprintable()), None) if isinstance(values, dict) else None
+        if bad is not None:
+            raise ValueError(f"the name {bad!r} holds control characters")
+        return values
 
 
 class _Config(_File):
@@ -39,13 +51,13 @@ class _Generation(_File):
 
 
 class _Added(_File):
-    id: int
+    id: TokenId
     content: str
     special: bool = False
 
 
 class _Vocabulary(_File):
-    vocab: dict[str, int] | list[Any] | None = None
+    vocab: dict[str, TokenId] | list[Any] | None = None
 
 
 class _Tokenizer(_File):

@@ -114,4 +114,4 @@ def identifier(value: Any) -> str | None:
 def _is_whole(number: float | Decimal) -> bool:
     if isinstance(number, Decimal):
         return number.is_finite() and number.adjusted() < _MOST_DIGITS and number == int(number)
-    return math.isfinite(number) and number == int(number)
+    return isinstance(number, int) or number.is_integer()

@@ -139,7 +139,7 @@ def test_ids_repeat_across_files_too() -> None:
 
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.decimals(), st.text(), st.binary(), st.uuids(),
-    st.datetimes(), st.lists(st.integers(), max_size=2),
+    st.datetimes(), st.lists(st.integers(), max_size=2), st.just(10**400),
 )  # fmt: skip
 
 

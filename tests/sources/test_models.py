@@ -340,6 +340,16 @@ FIRST = "model-00001-of-00002.safetensors"
             ["tokenizer.json: model with 'qqq", "makes 400,001 tokens of 2,001 characters"],
             id="a text that grows",
         ),
+        pytest.param(
+            lambda f: edit(f / "tokenizer.json", added_tokens=[{"content": "a", "id": 2**31}]),
+            ["tokenizer.json: added_tokens.0.id: ", "less than 16777216 (it is 2147483648)"],
+            id="absurd token",
+        ),
+        pytest.param(
+            lambda f: edit(f / "tokenizer.json", added_tokens=[{"content": "a", "id": 1, "\u202eb": 1}]),
+            [r"tokenizer.json: added_tokens.0: ", r"the name '\u202eb' holds control characters"],
+            id="name of a setting",
+        ),
         pytest.param(fewer_embeddings, ["token 256", "200 rows"], id="tokenizer too large"),
         pytest.param(
             lambda f: (f / "chat_template.jinja").write_text("{{ messages"),
