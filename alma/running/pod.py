@@ -26,11 +26,16 @@ from alma.running.lease import watched
 from alma.running.ledger import Ledger, Settings
 from alma.running.stage import Inputs, run_shard
 from alma.running.stopping import stop_signals
+from alma.stages import check_known
 from alma.store import Store, open_store
 from alma.store.files import publish
 
 EARLIER = "@"
 """Before the label of a step of an earlier layer, in ``--in PORT=@LABEL``."""
+
+
+MOST_LABEL_CHARS = 256
+"""Of a step's label, which stands in each line of its log. The recipes' have 40."""
 
 
 def stage(options: Namespace) -> Ref:
@@ -40,6 +45,9 @@ def stage(options: Namespace) -> Ref:
     ``--markdown`` and ``--executor-input`` say where the pipeline expects files.
     """
     options = fill(options)
+    check_known(options.stage)
+    if options.label and len(options.label) > MOST_LABEL_CHARS:
+        raise ConfigError(f"--label has {len(options.label):,} characters; give at most {MOST_LABEL_CHARS}")
     store = open_store(options.store)
     label, shard, nodes = options.label or options.stage, Shard.parse(options.shard), Nodes.here()
     place = options.run and Place(options.run, label, str(shard) if shard else nodes.shard)

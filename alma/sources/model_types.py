@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from alma.errors import DataError
 from alma.sources.rows import shown
@@ -19,15 +19,6 @@ TokenId = Annotated[int, Field(ge=0, lt=2**24)]
 
 class _File(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _printable(cls, values: Any) -> Any:
-        """Libraries print the names that they do not know, and a terminal would obey them."""
-        bad = next((name for name in values if not name.isprintable()), None) if isinstance(values, dict) else None
-        if bad is not None:
-            raise ValueError(f"the name {bad!r} holds control characters")
-        return values
 
 
 class _Config(_File):
@@ -90,6 +81,10 @@ class _Settings(_File):
     add_eos_token: bool | None = None
 
 
+class _Special(_File):
+    """``special_tokens_map.json``."""
+
+
 class _Index(_File):
     """``model.safetensors.index.json``."""
 
@@ -101,8 +96,11 @@ FILES: dict[str, type[_File]] = {
     "generation_config.json": _Generation,
     "tokenizer.json": _Tokenizer,
     "tokenizer_config.json": _Settings,
+    "special_tokens_map.json": _Special,
     INDEX: _Index,
 }
+
+_ABOUT_TOKENS = ("tokenizer_config.json", "special_tokens_map.json")
 
 
 def check_types(folder: Path, source: str) -> None:
@@ -111,8 +109,13 @@ def check_types(folder: Path, source: str) -> None:
     for name, model in FILES.items():
         if not (folder / name).is_file():
             continue
+        whole = read_json(folder / name, source)
+        tokens = {"tokenizer.json": whole.get("added_tokens")} | dict.fromkeys(_ABOUT_TOKENS, whole)
+        bad = _unprintable(tokens.get(name))
+        if bad is not None:
+            faults.append(f"{source}: {name}: the name {bad!r} holds control characters; fetch the model again")
         try:
-            model.model_validate(read_json(folder / name, source))
+            model.model_validate(whole)
         except ValidationError as error:
             for fault in error.errors()[:5]:
                 place = ".".join(str(step)[:60] for step in fault["loc"])
@@ -120,3 +123,16 @@ def check_types(folder: Path, source: str) -> None:
                 faults.append(f"{source}: {name}: {place}: {said}; fetch the model again, or mend it there")
     if faults:
         raise DataError("\n".join(faults))
+
+
+def _unprintable(value: Any) -> str | None:
+    """A name in ``value`` that a terminal would obey: the tokenizers library prints those that it does not know."""
+    waiting = [value]
+    while waiting:
+        here = waiting.pop()
+        if isinstance(here, dict):
+            bad = next((str(name) for name in here if not name.isprintable()), None)
+            if bad is not None:
+                return bad
+        waiting += here.values() if isinstance(here, dict) else here if isinstance(here, list) else []
+    return None

@@ -68,10 +68,15 @@ class Stage:
         return kind or ("model" if getattr(cfg, "kind", None) == "model" else "rows")
 
 
-def load_stage(name: str) -> Stage:
-    """Imports a stage by name. Raises ``ConfigError`` for an unknown one."""
+def check_known(name: str) -> None:
+    """Raises ``ConfigError`` for a name that no stage has."""
     if name not in STAGES:
         raise ConfigError(f"unknown stage {name!r}; there are: {', '.join(STAGES)}")
+
+
+def load_stage(name: str) -> Stage:
+    """Imports a stage by name. Raises ``ConfigError`` for an unknown one."""
+    check_known(name)
     module = importlib.import_module(STAGES[name][0])
     hints = typing.get_type_hints(module.run)
     parameters = inspect.signature(module.run).parameters

@@ -190,7 +190,7 @@ class S3Store:
             ) from error
         except (HTTPError, ConnectionError, TimeoutError) as error:
             raise StoreUnavailableError(f"{self.uri}/{name}: the connection to {self.endpoint} broke") from error
-        except (ResponseParserError, KeyError, ValueError) as error:
+        except (ResponseParserError, LookupError, ValueError) as error:
             if isinstance(error, AlmaError):
                 raise
             raise StoreUnavailableError(

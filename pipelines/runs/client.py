@@ -115,7 +115,7 @@ class Api:
             raise self._translated(error) from None
         except urllib3.exceptions.HTTPError as error:
             raise self._unreached(error) from None
-        except (ValueError, TypeError, AttributeError, KeyError, RecursionError, OverflowError) as error:
+        except (ValueError, TypeError, AttributeError, LookupError, RecursionError, OverflowError) as error:
             failed = error.__context__  # the generated client stumbles over TLS errors: they have no body
             if isinstance(failed, self.models.ApiException):
                 raise self._unreached(failed.__context__ or failed) from None

@@ -92,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.startswith("slow"):
             time.sleep(float(fault.split()[1]))
         if fault == "html":
-            return self.send(200, b"<html>Sign in</html>", "text/html")
+            return self.send(200, b"<html>Sign in</html>", "text/html; charset=no-such")
         if fault == "redirect":
             return self.send(302, b"", "text/html", Location="/login")
         try:

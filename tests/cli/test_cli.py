@@ -206,6 +206,7 @@ def test_a_store_without_permission_is_named(world: Path) -> None:
     ("words", "said"),
     [
         pytest.param(["stage", "answer"], "there are: ingest, synthesize", id="unknown-stage"),
+        pytest.param(["stage", "judge", "--label", "x" * 300], "--label has 300 characters", id="long-label"),
         pytest.param(["stage", "judge", "--config", "{"], "is not JSON", id="broken-config"),
         pytest.param(["stage", "judge", "--config", "[]"], "must be a JSON object", id="config-list"),
         pytest.param(["stage", "judge", "--config", "@no"], "--config @no", id="config-file"),

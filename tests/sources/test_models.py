@@ -347,8 +347,15 @@ FIRST = "model-00001-of-00002.safetensors"
         ),
         pytest.param(
             lambda f: edit(f / "tokenizer.json", added_tokens=[{"content": "a", "id": 1, "\u202eb": 1}]),
-            [r"tokenizer.json: added_tokens.0: ", r"the name '\u202eb' holds control characters"],
+            [r"tokenizer.json: the name '\u202eb' holds control characters"],
             id="name of a setting",
+        ),
+        pytest.param(
+            lambda f: (f / "special_tokens_map.json").write_text(
+                '{"eos_token": {"content": "</s>", "\\u001b[31m": 1}}'
+            ),
+            [r"special_tokens_map.json: the name '\x1b[31m' holds control characters"],
+            id="name within a special token",
         ),
         pytest.param(fewer_embeddings, ["token 256", "200 rows"], id="tokenizer too large"),
         pytest.param(

@@ -165,7 +165,7 @@ def _values(config: Any) -> dict[str, Any]:
     found = {}
     for name, value in config.to_dict().items():
         part = vars(config).get(name)  # by getattr, some configs refuse what differs from layer to layer
-        if value is not None and name[0] != "_" and name in known:
+        if value is not None and not name.startswith("_") and name in known:
             found[name] = _values_of_part(part) if isinstance(part, PretrainedConfig) else value
     return found
 

@@ -49,3 +49,7 @@ def test_a_border_is_drawn_nearer(name: str, tmp_path: Path) -> None:
 def test_what_is_no_language_model_has_none() -> None:
     with pytest.raises(DataError, match="no miniature of vit can be built"):
         miniature(AutoConfig.for_model("vit"))
+
+
+def test_a_setting_without_a_name_is_left_out() -> None:
+    assert not hasattr(miniature(AutoConfig.for_model("llama", **{"": 1})).config, "")
