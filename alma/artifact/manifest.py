@@ -9,8 +9,10 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from alma.artifact.records import SCHEMAS
 from alma.errors import DataError, IntegrityError
 from alma.store import Store
+from alma.store.names import is_name
 
 KEY_CHARS = 20
 """Hex digits of a key: 80 bits, so that a billion artifacts collide with a chance below one in a million."""
@@ -117,8 +119,26 @@ def find_manifest(store: Store, ref: Ref) -> Manifest | None:
             f"{store.uri}: {ref}/manifest.json is not a manifest ({error.errors()[0]['msg']}); "
             "remove the artifact's folder and run again"
         ) from error
+    fault = _fault(manifest)
+    if fault is not None:
+        raise IntegrityError(
+            f"{store.uri}: {ref}/manifest.json was altered ({fault}); remove the artifact's folder and run again"
+        )
     if manifest.ref != ref:
         raise IntegrityError(
             f"{store.uri}: {ref}/manifest.json is that of {manifest.ref}; remove the folder, run again"
         )
     return manifest
+
+
+def _fault(manifest: Manifest) -> str | None:
+    """What in a manifest cannot be as it was written."""
+    name = next((file.name for file in manifest.files if not is_name(file.name)), None)
+    if name is not None:
+        return f"{name[:60]!r} is no file's name"
+    if manifest.kind == "rows" and manifest.schema_name not in SCHEMAS:
+        return f"{str(manifest.schema_name)[:60]!r} is no kind of rows"
+    rows = [file.rows or 0 for file in manifest.files]
+    if manifest.kind == "rows" and (min(rows, default=0) < 0 or sum(rows) != manifest.num_rows):
+        return f"its files hold {sum(rows)} rows, and num_rows is {manifest.num_rows}"
+    return None

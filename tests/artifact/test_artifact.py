@@ -219,6 +219,26 @@ def test_folders_come_back_as_they_were(store_uri: str, tmp_path: Path, monkeypa
     assert (folder / "deep" / "x.txt").read_text() == "x"
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("schema_name", "~nosuchuser", "'~nosuchuser' is no kind of rows"),
+        ("num_rows", 8, "its files hold 7 rows, and num_rows is 8"),
+        ("name", "ftp://x", "'ftp://x' is no file's name"),
+        ("rows", -4, "num_rows is 7"),
+    ],
+)
+def test_an_altered_manifest_is_refused(tmp_path: Path, field: str, value: object, said: str) -> None:
+    store = open_store(str(tmp_path / "store"))
+    publish(store, tmp_path / "scratch", 7, 4)
+    manifest = json.loads(store.read(f"{REF}/manifest.json"))
+    place = manifest if field in manifest else manifest["files"][0]
+    place[field] = value
+    store.write(f"{REF}/manifest.json", json.dumps(manifest).encode())
+    with pytest.raises(IntegrityError, match=rf"was altered \(.*{said}.*remove the artifact's folder"):
+        find_manifest(store, REF)
+
+
 def test_equal_manifests_are_equal_bytes(tmp_path: Path) -> None:
     rows = publish(open_store(str(tmp_path / "store")), tmp_path / "scratch", 4, 2)
     again = type(rows.manifest).model_validate(json.loads(rows.manifest.to_bytes()))
