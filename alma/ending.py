@@ -231,10 +231,16 @@ class _Remark(logging.LogRecord):
 _format_warning = warnings.formatwarning
 
 
+def _spelt_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    return escaped(_format_warning(message, category, filename, lineno, line))
+
+
 def _settle_remarks() -> None:
     """What libraries log and warn of is spelt out as our own messages are."""
     logging.setLogRecordFactory(_Remark)
-    setattr(warnings, "formatwarning", lambda *told, **more: escaped(_format_warning(*told, **more)))  # noqa: B010
+    warnings.formatwarning = _spelt_warning
 
 
 def _start_threads() -> None:

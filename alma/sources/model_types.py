@@ -101,6 +101,7 @@ FILES: dict[str, type[_File]] = {
 }
 
 _ABOUT_TOKENS = ("tokenizer_config.json", "special_tokens_map.json")
+"""Files that describe tokens everywhere; tokenizer.json does so in its ``added_tokens``, and others nowhere."""
 
 
 def check_types(folder: Path, source: str) -> None:
@@ -110,8 +111,7 @@ def check_types(folder: Path, source: str) -> None:
         if not (folder / name).is_file():
             continue
         whole = read_json(folder / name, source)
-        tokens = {"tokenizer.json": whole.get("added_tokens")} | dict.fromkeys(_ABOUT_TOKENS, whole)
-        bad = _unprintable(tokens.get(name))
+        bad = _unprintable(whole) if name in _ABOUT_TOKENS else _unprintable(whole.get("added_tokens"))
         if bad is not None:
             faults.append(f"{source}: {name}: the name {bad!r} holds control characters; fetch the model again")
         try:
