@@ -152,7 +152,9 @@ def _check(path: Path, package: Mapping[str, Any]) -> None:
     except json_format.ParseError as error:
         raise ConfigError(f"{path}: not a pipeline that this KFP knows: {error}; compile it again") from None
     try:
-        assert package["pipeline_spec"]["pipelineInfo"]["name"], "it has no name"
+        name = package["pipeline_spec"]["pipelineInfo"]["name"]
         tasks_of(package["pipeline_spec"])
-    except (AssertionError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path}: not a whole pipeline ({error!r}); compile it again") from None
+    if not name:
+        raise ConfigError(f"{path}: not a whole pipeline: it has no name; compile it again")
