@@ -61,7 +61,7 @@ class Curate(Likeness):
     """Largest fraction of a prompt's word 3-grams that may be repeats. [ours]"""
 
     pattern: str | None = None
-    """Regular expression that a prompt must match in full. [ours]"""
+    """Regular expression of Python's that a prompt must match in full, within ten seconds of a core. [ours]"""
 
     markers: tuple[str, ...] = ()
     """Texts that betray a leftover of a template; prompts that contain one are dropped. [ours]"""

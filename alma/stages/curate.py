@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -14,6 +14,7 @@ from alma.artifact.records import PROMPT
 from alma.errors import StageError
 from alma.prompts.conversation import questions
 from alma.sections import Curate
+from alma.text.matching import full_matches
 from alma.text.normalise import normalise
 from alma.text.overlap import KINDS, Known, char_grams, overlap_metric
 
@@ -42,18 +43,18 @@ def run(
     """
     given = {"evaluation": evaluation, "heldout": heldout, "seeds": seeds}
     others = {name: _known(rows, cfg) for name, rows in given.items() if rows is not None}
-    pattern = None if cfg.pattern is None else re.compile(cfg.pattern, re.DOTALL)
     reasons: Counter[str] = Counter()
     seen: set[str] = set()
     kept: list[dict[str, str]] = []
     near = None if cfg.near_duplicate == "off" else NearDuplicates(cfg.near_duplicate, cfg.seed)
     rows = candidates.table(["id", "prompt", "ended"]).to_pylist()
+    unmatched = _unmatched(cfg, rows)
     with out.progress(len(rows), "candidates") as progress:
         for row in rows:
             progress.advance()
             text = row["prompt"]
             form = normalise(text)
-            reason = _flaw(cfg, pattern, text, ended=row["ended"])
+            reason = _unfit(cfg, row) or next(unmatched) or _flaw(cfg, text)
             if reason is None:
                 reason = _overlap(others, text)
             if reason is None and form in seen:
@@ -120,13 +121,25 @@ class NearDuplicates:
         return False
 
 
-def _flaw(cfg: Curate, pattern: re.Pattern[str] | None, text: str, *, ended: bool) -> str | None:
-    if cfg.require_end and not ended:
+def _unfit(cfg: Curate, row: Mapping[str, Any]) -> str | None:
+    """Why a candidate is dropped whatever it says."""
+    if cfg.require_end and not row["ended"]:
         return "unfinished"
-    if not cfg.min_chars <= len(text) <= cfg.max_chars:
+    if not cfg.min_chars <= len(row["prompt"]) <= cfg.max_chars:
         return "length"
-    if pattern is not None and not pattern.fullmatch(text):
-        return "pattern"
+    return None
+
+
+def _unmatched(cfg: Curate, rows: Sequence[Mapping[str, Any]]) -> Iterator[str | None]:
+    """For each candidate that is not unfit, whether it is dropped for the pattern."""
+    fit = (row for row in rows if _unfit(cfg, row) is None)
+    if cfg.pattern is None:
+        return (None for _ in fit)
+    named = ((f"candidate {row['id']}", row["prompt"]) for row in fit)
+    return (None if found else "pattern" for found in full_matches("curate.pattern", cfg.pattern, named))
+
+
+def _flaw(cfg: Curate, text: str) -> str | None:
     if any(marker in text for marker in cfg.markers):
         return "marker"
     if repetition(text) > cfg.max_repetition:

@@ -6,5 +6,6 @@
     rouge      how much of two texts is one sequence of words
     shots      which rows are shown as examples; turns: how they are written bare
     refusal    whether an answer refuses; verdict: what a model that was asked for one has said
+    matching   whether it matches a regular expression that somebody wrote; matcher: the process that tries, in bounds
     visible    texts of others on a page or a terminal; plain: on one line
 """

@@ -1,6 +1,7 @@
 """The plain stages: what each does with its rows. The engines have tests of their own."""
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from alma.errors import AlmaError, ConfigError, DataError, StageError
 from alma.prompts import RATINGS
 from alma.sections import Curate, Diversify, Select, Synthesize
 from alma.stages import curate, diversify, finetune, select, synthesize
+from alma.text import matcher
 from tests.builders.bench import Bench
 
 
@@ -109,6 +111,21 @@ def test_what_is_dropped(bench: Bench, cfg: dict[str, Any], texts: list[str], re
 def test_cut_off_candidates_are_dropped_and_an_empty_pool_fails(bench: Bench) -> None:
     with pytest.raises(StageError, match="unfinished"):
         bench.run(curate, Curate(), candidates=candidates(bench, "write a poem", ended=False))
+
+
+def test_a_pattern_that_is_tried_for_ever_is_refused_with_its_candidate(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    quick = tmp_path / "matcher.py"
+    source = Path(matcher.__file__).read_text(encoding="utf-8")
+    quick.write_text(source.replace("CPU_SECONDS = 10.0", "CPU_SECONDS = 0.2"), encoding="utf-8")
+    monkeypatch.setattr(matcher, "__file__", str(quick))
+    rows = candidates(bench, "a" * 10, "b", "a" * 3000 + "!", "aa")
+    name = rows.table(["id"])["id"].to_pylist()[2]
+    with pytest.raises(ConfigError) as refused:
+        bench.run(curate, Curate(min_chars=1, pattern=r"(a+)+|b"), candidates=rows)
+    for told in ("curate.pattern = '(a+)+|b'", "0.2 s of a core", f"candidate {name}", "3,001 characters"):
+        assert told in str(refused.value)
 
 
 def test_near_duplicates_can_be_left_in(bench: Bench) -> None:
