@@ -67,6 +67,6 @@ def test_json_of_more_values_than_memory_is_said() -> None:
 def test_no_device_or_folder_is_replaced_by_a_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path):
-        with pytest.raises(ConfigError, match=r"name a file that is to be written"), publish(path):
+        with pytest.raises(ConfigError, match=r"name another file to be written"), publish(path):
             raise AssertionError
     assert (tmp_path / "pipe").is_fifo()

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from alma.artifact.manifest import Ref
 from alma.artifact.statement import Statement, file_name
-from alma.errors import IntegrityError, InternalError, TransientError
+from alma.errors import DataError, IntegrityError, InternalError, TransientError
 from alma.parallel import FILES, in_order
 from alma.store import Store
 from alma.store.cache import sha256_file
@@ -54,6 +54,7 @@ class Parts:
         self._checked: dict[str, Statement] = {}
         self._problems: dict[str, str] = {}
         self._settled: list[Statement] | None = None
+        self._said_other_rows = False
 
     def lay_out(self, parts: Sequence[Part]) -> None:
         """Says of which parts the artifact is made: statements of others do not count from here on."""
@@ -101,6 +102,7 @@ class Parts:
             self._complain(part, str(error))
             return None
         if (statement.start, statement.start + statement.rows) != (part.start, part.stop):
+            self._say_other_rows(part, statement)
             return None
         if statement != self._checked.get(part.name):
             problem = self._problem(part, statement)
@@ -121,11 +123,21 @@ class Parts:
             return statement.problem(path, found, self._ref)
         except (FileNotFoundError, IsADirectoryError):
             return "its file is missing"
-        except IntegrityError as error:
+        except (IntegrityError, DataError) as error:  # DataError: a pipe or a device in the file's place
             return str(error)
         finally:
             if not place:
                 path.unlink(missing_ok=True)
+
+    def _say_other_rows(self, part: Part, statement: Statement) -> None:
+        """Once, whatever the number: usually all are the parts of an attempt with another ``part_rows``."""
+        if not self._said_other_rows:
+            self._note(
+                f"{self._ref}/{part.name} is stated to be {statement.rows} rows from row {statement.start} on, here "
+                f"rows {part.start} to {part.stop - 1}: an earlier attempt had another part_rows, or the statement was "
+                "altered; parts that do not fit are computed again"
+            )
+        self._said_other_rows = True
 
     def _complain(self, part: Part, problem: str) -> None:
         self._problems[part.name] = problem

@@ -19,6 +19,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from alma.errors import IntegrityError
+from alma.regular import check_regular
 from alma.store.eviction import Entry, Shelf, locked, reserve
 from alma.store.files import file_errors
 from alma.store.protocol import Store
@@ -37,7 +38,8 @@ def store_cache(store: Store) -> Path:
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's content, in hex."""
+    """SHA-256 of a file's content, in hex. Raises ``DataError`` for a pipe or a device, which has no end."""
+    check_regular(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

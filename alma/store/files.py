@@ -24,7 +24,7 @@ def publish(path: Path) -> Iterator[BinaryIO]:
     """
     with file_errors(path):
         if mode(path) and not stat.S_ISREG(mode(path)):  # a device would be replaced by the file, by who may do that
-            raise ConfigError(f"{path}: is a folder, a device or a pipe; name a file that is to be written")
+            raise ConfigError(f"{path}: is a folder, a device or a pipe; remove it, or name another file to be written")
         temporary = path.with_name(TEMPORARY + secrets.token_hex(8))
         try:
             with _created(temporary) as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from alma.artifact import Manifest, Ref, row_id
 from alma.artifact.out import Out
-from alma.errors import TransientError
+from alma.errors import ConfigError, TransientError
 from alma.store import Store, open_store
 
 REF = Ref("respond", "0123456789abcdef0123")
@@ -68,6 +69,7 @@ ALTERED = {
     "no counts": changed(counts={}),
     "size": changed(size=1),
     "rows": changed(rows=1),
+    "first row": changed(start=3),
     "negative rows": changed(rows=-2),
     "kind of rows": changed(schema_name="response"),
     "hash": changed(sha256="0" * 64),
@@ -94,8 +96,22 @@ def test_an_altered_part_is_computed_again(tmp_path: Path, alter: Callable[[Stor
     alter(store, f"{REF}/parts/00000.json")
     told: list[Any] = []
     assert attempt(store, tmp_path / "b", told) == whole
-    if alter is not ALTERED["rows"]:  # which is of an attempt that cut the rows otherwise
-        assert any("is not believed" in event.get("message", "") for event in told)
+    said = [event["message"] for event in told if "computed again" in event.get("message", "")]
+    assert ("another part_rows" if alter in (ALTERED["rows"], ALTERED["first row"]) else "is not believed") in said[0]
+
+
+@pytest.mark.parametrize("place", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"])
+@pytest.mark.parametrize("of", ["statement", "file"])
+@pytest.mark.timeout(20)
+def test_what_has_no_end_is_not_read(tmp_path: Path, place: Callable[[Path], None], of: str) -> None:
+    store = open_store(str(tmp_path / "store"))
+    attempt(store, tmp_path / "b", [], num_parts=2)
+    file = json.loads(store.read(f"{REF}/parts/00000.json"))["file"] if of == "file" else "parts/00000.json"
+    path = tmp_path / "store" / str(REF) / file
+    path.unlink()
+    place(path)
+    with pytest.raises(ConfigError, match=f"{path.name}: is a folder, a device or a pipe; remove it"):
+        attempt(store, tmp_path / "b", [])
 
 
 def test_so_it_is_where_the_store_is_elsewhere(
