@@ -16,12 +16,13 @@ fetch nvidia/Daring-Anteater ae79f8ac44cf185fbd3250dbe46057a7f7c4ec40 train.json
 fetch tatsu-lab/alpaca_eval 2edc6fad8be6b14ea7230aabfd08188da6b8b814 alpaca_eval.json
 fetch lmarena-ai/arena-hard-auto c75cc2581ae7ac4b66ce5c804c002fe5a7c6339e data/arena-hard-v0.1/question.jsonl
 
-# 2,000 prompts with two scored responses each, and 250 others that are held out: no prompt is in both files.
+# 2,000 prompts with two scored responses each, and 250 others that are held out: no prompt is in both files. Prompts of
+# several turns become conversations.
 alma convert helpsteer2 "$sets/HelpSteer2/train.jsonl.gz" --out "$data" --seeds 2000 --evaluation 250
 alma convert daring-anteater "$sets/Daring-Anteater/train.jsonl" --out "$data" --seeds 5000
 
-# Evaluation prompts, each with the set that it is of as its family. AlpacaEval's converter keeps one prompt to learn from.
-alma convert alpacaeval "$sets/alpaca_eval/alpaca_eval.json" --out "$sets/evaluation/alpacaeval" --seeds 1
+# Evaluation prompts, each with the set that it is of as its family: all of them, with no seeds drawn from AlpacaEval.
+alma convert alpacaeval "$sets/alpaca_eval/alpaca_eval.json" --out "$sets/evaluation/alpacaeval" --seeds 0
 alma convert arena-hard "$sets/arena-hard-auto/data/arena-hard-v0.1/question.jsonl" --out "$sets/evaluation/arena-hard"
 # The paper's other sets, whose commits are yours to choose: download the file, then
 #   alma convert mt-bench question.jsonl --out "$sets/evaluation/mt-bench"            # github.com/lm-sys/FastChat

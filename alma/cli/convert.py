@@ -37,7 +37,7 @@ def add_convert(commands: Commands[argparse.ArgumentParser]) -> None:
         "--seeds",
         type=int,
         metavar="N",
-        help="prompts to learn from (default: 64; of helpsteer2 2000, of daring-anteater 5000)",
+        help="prompts to learn from (default: 64; of helpsteer2 2000, of daring-anteater 5000); 0 for none",
     )
     convert.add_argument(
         "--evaluation", type=int, metavar="N", help="prompts to hold out (default: all others; of helpsteer2 250)"
@@ -62,3 +62,10 @@ def convert_set(given: argparse.Namespace) -> None:
     )
     written = ", ".join(f"{len(rows)} rows in {name}" for name, rows in done.files.items())
     print(f"{written}; {done.num_left} prompts in none")  # noqa: T201
+    if done.unusable:
+        reasons = "; ".join(f"{reason} {num:,}" for reason, num in done.unusable.items())
+        print(f"rows of the set that are left out: {reasons}")  # noqa: T201
+    talks = {name: sum("messages" in row for row in rows) for name, rows in done.files.items()}
+    if any(talks.values()):
+        counts = ", ".join(f"{num:,} rows of {name}" for name, num in talks.items() if num)
+        print(f'conversations, which turns = "all" reads whole: {counts}')  # noqa: T201

@@ -16,8 +16,8 @@ self-instruct    ``user_oriented_instructions.jsonl``  instruction, instances
 
 The first three become ``seeds.jsonl`` (prompt, response) and ``evaluation.jsonl`` (prompt and, where the set has them,
 family, reference, true_references, false_references); ``helpsteer2`` becomes ``scores.jsonl`` and ``heldout.jsonl``
-(prompt, response, score 0..10), ``daring-anteater`` ``seeds.jsonl`` (messages), the others ``evaluation.jsonl``
-(prompt, family), ``mt-bench`` with rows of second turns (messages, family).
+(prompt, response or, of several turns, messages; score 0..10), ``daring-anteater`` ``seeds.jsonl`` (messages), the
+others ``evaluation.jsonl`` (prompt, family), ``mt-bench`` with rows of second turns (messages, family).
 What is drawn does not depend on the order of the file. No prompt is in both files.
 
 ``published`` opens a set's file, ``question`` is what its rows become, ``split`` says who gets which of them.
@@ -26,6 +26,7 @@ What is drawn does not depend on the order of the file. No prompt is in both fil
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,9 +90,11 @@ def convert(
     if num_evaluation is not None and known.hold is None:
         raise ConfigError(f"evaluation = {num_evaluation}: of {name} nothing is held out; leave --evaluation out")
     with opened(path) as rows:
-        questions = importlib.import_module(f"alma.convert.{name.replace('-', '_')}").questions(rows, path.name)
+        found = importlib.import_module(f"alma.convert.{name.replace('-', '_')}").questions(rows, path.name)
+    questions = found.all()
     if not questions:
-        raise DataError(f"{path}: no row of it is usable as a question of {name}; is it the file of that set?")
+        why = "; ".join(f"{reason}: {num} rows" for reason, num in found.unusable.items()) or "it has no row"
+        raise DataError(f"{path}: no row of it is usable as a question of {name} ({why}); is it the file of that set?")
     chosen = [each for each in questions if family is None or family in each.families]
     if not chosen:
         families = sorted({family for each in questions for family in each.families})
@@ -106,5 +109,6 @@ def convert(
         str(path),
         names=(known.learn, known.hold),
     )
+    converted = replace(converted, unusable=found.unusable)
     write(converted, out)
     return converted

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from alma.convert.question import Question, Questions, check_columns, usable
+from alma.convert.question import NO_TEXT, Questions, check_columns, usable
 from alma.sources.rows import Row
 
 COLUMNS = ("instruction", "output", "generator", "dataset")
 
 
-def questions(rows: Iterator[Row], file: str) -> list[Question]:
+def questions(rows: Iterator[Row], file: str) -> Questions:
     """Families are the sets that the instructions were taken from (``helpful_base``, ``vicuna``, …)."""
     found = Questions()
     for row in rows:
         check_columns(row, COLUMNS, file, "alpaca_eval.json: instruction, output, generator, dataset")
         prompt, response, _, family = (row.values[name] for name in COLUMNS)
         if not usable(prompt, response):
+            found.leave(NO_TEXT)
             continue
         question = found.of(prompt)
         question.families = sorted({*question.families, str(family)})
         if response not in question.responses:
             question.responses.append(response)
-    return found.all()
+    return found

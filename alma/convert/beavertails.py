@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from alma.convert.question import Question, Questions, check_columns, usable
+from alma.convert.question import NO_TEXT, Questions, check_columns, usable
 from alma.errors import DataError
 from alma.sources.rows import Row, shown
 
 COLUMNS = ("prompt", "response", "category", "is_safe")
 
 
-def questions(rows: Iterator[Row], file: str) -> list[Question]:
+def questions(rows: Iterator[Row], file: str) -> Questions:
     """Families are the kinds of harm in any response to the prompt; safe responses are those to learn from.
 
     So a prompt that has only unsafe responses is for evaluation. Raises ``DataError`` for a row of another form.
@@ -30,10 +30,11 @@ def questions(rows: Iterator[Row], file: str) -> list[Question]:
                 "flag for each kind of harm there, and true or false"
             )
         if not usable(prompt, response):
+            found.leave(NO_TEXT)
             continue
         question = found.of(prompt)
         harms = {str(name) for name, flag in category.items() if flag}
         question.families = sorted({*question.families, *harms})
         if safe and response not in question.responses:
             question.responses.append(response)
-    return found.all()
+    return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from alma.convert.question import Question, Questions, check_columns, usable
+from alma.convert.question import NO_TEXT, Questions, check_columns, usable
 from alma.sources.exchange import first_exchange, read_turns
 from alma.sources.rows import Row
 from alma.sources.values import Fault
@@ -16,7 +16,7 @@ from alma.sources.values import Fault
 COLUMNS = ("system", "conversations")
 
 
-def questions(rows: Iterator[Row], file: str) -> list[Question]:
+def questions(rows: Iterator[Row], file: str) -> Questions:
     """Whole conversations with their system turn, one of those that open alike; families are the sets they are from."""
     found = Questions()
     for row in rows:
@@ -25,11 +25,14 @@ def questions(rows: Iterator[Row], file: str) -> list[Question]:
         try:
             turns = read_turns(listed if isinstance(listed, list) else [], COLUMNS[1])
             first = first_exchange(turns, COLUMNS[1])
-        except Fault:
-            continue  # who answers whom is unclear, or a tool is called
-        if first.answer is None or not all(isinstance(turn.text, str) for turn in turns):
+        except Fault as fault:  # who answers whom is unclear, or a tool is called
+            found.leave(fault.reason)
             continue
-        if not usable(first.user.text, first.answer.text):
+        if first.answer is None:
+            found.leave("no answer")
+            continue
+        if not all(isinstance(turn.text, str) for turn in turns) or not usable(first.user.text, first.answer.text):
+            found.leave(NO_TEXT)
             continue
         said = [{"role": turn.role, "content": turn.text} for turn in turns]
         if said[-1]["role"] == "user":  # nobody answers it
@@ -37,7 +40,9 @@ def questions(rows: Iterator[Row], file: str) -> list[Question]:
         if isinstance(system, str) and system.strip() and said[0]["role"] != "system":
             said = [{"role": "system", "content": system}, *said]
         question = found.of(first.user.text)
+        if question.messages is not None:
+            found.leave("opens like another one")
         if question.messages is None or repr(said) < repr(question.messages):
             question.messages, question.responses = said, [first.answer.text]
             question.families = [str(row.values.get("dataset"))]
-    return found.all()
+    return found

@@ -6,9 +6,11 @@ helpfulness, correctness, coherence, complexity, verbosity``. CC BY 4.0.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from alma.convert.question import Question, Questions, check_columns, usable
+from alma.convert.question import NO_TEXT, Questions, check_columns, usable
 from alma.errors import DataError
 from alma.sources.rows import Row, shown
 
@@ -17,14 +19,15 @@ COLUMNS = ("prompt", "response", "helpfulness")
 BEST = 4
 """Of the set's scale; the judge's goes to 10, so a point is 2.5."""
 
-TURN = "<extra_id_1>"
-"""Stands between the turns of a prompt that is a conversation; its last answer was rated, not the first."""
+TURN = re.compile(r"\n*<extra_id_1>(User|Assistant)[ \t]*\n+")
+"""Stands before every turn but the first one of a prompt that is a conversation; its last turn's answer is rated."""
 
 
-def questions(rows: Iterator[Row], file: str) -> list[Question]:
-    """Scores are the helpfulness, from 0..4 to 0..10. Prompts of several turns are left out.
+def questions(rows: Iterator[Row], file: str) -> Questions:
+    """Scores are the helpfulness, from 0..4 to 0..10. Prompts of several turns become conversations (``messages``).
 
-    Raises ``DataError`` for a row of another form.
+    What opens alike is one question, so that no opening is both learnt from and held out. Raises ``DataError`` for a
+    row of another form.
     """
     found = Questions()
     for row in rows:
@@ -32,14 +35,36 @@ def questions(rows: Iterator[Row], file: str) -> list[Question]:
         prompt, response, rating = (row.values[name] for name in COLUMNS)
         if isinstance(rating, bool) or not isinstance(rating, int | float) or not 0 <= rating <= BEST:
             raise DataError(f"{file} line {row.line}: helpfulness is {shown(rating)}; HelpSteer2's is 0 to {BEST}")
-        if not usable(prompt, response) or TURN in prompt:
-            continue
-        question = found.of(prompt)
-        question.scores = question.scores or []
-        if response not in question.responses:
-            question.responses.append(response)
-            question.scores.append(rating * 10 / BEST)
+        asked = turns(prompt) if isinstance(prompt, str) else [prompt]
+        if asked is None:
+            found.leave("who says what in its prompt is unclear")
+        elif not all(usable(text, response) for text in asked):
+            found.leave(NO_TEXT)
+        else:
+            _add(found, asked, response, rating * 10 / BEST)
     for question in found.all():
-        pairs = sorted(zip(question.responses, question.scores or [], strict=True))
-        question.responses, question.scores = [text for text, _ in pairs], [score for _, score in pairs]
-    return found.all()
+        question.scored = sorted(question.scored or [], key=repr)
+    return found
+
+
+def turns(prompt: str) -> list[str] | None:
+    """What user and assistant say in turn, the user first and last; ``None`` where they do not take turns."""
+    first, *others = TURN.split(prompt)
+    texts = [first, *others[1::2]]
+    speakers = ["User", *others[::2]]
+    in_turn = all(speaker == ("User", "Assistant")[place % 2] for place, speaker in enumerate(speakers))
+    return texts if in_turn and len(texts) % 2 and not any("<extra_id_" in text for text in texts) else None
+
+
+def _add(found: Questions, asked: Sequence[str], response: str, score: float) -> None:
+    question = found.of(asked[0])
+    question.scored = question.scored or []
+    said: dict[str, Any] = {"prompt": asked[0], "response": response}
+    if len(asked) > 1:
+        roles = ("user", "assistant")
+        said = {"messages": [{"role": roles[i % 2], "content": text} for i, text in enumerate([*asked, response])]}
+    if any(row == said | {"score": row["score"]} for row in question.scored):
+        found.leave("the same response once more")
+        return
+    question.responses.append(response)
+    question.scored.append(said | {"score": score})

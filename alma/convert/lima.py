@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from alma.convert.question import Question, first_turns
+from alma.convert.question import Questions, first, first_turns
 from alma.sources.rows import Row
 
 
-def questions(rows: Iterator[Row], file: str) -> list[Question]:
+def questions(rows: Iterator[Row], file: str) -> Questions:
     """All of them, in one family."""
-    return first_turns(rows, file, "lima", "LIMA's test.jsonl: conversations, source")
+    return first_turns(rows, file, "lima", "LIMA's test.jsonl: conversations, source", {"conversations": first})

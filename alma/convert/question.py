@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +18,8 @@ from alma.text.normalise import normalise
 class Question:
     """One question; several rows may have it.
 
-    ``responses`` are those to learn from; without any, the question is for evaluation only. Where they have ``scores``,
-    all of them are learnt from, and else one. It has both true and false references, or neither.
+    ``responses`` are those to learn from; without any, the question is for evaluation only. Where it has ``scored``
+    rows, all of them are learnt from, and else one. It has both true and false references, or neither.
     """
 
     prompt: str
@@ -27,20 +28,14 @@ class Question:
     reference: str | None = None
     true_references: list[str] | None = None
     false_references: list[str] | None = None
-    scores: list[float] | None = None
-    """People's, 0..10, one for each of ``responses``."""
+    scored: list[dict[str, Any]] | None = None
+    """The rows of ``scores.jsonl`` that begin with the prompt: a score of 0..10 by people in each."""
 
     messages: list[dict[str, str]] | None = None
     """The whole conversation that the prompt opens, its system turn first where there is one."""
 
     later: list[str] = field(default_factory=list)
     """What is asked next, behind an answer of the model's own to the prompt."""
-
-    def scored_rows(self) -> list[dict[str, Any]]:
-        """The columns of ``scores.jsonl``, a row for each response."""
-        assert self.scores is not None
-        pairs = zip(self.responses, self.scores, strict=True)
-        return [{"prompt": self.prompt, "response": response, "score": score} for response, score in pairs]
 
     def evaluation_rows(self) -> list[dict[str, Any]]:
         """A row of ``evaluation.jsonl``, and one for each later turn with those before it (``turns = "all"``)."""
@@ -71,10 +66,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """The rows of each file, and the questions that are in none."""
+    """The rows of each file, the questions that are in none, and the set's rows that became no question, by reason."""
 
     files: Mapping[str, Sequence[dict[str, Any]]]
     num_left: int
+    unusable: Mapping[str, int] = field(default_factory=dict)
 
 
 class Questions:
@@ -82,6 +78,12 @@ class Questions:
 
     def __init__(self) -> None:
         self._found: dict[str, Question] = {}
+        self.unusable: Counter[str] = Counter()
+        """Reason → rows that are left out for it."""
+
+    def leave(self, reason: str) -> None:
+        """Counts a row that is left out."""
+        self.unusable[reason] += 1
 
     def of(self, prompt: str) -> Question:
         """The question with this prompt; of several spellings it keeps the first in alphabetical order."""
@@ -95,6 +97,9 @@ class Questions:
 
 
 _PLAIN = Columns("pairs", {})
+
+NO_TEXT = "no text, an empty one, or control characters in it"
+"""Why a row is left out that ``usable`` says no to."""
 
 
 def usable(prompt: Any, response: Any) -> bool:
@@ -116,20 +121,29 @@ def check_columns(row: Row, wanted: Iterable[str], file: str, published: str) ->
         )
 
 
-def first_turns(rows: Iterator[Row], file: str, family: str, published: str) -> list[Question]:
-    """The prompts of a set that is to be evaluated with: ``prompt``, or the first of ``turns`` or ``conversations``.
+def first_turns(
+    rows: Iterator[Row], file: str, family: str, published: str, read: Mapping[str, Callable[[Any], Any]]
+) -> Questions:
+    """The prompts of a set that is to be evaluated with, in one ``family``.
 
-    Raises ``DataError`` for a row that has none of them, or no text there.
+    ``read`` has the columns that may hold the prompt, and how it is found in each. Raises ``DataError`` for a row that
+    has none of them, or no text there.
     """
     found = Questions()
     for row in rows:
-        column = next((name for name in ("prompt", "turns", "conversations") if name in row.values), "prompt")
+        column = next((name for name in read if name in row.values), next(iter(read)))
         check_columns(row, [column], file, published)
         value = row.values[column]
-        first = value[0] if isinstance(value, list) and value else value
-        prompt = first.get("content") if isinstance(first, Mapping) else first
+        prompt = read[column](value)
         if not isinstance(prompt, str):
             raise DataError(f"{file} line {row.line}: {column} is {shown(value)}, and no text. Expected is {published}")
         if usable(prompt, "any"):
             found.of(prompt).families = [family]
-    return found.all()
+        else:
+            found.leave(NO_TEXT)
+    return found
+
+
+def first(value: Any) -> Any:
+    """The first of a list; ``None`` of anything else."""
+    return value[0] if isinstance(value, list) and value else None

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from alma.convert.question import Question, Questions, check_columns, usable
+from alma.convert.question import NO_TEXT, Questions, check_columns, usable
 from alma.errors import DataError
 from alma.sources.rows import Row, shown
 
 COLUMNS = ("instruction", "instances")
 
 
-def questions(rows: Iterator[Row], file: str) -> list[Question]:
+def questions(rows: Iterator[Row], file: str) -> Questions:
     """An instruction with the input of its first instance, an empty line between; its output is one answer of many.
 
     Raises ``DataError`` for a row of another form.
@@ -31,4 +31,6 @@ def questions(rows: Iterator[Row], file: str) -> list[Question]:
         prompt = f"{instruction}\n\n{given}" if given else instruction
         if usable(prompt, "any"):
             found.of(prompt).families = ["self-instruct"]
-    return found.all()
+        else:
+            found.leave(NO_TEXT)
+    return found

@@ -24,12 +24,14 @@ def split(
 ) -> Converted:
     """Draws both from ``questions``, whose normalised prompts differ and whose order does not depend on the file's.
 
-    ``names`` are those of the file to learn from and of the one to hold out; ``None`` for one that is not written.
-    Raises ``ConfigError`` where there are too few of them.
+    ``names`` are those of the file to learn from and of the one to hold out; ``None`` for one that is not written, as
+    one is not of which no prompt is asked for. Raises ``ConfigError`` where there are too few of them.
     """
-    learn, hold = names
-    if (learn and num_learn < 1) or (hold and num_hold is not None and num_hold < 1):
-        raise ConfigError(f"seeds = {num_learn} and evaluation = {num_hold} must be 1 or more")
+    if num_learn < 0 or (num_hold is not None and num_hold < 0):
+        raise ConfigError(f"seeds = {num_learn} and evaluation = {num_hold} must not be below 0")
+    learn, hold = names[0] if num_learn else None, names[1] if num_hold != 0 else None
+    if not learn and not hold:
+        raise ConfigError("no prompt is asked for: give --seeds or --evaluation a number above 0")
     rng = random.Random(seed)
     answered = [each for each in questions if each.responses]
     if len(answered) < num_learn:
@@ -58,13 +60,13 @@ def split(
 def _learnt(question: Question, rng: random.Random) -> list[dict[str, Any]]:
     if question.messages is not None:
         return [{"messages": question.messages}]
-    if question.scores is not None:
-        return question.scored_rows()
+    if question.scored is not None:
+        return question.scored
     return [{"prompt": question.prompt, "response": rng.choice(sorted(question.responses))}]
 
 
 def _held(question: Question) -> list[dict[str, Any]]:
-    return question.evaluation_rows() if question.scores is None else question.scored_rows()
+    return question.evaluation_rows() if question.scored is None else question.scored
 
 
 def write(converted: Converted, out: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from alma.convert.question import Question, Questions, check_columns, usable
+from alma.convert.question import NO_TEXT, Questions, check_columns, usable
 from alma.errors import DataError
 from alma.sources.rows import Row, shown
 
@@ -18,7 +18,7 @@ CSV = ("Question", "Best Answer", "Correct Answers", "Incorrect Answers", "Categ
 HUB = ("question", "best_answer", "correct_answers", "incorrect_answers", "category")
 
 
-def questions(rows: Iterator[Row], file: str) -> list[Question]:
+def questions(rows: Iterator[Row], file: str) -> Questions:
     """The best answer is the one to learn from, and the reference; it counts among the true ones, as in the paper.
 
     Raises ``DataError`` for a row of another form.
@@ -29,6 +29,7 @@ def questions(rows: Iterator[Row], file: str) -> list[Question]:
         check_columns(row, names, file, f"TruthfulQA.csv: {', '.join(CSV)}; or the Hub's: {', '.join(HUB)}")
         prompt, best, true, false, category = (row.values[name] for name in names)
         if not usable(prompt, best):
+            found.leave(NO_TEXT)
             continue
         question = found.of(prompt)
         question.responses = [best.strip()]
@@ -38,7 +39,7 @@ def questions(rows: Iterator[Row], file: str) -> list[Question]:
         question.false_references = _answers(false, file, row.line)
         if not question.false_references:
             raise DataError(f"{file} line {row.line}: {names[3]!r} is empty, and true answers are compared with false")
-    return found.all()
+    return found
 
 
 def _answers(value: Any, file: str, line: int) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from alma import cli
 from alma.cli import convert as command
 from alma.convert import SETS, convert
 from alma.errors import ConfigError, DataError
@@ -19,12 +20,12 @@ from alma.store import open_store
 
 
 def helpsteer2() -> list[dict[str, Any]]:
-    """Twelve prompts with two responses each, one of them of several turns."""
+    """Twelve prompts with two responses each, three of them of several turns."""
     rest = {"correctness": 3, "coherence": 4, "complexity": 1, "verbosity": 1}
     return [
         {
             "prompt": f"Why {number}?"
-            + ("\n<extra_id_1>Assistant\nSo.\n<extra_id_1>User\nWhy?" if number == 0 else ""),
+            + ("\n\n<extra_id_1>Assistant\n\nSo.\n\n<extra_id_1>User\n\n  Why?" if number < 3 else ""),
             "response": f"Because {number} is {place}.",
             "helpfulness": (number + place) % 5,
             **rest,
@@ -95,17 +96,54 @@ def test_helpsteer2_becomes_scores_split_by_prompt(tmp_path: Path) -> None:
     path = put(tmp_path, helpsteer2(), "train.jsonl.gz")
     converted = convert("helpsteer2", path, tmp_path, num_seeds=7, num_evaluation=3)
     learnt, held = read(tmp_path / "scores.jsonl"), read(tmp_path / "heldout.jsonl")
-    assert (len(learnt), len(held), converted.num_left) == (14, 6, 1), "two responses to each; several turns left out"
-    assert not {row["prompt"] for row in learnt} & {row["prompt"] for row in held}
-    published = {(row["prompt"], row["response"]): row["helpfulness"] * 2.5 for row in helpsteer2()}
-    assert all(published[row["prompt"], row["response"]] == row["score"] for row in learnt + held)
+    assert (len(learnt), len(held), converted.num_left) == (14, 6, 2), "two responses to each"
+    assert not set(map(opening, learnt)) & set(map(opening, held))
+    published = {row["response"]: row["helpfulness"] * 2.5 for row in helpsteer2()}
+    assert all(published[answer(row)] == row["score"] for row in learnt + held)
     assert {row["score"] for row in learnt + held} == {0.0, 2.5, 5.0, 7.5, 10.0}
     for file, rows in (("scores.jsonl", learnt), ("heldout.jsonl", held)):
-        assert ingested(tmp_path, file, kind="scores") == len(rows)
+        assert ingested(tmp_path, file, kind="scores", turns="all") == len(rows)
+
+
+def opening(row: dict[str, Any]) -> str:
+    return str(row["messages"][0]["content"] if "messages" in row else row["prompt"])
+
+
+def answer(row: dict[str, Any]) -> str:
+    return str(row["messages"][-1]["content"] if "messages" in row else row["response"])
+
+
+def test_helpsteer2_s_prompts_of_several_turns_are_conversations(tmp_path: Path) -> None:
+    convert("helpsteer2", put(tmp_path, helpsteer2()), tmp_path, num_seeds=12, num_evaluation=0)
+    assert not (tmp_path / "heldout.jsonl").exists(), "nothing was to be held out"
+    talks = [row["messages"] for row in read(tmp_path / "scores.jsonl") if "messages" in row]
+    assert len(talks) == 2 * 3
+    assert talks_of("0", talks)[:2] == [{"role": "user", "content": "Why 0?"}, {"role": "assistant", "content": "So."}]
+    assert talks_of("0", talks)[2:] == [
+        {"role": "user", "content": "  Why?"},
+        {"role": "assistant", "content": "Because 0 is 0."},
+    ]
+    with pytest.raises(DataError, match=r'several exchanges.*set turns = "all" where it is of the last answer'):
+        ingested(tmp_path, "scores.jsonl", kind="scores")
+
+
+def talks_of(number: str, talks: list[Any]) -> Any:
+    return next(talk for talk in talks if talk[0]["content"] == f"Why {number}?" and talk[-1]["content"][-2] == "0")
+
+
+@pytest.mark.parametrize(
+    "prompt", ["a\n<extra_id_1>Assistant\nb", "a\n<extra_id_1>User\nb", "a\n<extra_id_0>System\nb"]
+)
+def test_a_prompt_in_which_turns_are_unclear_is_left_out_and_counted(tmp_path: Path, prompt: str) -> None:
+    rows = [*helpsteer2(), helpsteer2()[0] | {"prompt": prompt}]
+    converted = convert("helpsteer2", put(tmp_path, rows), tmp_path, num_seeds=12, num_evaluation=0)
+    assert converted.unusable == {"who says what in its prompt is unclear": 1}
+    assert len(converted.files["scores.jsonl"]) == 24
 
 
 def test_daring_anteater_keeps_turns_and_systems(tmp_path: Path) -> None:
-    convert("daring-anteater", put(tmp_path, daring_anteater()), tmp_path, num_seeds=9)
+    converted = convert("daring-anteater", put(tmp_path, daring_anteater()), tmp_path, num_seeds=9)
+    assert converted.unusable == {"starts with the assistant": 1}
     rows = read(tmp_path / "seeds.jsonl")
     assert sorted(len(row["messages"]) for row in rows) == sorted(
         (1 + number % 2) * 2 + (number % 3 == 0) for number in range(1, 10)
@@ -172,7 +210,11 @@ def test_what_is_drawn_does_not_depend_on_the_order(tmp_path: Path, name: str) -
         ("helpsteer2", {"prompt": "p", "response": "r"}, "no column 'helpfulness'"),
         ("daring-anteater", {"conversations": []}, "no column 'system'"),
         ("daring-anteater", {"system": "", "conversations": "no list"}, "no row of it is usable"),
-        ("mt-bench", {"question": "x"}, "no column 'prompt'"),
+        ("mt-bench", {"question": "x"}, "no column 'turns'"),
+        ("mt-bench", {"conversations": ["x"], "source": "lima"}, "no column 'turns'"),
+        ("mt-bench", {"turns": [{"content": "x"}], "cluster": "arena-hard"}, "and no text. Expected is MT-Bench's"),
+        ("arena-hard", {"turns": ["x", "y"], "category": "mt-bench"}, "and no text. Expected is Arena-Hard's"),
+        ("lima", {"turns": ["x"]}, "no column 'conversations'"),
         ("arena-hard", {"turns": [{"text": "x"}]}, "and no text. Expected is Arena-Hard"),
         ("self-instruct", {"instruction": "x", "instances": []}, "and no list of input and output"),
     ],
@@ -188,3 +230,13 @@ def test_what_a_set_is_not_for_is_not_asked_of_it(tmp_path: Path) -> None:
         convert("lima", put(tmp_path, PROMPTS["lima"][0]), tmp_path / "out", num_seeds=2)
     with pytest.raises(ConfigError, match="nothing is held out"):
         convert("daring-anteater", put(tmp_path, daring_anteater()), tmp_path / "out", num_evaluation=2)
+
+
+def test_the_command_says_what_it_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = put(tmp_path, daring_anteater())
+    with pytest.raises(SystemExit, match=r"^0$"):
+        cli.main(["convert", "daring-anteater", str(path), "--out", str(tmp_path / "out"), "--seeds", "5"])
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "rows of the set that are left out: starts with the assistant 1",
+        'conversations, which turns = "all" reads whole: 5 rows of seeds.jsonl',
+    ]

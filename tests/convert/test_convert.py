@@ -260,6 +260,15 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path, name: str, file: str,
     assert not (tmp_path / "out").exists()
 
 
+def test_all_of_a_set_is_for_evaluation_where_no_seeds_are_asked_for(tmp_path: Path) -> None:
+    path = put(tmp_path, "alpaca_eval.json", FILES["alpacaeval"]["alpaca_eval.json"])
+    converted = convert("alpacaeval", path, tmp_path / "out", num_seeds=0)
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["evaluation.jsonl"]
+    assert {row["prompt"] for row in converted.files["evaluation.jsonl"]} == {
+        row["instruction"] for row in alpacaeval()
+    }
+
+
 def test_what_is_asked_for_has_to_be_there(tmp_path: Path) -> None:
     path = put(tmp_path, "alpaca_eval.json", FILES["alpacaeval"]["alpaca_eval.json"])
     with pytest.raises(ConfigError, match="no such set: 'squad'; there are: beavertails"):
@@ -268,8 +277,10 @@ def test_what_is_asked_for_has_to_be_there(tmp_path: Path) -> None:
         convert("alpacaeval", path, tmp_path, family="koala")
     with pytest.raises(ConfigError, match="0 questions are left beside 12 seeds"):
         convert("alpacaeval", path, tmp_path, num_seeds=12)
-    with pytest.raises(ConfigError, match="must be 1 or more"):
-        convert("alpacaeval", path, tmp_path, num_seeds=0)
+    with pytest.raises(ConfigError, match="must not be below 0"):
+        convert("alpacaeval", path, tmp_path, num_seeds=-1)
+    with pytest.raises(ConfigError, match="no prompt is asked for"):
+        convert("alpacaeval", path, tmp_path, num_seeds=0, num_evaluation=0)
     with pytest.raises(DataError, match="no such file; download the set first"):
         convert("alpacaeval", tmp_path / "none.json", tmp_path)
     with pytest.raises(DataError, match="is no folder"):

@@ -21,7 +21,9 @@ from alma.plan.fit import fits, refuse
 from alma.plan.hours import Means, work_by_stage
 from alma.plan.machine import Machine
 from alma.plan.shape import read_shape
+from alma.running.stage import run
 from alma.sources import check_there
+from alma.store import open_store
 from components.placement import load_placement
 from tests.builders.recipe import ROOT
 
@@ -71,7 +73,8 @@ def test_a_revision_that_is_no_commit_is_refused_before_any_work(run_file: Path)
 
 
 def helpsteer2(i: int) -> dict[str, Any]:
-    return {"prompt": f"What is {i // 2}?", "response": f"It is {i}.", "helpfulness": i % 5}
+    later = "\n\n<extra_id_1>Assistant\n\nIt depends.\n\n<extra_id_1>User\n\nOn what?" if i // 2 % 3 == 0 else ""
+    return {"prompt": f"What is {i // 2}?{later}", "response": f"It is {i}.", "helpfulness": i % 5}
 
 
 def anteater(i: int) -> dict[str, Any]:
@@ -106,6 +109,10 @@ with source.open("rb") as read, (gzip.open if target.suffix == ".gz" else open)(
 """
 
 
+def opening(row: dict[str, Any]) -> str:
+    return str(row["messages"][0]["content"] if "messages" in row else row["prompt"])
+
+
 @pytest.mark.slow
 def test_the_script_makes_the_files_that_the_run_files_read(tmp_path: Path) -> None:
     """With a stub of ``hf``, which gives rows in each set's published form."""
@@ -130,12 +137,15 @@ def test_the_script_makes_the_files_that_the_run_files_read(tmp_path: Path) -> N
         "scores": 4000,
         "heldout": 500,
         "seeds": 5000,
-        "evaluation": 8 + 7,
+        "evaluation": 9 + 7,
     }
-    assert {row["prompt"] for row in rows["scores"]}.isdisjoint(row["prompt"] for row in rows["heldout"])
+    assert set(map(opening, rows["scores"])).isdisjoint(map(opening, rows["heldout"]))
     assert {row["score"] for row in rows["scores"]} == {0, 2.5, 5, 7.5, 10}
     assert {row["family"] for row in rows["evaluation"]} == {"koala", "arena-hard"}
     for run_file in (LARGE, SMALL):
         cfg = load(run_file)
         for use in ("sft_seeds", "score_seeds", "heldout_scores", "evaluation_prompts"):
             check_there(cfg.uses[use], tmp_path)  # type: ignore[arg-type]
+            section = getattr(cfg, use)
+            read = run("ingest", section, {}, open_store(str(tmp_path / "store")), base=tmp_path).num_rows
+            assert read == min(len(rows[Path(section.source).stem]), section.limit or 5000), use
