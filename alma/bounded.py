@@ -1,15 +1,18 @@
 """Bounds on what one piece of work may take of this machine: what people bring is measured by what it costs to read.
 
 A file of some kilobytes may stand for terabytes (compression, dictionaries, prefixes that are left out), and its own
-account of its sizes may be wrong. So the system is asked to refuse more memory while it is read.
+account of its sizes may be wrong. So the system is asked to refuse more memory while it is read. What a server answers
+may have no end: it is read piece by piece, as far as a bound.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -34,6 +37,31 @@ def bounded_memory(most_bytes: int) -> Iterator[None]:
             yield
         finally:
             resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+class TooLargeError(ValueError):
+    """More came than is read; says how much that is."""
+
+
+class TooSlowError(TimeoutError):
+    """What comes had not come in time."""
+
+
+def within(pieces: Iterable[bytes], most_bytes: int, deadline: float = math.inf) -> Iterator[bytes]:
+    """``pieces``, which are to be unpacked already, as they come.
+
+    Raises ``TooLargeError`` where they are more than ``most_bytes`` together, ``TooSlowError`` where one comes after
+    ``deadline`` (of ``time.monotonic``).
+    """
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if size > most_bytes:
+            most = f"{most_bytes >> 20:,} MiB" if most_bytes % 2**20 == 0 else f"{most_bytes:,} bytes"
+            raise TooLargeError(f"more than {most}")
+        if time.monotonic() > deadline:
+            raise TooSlowError
+        yield piece
 
 
 def _addresses() -> int:

@@ -19,6 +19,9 @@ PATIENCE_SECONDS = 900.0
 
 REQUEST_SECONDS = 30.0
 
+MOST_LOG_BYTES = 2**20
+"""Of a pod's last lines, which may be of any length."""
+
 STOP_SECONDS = 5.0
 """The same, of a process that was asked to stop."""
 
@@ -99,7 +102,11 @@ class Api:
         """The end of a pod's log; empty where it cannot be had."""
         try:
             answer = self._core.read_namespaced_pod_log(
-                *(pod, self.namespace), tail_lines=lines, _preload_content=False, _request_timeout=REQUEST_SECONDS
+                *(pod, self.namespace),
+                tail_lines=lines,
+                limit_bytes=MOST_LOG_BYTES,
+                _preload_content=False,
+                _request_timeout=REQUEST_SECONDS,
             )
             return str(answer.data.decode(errors="replace"))
         except Exception:  # noqa: BLE001 - of whatever kind: the log is a courtesy

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
+from alma.bounded import TooLargeError, within
 from alma.errors import AccessError, DataError
 from alma.sources.rows import Bad, Row, read_rows
 
@@ -46,17 +47,16 @@ def _unpacked(path: Path, scratch: Path) -> Path:
     pieces = _PACKED.get(path.suffix.lower())
     if pieces is None:
         return path
-    whole, size = scratch / path.stem, 0
+    whole = scratch / path.stem
     try:
         with path.open("rb") as packed, whole.open("wb") as file:
-            for piece in pieces(packed):
-                size += len(piece)
-                if size > MOST_BYTES:
-                    raise DataError(
-                        f"{path}: is larger than {MOST_BYTES:,} bytes when it is unpacked, and its file has "
-                        f"{path.stat().st_size:,}; is it the file of that set? else unpack it yourself and name that"
-                    )
+            for piece in within(pieces(packed), MOST_BYTES):
                 file.write(piece)
+    except TooLargeError as error:
+        raise DataError(
+            f"{path}: is larger than {MOST_BYTES:,} bytes when it is unpacked, and its file has "
+            f"{path.stat().st_size:,}; is it the file of that set? else unpack it yourself and name that"
+        ) from error
     except (EOFError, lzma.LZMAError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path}: cannot be unpacked: {error}; is it whole? fetch it again") from error
     return whole

@@ -7,8 +7,12 @@ from typing import Any
 
 import httpx2
 
+from alma.bounded import within
+
 ANSWER_BYTES = 2**26
 """Of one answer: a listing's page of a thousand files has a megabyte."""
+
+FIRST_REDIRECTION = 300
 
 
 class _Bounded(httpx2.SyncByteStream):
@@ -18,26 +22,32 @@ class _Bounded(httpx2.SyncByteStream):
         self._stream = stream
 
     def __iter__(self) -> Iterator[bytes]:
-        size = 0
-        for piece in self._stream:
-            size += len(piece)
-            if size > ANSWER_BYTES:
-                raise ValueError(f"an answer of more than {ANSWER_BYTES >> 20} MiB")
-            yield piece
+        return within(self._stream, ANSWER_BYTES)
 
     def close(self) -> None:
         self._stream.close()
 
 
 def bound_answers() -> None:
-    """Bounds what the Hub's API answers to ``huggingface_hub`` in this process; files, which are streamed, are not."""
+    """Bounds what the Hub answers to ``huggingface_hub`` in this process; files, which are streamed, are not."""
     from huggingface_hub import get_session
 
-    hooks = get_session().event_hooks["response"]
-    if _bound not in hooks:
-        hooks.append(_bound)
+    hooks = get_session().event_hooks
+    if _bound not in hooks["response"]:
+        hooks["request"].append(_ask_for_plain)
+        hooks["response"].append(_bound)
+
+
+def _ask_for_plain(request: Any) -> None:
+    """Nothing compressed: a megabyte can grow into a gigabyte before its size can be seen."""
+    request.headers["Accept-Encoding"] = "identity"
 
 
 def _bound(response: Any) -> None:
-    if "/api/" in response.request.url.path:
-        response.stream = _Bounded(response.stream)
+    """Of an answer that is read as a whole: to a question, or one that is no file after all."""
+    if "/api/" not in response.request.url.path and response.status_code < FIRST_REDIRECTION:
+        return
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity" and response.request.method != "HEAD":
+        raise ValueError(f"an answer in {encoding}, which was asked to be plain")
+    response.stream = _Bounded(response.stream)

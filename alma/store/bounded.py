@@ -7,6 +7,8 @@ from typing import Any
 
 from botocore.parsers import ResponseParserError
 
+from alma.bounded import TooLargeError, within
+
 ANSWER_BYTES = 2**24
 """Of an answer that is parsed: a page of a listing has a thousand keys of a kilobyte at most."""
 OBJECT_BYTES = 2**28
@@ -21,12 +23,10 @@ class TooLongError(ResponseParserError):
 
 def whole(pieces: Iterable[bytes], most: int) -> bytes:
     """The bytes of ``pieces``. Raises ``TooLongError`` where they are more than ``most``."""
-    content = bytearray()
-    for piece in pieces:
-        content += piece
-        if len(content) > most:
-            raise TooLongError(f"more than {most:,} bytes")
-    return bytes(content)
+    try:
+        return b"".join(within(pieces, most))
+    except TooLargeError as error:
+        raise TooLongError(str(error)) from error
 
 
 def bounded(send: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -6,6 +6,8 @@ import io
 import time
 from typing import Any
 
+from alma.bounded import TooLargeError, TooSlowError, within
+
 MOST_BYTES = 2**26
 """Of one answer: a run with all its tasks has a few megabytes."""
 
@@ -23,16 +25,14 @@ class Bounded:
         assert preload_content, "nothing is streamed"
         answer = self._pool.request(method, url, timeout=timeout, preload_content=False, **named)
         deadline = time.monotonic() + timeout.read_timeout
-        content = bytearray()
         try:  # at its end the connection goes back to the pool
-            for piece in answer.stream(2**16):
-                content += piece
-                if len(content) > MOST_BYTES:
-                    raise urllib3.exceptions.HTTPError(f"an answer of more than {MOST_BYTES >> 20} MiB")
-                if time.monotonic() > deadline:
-                    raise urllib3.exceptions.HTTPError(f"no whole answer within {timeout.read_timeout:g} s")
-        except BaseException:
+            content = b"".join(within(answer.stream(2**16), MOST_BYTES, deadline))
+        except BaseException as error:
             answer.close()
+            if isinstance(error, TooLargeError):
+                raise urllib3.exceptions.HTTPError(f"an answer of {error}") from error
+            if isinstance(error, TooSlowError):
+                raise urllib3.exceptions.HTTPError(f"no whole answer within {timeout.read_timeout:g} s") from error
             raise
         return urllib3.HTTPResponse(
             io.BytesIO(content), answer.headers, answer.status, reason=answer.reason, decode_content=False

@@ -17,6 +17,9 @@ Object = dict[str, Any]
 
 REQUEST_SECONDS = 5.0
 
+MOST_LOG_BYTES = 2**20
+"""Of a pod's last lines, which may be of any length."""
+
 
 class UnknownError(Exception):
     """The Kubernetes API could not be asked."""
@@ -72,7 +75,7 @@ class Kube:
 
     def last_lines(self, pod: str, namespace: str, container: str, lines: int) -> list[str]:
         """The end of what a pod's container wrote."""
-        named = {"container": container, "tail_lines": lines}
+        named = {"container": container, "tail_lines": lines, "limit_bytes": MOST_LOG_BYTES}
         data = self._ask("get on pods/log", self._core.read_namespaced_pod_log, pod, namespace, **named)
         return data.decode(errors="replace").splitlines()
 

@@ -129,7 +129,8 @@ class ClusterStub:
 
     def _pods(self, name: str | None, query: dict[str, str], *, log: bool) -> Any:
         if log:
-            return b"\n".join(self.pod(name).log.splitlines()[-int(query["tailLines"]) :])
+            tail = b"\n".join(self.pod(name).log.splitlines()[-int(query["tailLines"]) :])
+            return tail[: int(query["limitBytes"])]
         job = query["labelSelector"].removeprefix("batch.kubernetes.io/job-name=")
         return {"kind": "PodList", "items": [pod.shown() for pod in self.of(job)]}
 

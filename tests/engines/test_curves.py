@@ -160,6 +160,16 @@ def test_a_server_that_is_away_is_told_of_once_and_gets_all_when_it_is_back(monk
     assert said[0].startswith(f"report_to: mlflow at {uri} does not take the training's curves, which goes on")
 
 
+def test_an_answer_without_end_is_not_held_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlflow, "MOST_BYTES", 10)
+    stub = MlflowStub()
+    with tracking(stub) as uri:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        first, *_ = train(Finetune())
+    assert first.endswith("it is tried again: more than 10 bytes")
+    assert {each["Accept-Encoding"] for each in stub.headers} == {"identity"}, "what is packed is seen when it is large"
+
+
 def test_a_server_that_stays_away_costs_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     with tracking(MlflowStub()) as uri:
         pass

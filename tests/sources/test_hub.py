@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import threading
@@ -39,8 +40,12 @@ REPOSITORIES = {
         "small/config.json": b"{}",
         "small/model.safetensors": b"0",
     },
+    "o/broken": {"config.json": b"{}", "model.safetensors": b"0"},
     "o/pickle": {"config.json": b"{}", "pytorch_model.bin": b"pickle"},
 }
+
+PACKED = gzip.compress(b" " * 2**24)
+"""What is 16 KB on its way."""
 
 STRANGERS = {"o/page": b"<html>", "o/object": b'{"a": 1}', "o/deep": b"[" * 100_000, "o/endless": b" " * 2**20}
 
@@ -60,9 +65,15 @@ class FakeHub(BaseHTTPRequestHandler):
             self._tree(place, commit)
         else:
             place, _, rest = path.removeprefix("/").partition("/resolve/")
+            if place == "o/broken" and self.command == "GET":
+                self._answer(500, b" " * 2**20)
+                return
             self._answer(200, REPOSITORIES[place][rest.partition("/")[2]])
 
     def _tree(self, place: str, commit: str) -> None:
+        if place == "o/packed":
+            self._answer(200, PACKED, {"Content-Type": "application/json", "Content-Encoding": "gzip"})
+            return
         if place in STRANGERS:
             self._answer(200, STRANGERS[place], {"Content-Type": "application/json"})
             return
@@ -178,6 +189,17 @@ def test_what_is_no_hub_is_said(repository: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(session, "ANSWER_BYTES", 2**19)
     with pytest.raises(StoreUnavailableError, match="what no Hub does"):
         hub.fetch_model(model(f"hf://{repository}"))
+
+
+def test_what_comes_packed_is_not_unpacked() -> None:
+    with pytest.raises(StoreUnavailableError, match="an answer in gzip, which was asked to be plain"):
+        hub.fetch_model(model("hf://o/packed"))
+
+
+def test_an_error_instead_of_a_file_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "ANSWER_BYTES", 2**19)
+    with pytest.raises(StoreUnavailableError, match="more than 524,288 bytes"):
+        hub.fetch_model(model("hf://o/broken"))
 
 
 def test_no_server_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:

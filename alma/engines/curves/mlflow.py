@@ -11,6 +11,7 @@ https://mlflow.org/docs/latest/api_reference/rest-api.html
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Generator, Mapping
@@ -19,6 +20,7 @@ from typing import Any
 
 import httpx2 as httpx
 
+from alma.bounded import within
 from alma.engines.curves import Named, Say, flat
 from alma.engines.curves.sending import Sending
 from alma.errors import ConfigError
@@ -26,6 +28,9 @@ from alma.sections import Finetune
 
 TIMEOUT_SECONDS = 10.0
 """For one answer."""
+
+MOST_BYTES = 2**24
+"""Of one answer; those that are read have some kilobytes."""
 
 MOST_METRICS = 1000
 """Metrics of one request; MLflow takes no more."""
@@ -49,7 +54,10 @@ class Mlflow:
                 f"http://mlflow.mlflow:5000{f' (it is {uri!r})' if uri else ''}, or leave it out"
             )
         self._client = httpx.Client(
-            base_url=uri.rstrip("/") + "/api/2.0/mlflow/", timeout=TIMEOUT_SECONDS, auth=_login()
+            base_url=uri.rstrip("/") + "/api/2.0/mlflow/",
+            timeout=TIMEOUT_SECONDS,
+            auth=_login(),
+            headers={"Accept-Encoding": "identity"},  # what is compressed may grow without a bound
         )
         self._run, self._made, self._training = os.environ.get("MLFLOW_RUN_ID"), False, training
         self._sending: Sending[dict[str, Any]] = Sending(self._send, MOST_METRICS, say, f"report_to: mlflow at {uri}")
@@ -93,14 +101,22 @@ class Mlflow:
         if experiment := os.environ.get("MLFLOW_EXPERIMENT_ID"):
             return experiment
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "alma")
-        found = self._client.get("experiments/get-by-name", params={"experiment_name": name}, headers=_workspace())
-        if found.status_code == httpx.codes.NOT_FOUND:
+        try:
+            found = self._ask("GET", "experiments/get-by-name", params={"experiment_name": name})
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != httpx.codes.NOT_FOUND:
+                raise
             return str(self._post("experiments/create", name=name)["experiment_id"])
-        return str(found.raise_for_status().json()["experiment"]["experiment_id"])
+        return str(found["experiment"]["experiment_id"])
 
     def _post(self, verb: str, **body: Any) -> dict[str, Any]:
-        answer = self._client.post(verb, json=body, headers=_workspace()).raise_for_status()
-        read: dict[str, Any] = answer.json() if answer.content else {}
+        return self._ask("POST", verb, json=body)
+
+    def _ask(self, method: str, verb: str, **asked: Any) -> dict[str, Any]:
+        """The answer. Raises ``httpx``'s errors, and ``ValueError`` for one that is none or has no end."""
+        with self._client.stream(method, verb, headers=_workspace(), **asked) as answer:
+            content = b"".join(within(answer.raise_for_status().iter_raw(), MOST_BYTES))
+        read: dict[str, Any] = json.loads(content) if content else {}
         return read
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import httpx2
 from tenacity import RetryCallState
 
+from alma.bounded import TooLargeError, TooSlowError, within
 from alma.errors import AccessError, ConfigError, TransientError
 from alma.retry import Backoff, attempts
 from alma.sections import OpenAI
@@ -132,27 +133,25 @@ class Connection:
 
     def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
         deadline = time.monotonic() + self.settings.timeout_seconds
-        content = bytearray()
         try:
             with self._client.stream(method, self.settings.endpoint + path, json=body) as response:
                 if response.headers.get("Content-Encoding", "identity").lower() != "identity":
                     raise self.refusal(f"answers {path} compressed, which it was asked not to do")
-                for piece in response.iter_raw():
-                    content += piece
-                    if len(content) > MAX_BYTES:
-                        raise self.refusal(f"answers {path} with more than {MAX_BYTES >> 20} MiB")
-                    if time.monotonic() > deadline:
-                        raise _AgainError(f"no whole answer within {self.settings.timeout_seconds:g} s", silent=True)
+                content = b"".join(within(response.iter_raw(), MAX_BYTES, deadline))
+        except TooLargeError as error:
+            raise self.refusal(f"answers {path} with {error}") from error
+        except TooSlowError as error:
+            raise _AgainError(f"no whole answer within {self.settings.timeout_seconds:g} s", silent=True) from error
         except httpx2.TimeoutException as error:
             raise _AgainError(f"no answer ({type(error).__name__})", silent=True) from error
         except httpx2.RequestError as error:
             raise _AgainError(self.shown(str(error) or type(error).__name__), silent=True) from error
         if response.status_code != 200:
-            raise self._fault(response, path, bytes(content))
+            raise self._fault(response, path, content)
         try:
             answer = json.loads(content)
         except (ValueError, RecursionError) as error:
-            raise _AgainError(f"HTTP 200 with what is no JSON: {self.shown(bytes(content))}") from error
+            raise _AgainError(f"HTTP 200 with what is no JSON: {self.shown(content)}") from error
         if (choice_of(answer) or {}).get("finish_reason") in _CUT_OFF:
             raise _AgainError("the server gave the answer up")
         return answer
