@@ -57,9 +57,11 @@ def model_files(folder: Path, source: str, task: str = "generation") -> list[Pat
     messages. Raises ``DataError`` with what is missing.
     """
     if not (folder / "config.json").is_file():
+        check_lead_somewhere(folder, source)
         if (folder / "adapter_config.json").is_file():
             raise DataError(f"{source}: is an adapter, not a model; merge it into its base model first")
         raise DataError(f"{source}: no config.json in {folder}; name the folder that save_pretrained wrote")
+    check_lead_somewhere(folder, source)
     weights = weight_files(folder, source)
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise DataError(f"{source}: no tokenizer ({', '.join(TOKENIZERS)}); copy the one the model was trained with")
@@ -69,6 +71,16 @@ def model_files(folder: Path, source: str, task: str = "generation") -> list[Pat
     files = sorted([*small, *weights, *modules])
     check_links(folder, files, source)
     return files
+
+
+def check_lead_somewhere(folder: Path, source: str) -> None:
+    """Raises ``DataError`` for a link to nothing: the model would be taken without its file, as if it had none."""
+    for path in sorted(folder.iterdir()):
+        if belongs(path.name) and path.is_symlink() and not path.exists():
+            raise DataError(
+                f"{source}: {path.name} is a link to {path.readlink()}, where nothing is; put the file there, or fetch "
+                "the model again"
+            )
 
 
 def check_links(folder: Path, files: list[Path], source: str) -> None:

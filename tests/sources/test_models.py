@@ -467,6 +467,18 @@ def test_links_lead_nowhere_else(folder: Path, tmp_path: Path) -> None:
     model_files(folder, "base")
 
 
+@pytest.mark.parametrize(
+    "name", ["generation_config.json", "tokenizer.json", "config.json", "model.safetensors.index.json"]
+)
+@pytest.mark.parametrize("target", ["../../blobs/gone", ""], ids=["gone", "loop"])
+def test_a_link_to_nothing_is_no_missing_file(folder: Path, name: str, target: str) -> None:
+    """A file that a cache has lost: without it the model would be another one."""
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(target or name)
+    with pytest.raises(DataError, match=f"{name} is a link to {target or name}, where nothing is"):
+        model_files(folder, "there")
+
+
 def test_a_snapshot_of_the_hubs_cache_is_links_into_its_own_blobs(folder: Path, tmp_path: Path) -> None:
     cache = tmp_path / "hub" / "models--o--name"
     snapshot, blobs = cache / "snapshots" / "0123", cache / "blobs"
