@@ -11,10 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from alma.artifact.manifest import Manifest, Metrics, Ref, find_manifest
 from alma.artifact.records import SCHEMAS
 from alma.artifact.tables import read_part
-from alma.errors import DataError
+from alma.errors import DataError, UserError
 from alma.parallel import FILES, in_order
 from alma.store import Store
 from alma.store.cache import cached
+
+MOST = 10**15
+"""Seconds or tokens of one artifact that are believed: more than there can be, and few enough to be added and drawn."""
 
 
 class Cost(BaseModel):
@@ -22,8 +25,8 @@ class Cost(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
 
-    seconds: float = Field(ge=0)
-    tokens: int = Field(ge=0)
+    seconds: float = Field(ge=0, le=MOST)
+    tokens: int = Field(ge=0, le=MOST)
     device: str
 
 
@@ -56,10 +59,10 @@ class Artifact:
 
     @property
     def cost(self) -> Cost | None:
-        """What the work took; ``None`` where ``cost.json`` is gone or is none: nothing else depends on it."""
+        """What the work took; ``None`` where ``cost.json`` is gone or cannot be read: nothing else depends on it."""
         try:
             return Cost.model_validate_json(self.store.read(f"{self.ref}/cost.json"))
-        except (FileNotFoundError, ValidationError):
+        except (FileNotFoundError, ValidationError, UserError):
             return None
 
     def file(self, name: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -745,7 +746,16 @@ def test_a_sparkline_is_a_bar_per_block(values: list[float]) -> None:
     assert set(shown) <= {*dashboard.BARS, " "}
 
 
-@pytest.mark.parametrize("left", [None, b"no JSON", b'{"seconds": "long", "tokens": 1, "device": "cpu"}', b"[]"])
+@pytest.mark.parametrize(
+    "left",
+    [
+        None,
+        b"no JSON",
+        b'{"seconds": "long", "tokens": 1, "device": "cpu"}',
+        b"[]",
+        b'{"seconds": 1e308, "tokens": 1, "device": "cpu"}',
+    ],
+)
 def test_a_cost_that_is_gone_is_said_and_stops_nothing(world: World, left: bytes | None) -> None:
     """It is no part of what is sealed."""
     store, ref = world.store, world.judge.ref
@@ -764,6 +774,19 @@ def test_a_cost_that_is_gone_is_said_and_stops_nothing(world: World, left: bytes
         assert "What 1 more took is not known" in section.lead[0]
     finally:
         store.write(f"{ref}/cost.json", before)
+
+
+@pytest.mark.parametrize("place", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_a_cost_that_is_no_file_stops_nothing(world: World, place: Callable[[Path], None]) -> None:
+    path = world.store.local(f"{world.judge.ref}/cost.json")
+    assert path is not None
+    path.rename(path.with_name("kept"))
+    try:
+        place(path)
+        assert Artifact.open(world.store, world.judge.ref).cost is None
+    finally:
+        path.rmdir() if path.is_dir() else path.unlink()
+        path.with_name("kept").rename(path)
 
 
 def test_samples_show_a_conversation_as_text(world: World) -> None:
