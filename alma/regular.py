@@ -94,6 +94,9 @@ def read_regular(path: Path, most_bytes: int, *, named: str = "", kind: type[Use
             return bytes(content)
     except PermissionError as error:
         raise AccessError(f"{named or path}: this user may not read it; try: chmod a+r {path}") from error
+    except OSError as error:
+        error.filename = error.filename or named or str(path)  # read(2) knows no name
+        raise
 
 
 def parse(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from alma.config.runfile import read_tree
 from alma.errors import ConfigError, DataError
 from alma.regular import check_regular, expand, parse, read_regular
 from alma.store.files import publish
@@ -27,6 +28,21 @@ def test_a_file_beyond_its_bound_is_not_read(tmp_path: Path) -> None:
     os.truncate(tmp_path / "large", 2**40)
     with pytest.raises(DataError, match=r"large: has 1,099,511,627,776 bytes, and 1,000 are the most"):
         read_regular(tmp_path / "large", 1000)
+
+
+def test_a_file_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(OSError, match=r"Input/output error: '/proc/self/mem'"):
+        read_regular(Path("/proc/self/mem"), 10)
+
+
+def test_a_run_file_that_is_none_is_said_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError) as told:
+        read_tree(tmp_path / "pipe")
+    assert str(told.value).endswith(
+        "pipe: is a pipe, and not a regular file; write what it gives into a file, and name that"
+    )
+    assert str(told.value).count("pipe:") == 1
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,8 @@ def read_tree(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     try:
         text = read_regular(path, SETTINGS_BYTES, kind=ConfigError).decode("utf-8")
         tree = tomllib.loads(text)
+    except ConfigError:  # a ValueError, of what the path leads to
+        raise
     except FileNotFoundError as error:
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.toml")], n=3, cutoff=0.4)
         raise ConfigError(f"{path}: no such run file{_suggest(near) or '; name one that is there'}") from error
