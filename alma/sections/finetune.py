@@ -45,7 +45,7 @@ class Finetune(Section):
     dtype: Dtype = "auto"
     """``auto`` = bfloat16 on a GPU, float32 on a CPU."""
 
-    epochs: Annotated[float, Field(gt=0)] = 2.0
+    epochs: Annotated[float, Field(gt=0, le=10**5)] = 2.0
     """Passes over the rows. [ours]"""
 
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-5

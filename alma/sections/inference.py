@@ -101,7 +101,7 @@ class OpenAI(Section):
     top_logprobs: Annotated[int, Field(ge=11, le=1000)] = 20
     """Log-probabilities that a judge asks for per position; what is not listed counts as nothing."""
 
-    timeout_seconds: Annotated[float, Field(gt=0), HOW] = 600.0
+    timeout_seconds: Annotated[float, Field(gt=0, le=10**6), HOW] = 600.0
     """Longest wait for one answer."""
 
     max_concurrent: Annotated[int, Field(ge=1, le=1024), HOW] = 64

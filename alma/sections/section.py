@@ -12,6 +12,7 @@ Settings that are read or not, depending on others, are named by ``Section.reads
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from enum import Enum
 from typing import Annotated, Any, Final, Literal, Self
@@ -30,6 +31,9 @@ from pydantic import (
 LARGEST = 2**63 - 1
 """The largest whole number of a setting: what Arrow, PyTorch and JSON's readers take."""
 
+GREATEST = 1e12
+"""The greatest other number: what is counted by it, times rows and tokens, is still one that can be added up."""
+
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -38,6 +42,8 @@ def _faults(place: str, value: Any) -> Iterator[str]:
     """What no setting may be, nor anything in one."""
     if isinstance(value, int) and abs(value) > LARGEST:
         yield f"{place} is a whole number beyond {LARGEST}, the largest that a setting may be"
+    if isinstance(value, float) and GREATEST < abs(value) < math.inf:  # inf has a message of its own
+        yield f"{place} is {value:g}, and {GREATEST:g} is the greatest that such a setting may be; give a smaller one"
     if isinstance(value, str) and any("\ud800" <= each <= "\udfff" for each in value):
         yield f"{place} holds half a character (a lone surrogate) in {value[:60]!r}; write it as UTF-8"
     for key, each in value.items() if isinstance(value, dict) else ():
