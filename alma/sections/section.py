@@ -21,12 +21,15 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     PrivateAttr,
     SerializationInfo,
     SerializerFunctionWrapHandler,
+    ValidationError,
     model_serializer,
     model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 LARGEST = 2**63 - 1
 """The largest whole number of a setting: what Arrow, PyTorch and JSON's readers take."""
@@ -51,6 +54,28 @@ def _faults(place: str, value: Any) -> Iterator[str]:
         yield from _faults(f"{place}.{key}", each)
     for each in value if isinstance(value, list | tuple) else ():
         yield from _faults(place, each)
+
+
+_KINDS: Final = {bool: "true or false, without quotes", str: "a text", float: "a number, without quotes"}
+"""What settings are, in words; a whole number is a number."""
+
+
+def _kind(value: Any) -> type | None:
+    if isinstance(value, bool | str):
+        return type(value)
+    return float if isinstance(value, int | float) else None
+
+
+def _other_kind(written: Any, taken: Any) -> type | None:
+    """The kind of what pydantic made of a value of another: of "no" false, of true 1, of "3" 3."""
+    if isinstance(written, dict) and isinstance(taken, dict):
+        pairs = [(each, taken[name]) for name, each in written.items() if name in taken]
+    elif isinstance(written, list | tuple) and isinstance(taken, list | tuple):
+        pairs = list(zip(written, taken, strict=False))
+    else:
+        kinds = _kind(written), _kind(taken)
+        return kinds[1] if None not in kinds and kinds[0] is not kinds[1] else None
+    return next((kind for pair in pairs if (kind := _other_kind(*pair)) is not None), None)
 
 
 class Mark(Enum):
@@ -87,6 +112,24 @@ class Section(BaseModel):
             if fault := next(_faults(str(name), value), None):
                 raise ValueError(fault)
         return values
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _as_written(cls, values: Any, read: ModelWrapValidatorHandler[Self]) -> Self:
+        """A setting of another type is refused: in TOML "no" is a text, and true no number."""
+        section = read(values)
+        faults = [
+            InitErrorDetails(
+                type=PydanticCustomError("another_kind", "Input should be {wanted}", {"wanted": _KINDS[kind]}),
+                loc=(name,),
+                input=value,
+            )
+            for name, value in (values.items() if isinstance(values, dict) else ())
+            if (kind := _other_kind(value, getattr(section, name))) is not None
+        ]
+        if faults:
+            raise ValidationError.from_exception_data(cls.__name__, faults)
+        return section
 
     def changed(self, **fields: Any) -> Self:
         """A copy with ``fields`` changed, validated again, which remembers what it was made from."""

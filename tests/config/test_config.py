@@ -267,6 +267,29 @@ def test_absurd_numbers_in_a_list_are_refused_too() -> None:
         load(ROOT / "examples" / "isara-micro.toml", ["isara.repeats=[1, 18446744073709551616]"])
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        pytest.param("alma.rounds=true", "alma.rounds: Input should be a number", id="true-for-a-number"),
+        pytest.param('alma.rounds=" 3 "', "alma.rounds: Input should be a number, without quotes", id="quoted-number"),
+        pytest.param('alma.curate.require_end="no"', "require_end: Input should be true or false", id="quoted-flag"),
+        pytest.param(
+            "alma.curate.require_end=0", "alma.curate.require_end: Input should be true", id="number-for-flag"
+        ),
+        pytest.param("alma.curate.near_duplicate=true", "near_duplicate: Input should be a number", id="one-of-two"),
+        pytest.param('alma.initial.adam_betas=["0.9", 0.99]', "adam_betas: Input should be a number", id="in-a-list"),
+        pytest.param("alma.respond.sampling={ top_p = true }", "sampling.top_p: Input should be a number", id="nested"),
+    ],
+)
+def test_a_setting_of_another_type_is_refused_and_not_converted(tmp_path: Path, change: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        load(write(tmp_path, MINIMAL), [change])
+
+
+def test_a_whole_float_is_a_whole_number(tmp_path: Path) -> None:
+    assert load(write(tmp_path, MINIMAL), ["alma.synthesize.num_attempts=2e6"]).synthesize.num_attempts == 2_000_000
+
+
 @pytest.mark.parametrize("given", ["columns.prompt=\udcff", "columns.\udcff=a", "source=a\udcff"])
 def test_half_a_character_in_a_setting_is_refused_with_its_file_and_place(given: str) -> None:
     path = ROOT / "examples" / "micro.toml"
