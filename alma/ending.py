@@ -148,6 +148,7 @@ REMEDIES: dict[int, tuple[type[UserError], str]] = {
     errno.EILSEQ: (DataError, "the file system does not take this name; give another one"),
     errno.ENXIO: (DataError, "it is no regular file; name one"),
     errno.ENODEV: (DataError, "it is no regular file; name one"),
+    errno.EBADF: (DataError, "it was closed, or opened to be read; give it a file or a terminal"),
     errno.ESPIPE: (DataError, "it is no regular file; name one"),
     errno.EIO: (DataError, "the disk or the network behind it does not answer; look at the machine's log"),
     errno.EACCES: (AccessError, "this user may not; change its owner or mode (chown, chmod)"),
@@ -186,6 +187,8 @@ def as_ours(error: BaseException) -> AlmaError | None:
         return TransientError(f"{error or type(error).__name__}; try again")
     if isinstance(error, OSError):
         return _of_the_system(error)
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop from"):  # pathlib's, for ELOOP
+        return DataError(f"{str(error)[18:]}: {REMEDIES[errno.ELOOP][1]}")
     limit = next((number for number, words in _LIMITS.items() if words in str(error)), None)
     if limit is not None:  # a library that cannot load another one, or start a thread
         return NoSpaceError(f"{error}: {REMEDIES[limit][1]}")
@@ -199,7 +202,7 @@ def _of_the_system(error: OSError) -> AlmaError | None:
     if error.errno not in REMEDIES:
         return None
     kind, remedy = REMEDIES[error.errno]
-    if kind is NoSpaceError and not places:
+    if not places and (kind is NoSpaceError or error.errno == errno.EBADF):
         places = ["standard output, or a file that was being written"]
     where = " → ".join(os.fsdecode(each) if isinstance(each, str | bytes) else str(each) for each in places)
     return kind(f"{where + ': ' if where else ''}{error.strerror}: {remedy}")
@@ -212,12 +215,12 @@ def _traceback(error: BaseException) -> str:
 
 
 def _settle_streams() -> None:
-    """A terminal or file that is not UTF-8 gets what it can show; a stream that was closed swallows what is said."""
-    for name in ("stdout", "stderr"):
+    """A terminal or file that is not UTF-8 gets what it can show; a stream that was closed is empty."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
-        elif isinstance(stream, io.TextIOWrapper):
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - until the process ends
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 

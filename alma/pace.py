@@ -61,7 +61,7 @@ class Step:
     @property
     def round(self) -> int | None:
         """The round it belongs to, by its label: "round 03 · respond" is 3."""
-        found = re.match(r"round (\d+)\b", self.label)
+        found = re.match(r"round (\d{1,9})\b", self.label)
         return int(found[1]) if found else None
 
     def seconds(self, now: float) -> float | None:

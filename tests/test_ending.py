@@ -44,6 +44,7 @@ def test_a_long_message_keeps_its_place_and_its_remedy() -> None:
         pytest.param(MemoryError(), NoSpaceError, "ulimit -v", id="memory"),
         pytest.param(ImportError(f"x.so: {os.strerror(errno.ENOMEM)}"), NoSpaceError, "ulimit -v", id="import"),
         pytest.param(RuntimeError("can't start new thread"), NoSpaceError, "ulimit -u", id="thread"),
+        pytest.param(RuntimeError("Symlink loop from '/a'"), DataError, "'/a': its symbolic links", id="links"),
         pytest.param(KeyboardInterrupt(), Stopped, "resume", id="interrupt"),
         pytest.param(ConnectionResetError("reset"), TransientError, "try again", id="connection"),
         pytest.param(
@@ -92,6 +93,18 @@ def test_what_cannot_be_printed_is_no_success() -> None:
     code = f"import sys; sys.stdout = open('/dev/full', 'w'); {_ending('print(1)')}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, "standard output: No space left" in done.stderr) == (2, True), done.stderr
+
+
+def test_a_stream_that_was_closed_or_is_to_be_read_is_no_fault_of_ours() -> None:
+    code = _ending("print(sys.stdin.read() or 'nothing')")
+    run = ["sh", "-c", 'exec "$0" -c "$1" <&-', sys.executable, f"import sys; {code}"]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "nothing\n"), done.stderr
+    run = ["sh", "-c", 'exec "$0" -c "$1" 1<"$0"', sys.executable, _ending("print(1)")]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("alma: standard output")
+    assert "Bad file descriptor: it was closed, or opened to be read; give it a file" in done.stderr
 
 
 def test_what_libraries_remark_is_spelt_out() -> None:

@@ -29,6 +29,10 @@ def test_rounds_are_counted_from_the_first_of_feedback() -> None:
     assert str(at) == "1 of 3 rounds, 4 of 8 steps, 56%"
 
 
+def test_a_round_of_more_digits_than_python_reads_is_none() -> None:
+    assert Step(f"round {'9' * 5000} · respond", "sealed").round is None
+
+
 def test_the_rounds_left_take_as_long_as_the_last_one() -> None:
     assert progress(rounds(), 220).left_seconds == 180
     assert progress(rounds(), 420).left_seconds == 220, "a round that is slower than the last one"

@@ -14,6 +14,9 @@ from alma.errors import DataError, IntegrityError
 from alma.store import Store
 from alma.store.names import is_name
 
+MOST_DIGITS = 18
+"""Of the place of a row: Python makes no number of 5,000 digits."""
+
 KEY_CHARS = 20
 """Hex digits of a key: 80 bits, so that a billion artifacts collide with a chance below one in a million."""
 
@@ -101,7 +104,7 @@ def parse_row_id(text: str) -> tuple[Ref, int]:
     """The artifact and place that a row id names. Raises ``DataError``."""
     stage, _, rest = text.partition("-")
     key, _, index = rest.partition("-")
-    if not index.isdecimal():
+    if not (index.isdecimal() and len(index) <= MOST_DIGITS):
         raise DataError(f"{text!r} is not a row id; those look like respond-{'0123456789abcdef' * 2:.20}-17")
     return Ref.parse(f"{stage}/{key}"), int(index)
 

@@ -7,6 +7,9 @@ from typing import Self
 
 from alma.errors import ConfigError
 
+MOST_CHARS = 40
+"""Of a shard as it is written: Python makes no number of 5,000 digits."""
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -27,7 +30,9 @@ class Shard:
         if text == "seal":
             return cls(0, 0)
         index, _, count = text.partition("/")
-        if not (index.isdecimal() and count.isdecimal() and index.isascii() and count.isascii()):
+        if len(text) > MOST_CHARS or not (
+            index.isdecimal() and count.isdecimal() and index.isascii() and count.isascii()
+        ):
             raise ConfigError(f"shard {text!r} is not INDEX/COUNT; write 0/8, seal or all")
         if int(index) >= int(count):
             raise ConfigError(f"shard {text!r}: there are 0/{int(count)} to {int(count) - 1}/{int(count)}")

@@ -14,11 +14,16 @@ from alma.sizes import size_faults
 
 def text_config(model: Path) -> Any:
     """The configuration of a folder's language model. Raises ``DataError`` where there is none."""
+    from transformers import PreTrainedConfig
+
     config = whole_config(model)
     try:
-        return config.get_text_config()
+        found = config.get_text_config()
     except Exception as error:  # each config checks itself in its own way
         raise _unknown(model, error) from error
+    if not isinstance(found, PreTrainedConfig):  # an architecture without models within it leaves it as it stands
+        raise DataError(f"{model}/config.json: {str(found)[:60]} is no config of a model within it; take it out")
+    return found
 
 
 def whole_config(model: Path) -> Any:

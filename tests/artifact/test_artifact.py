@@ -81,7 +81,15 @@ def test_row_ids_read_back(index: int, key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "respond", "respond/xyz", "../0123456789abcdef0123", "respond-0123456789abcdef0123-x"]
+    "text",
+    [
+        "",
+        "respond",
+        "respond/xyz",
+        "../0123456789abcdef0123",
+        "respond-0123456789abcdef0123-x",
+        f"respond-0123456789abcdef0123-{'9' * 5000}",
+    ],
 )
 def test_what_is_no_name_is_refused(text: str) -> None:
     with pytest.raises(DataError, match="look like"):

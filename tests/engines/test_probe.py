@@ -37,6 +37,13 @@ PHI3 = {
 }
 
 
+@pytest.mark.parametrize("within", [{}, {"hidden_size": 8}])
+def test_a_config_within_one_that_has_none_is_refused(tmp_path: Path, within: dict[str, int]) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", "text_config": within}))
+    with pytest.raises(DataError, match="is no config of a model within it; take it out"):
+        prove(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("model_type", "changes", "expected"),
     [
