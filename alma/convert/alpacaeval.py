@@ -8,23 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from alma.convert.question import NO_TEXT, Questions, check_columns, usable
+from alma.convert.question import NO_TEXT, Questions, check_columns, check_text, usable
 from alma.sources.rows import Row
 
 COLUMNS = ("instruction", "output", "generator", "dataset")
+PUBLISHED = "alpaca_eval.json: instruction, output, generator, dataset"
 
 
 def questions(rows: Iterator[Row], file: str) -> Questions:
     """Families are the sets that the instructions were taken from (``helpful_base``, ``vicuna``, …)."""
     found = Questions()
     for row in rows:
-        check_columns(row, COLUMNS, file, "alpaca_eval.json: instruction, output, generator, dataset")
+        check_columns(row, COLUMNS, file, PUBLISHED)
+        check_text(row, "dataset", file, PUBLISHED)
         prompt, response, _, family = (row.values[name] for name in COLUMNS)
         if not usable(prompt, response):
             found.leave(NO_TEXT)
             continue
         question = found.of(prompt)
-        question.families = sorted({*question.families, str(family)})
+        question.families = sorted({*question.families, family})
         if response not in question.responses:
             question.responses.append(response)
     return found

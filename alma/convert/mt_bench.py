@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from alma.convert.question import Questions, first, first_turns
-from alma.sources.rows import Row
+from alma.convert.question import NO_TEXT, Questions, first, first_turns, usable
+from alma.errors import DataError
+from alma.sources.rows import Row, shown
 from alma.text.normalise import normalise
 
 PUBLISHED = "MT-Bench's question.jsonl: question_id, category, turns"
@@ -19,12 +20,17 @@ def questions(rows: Iterator[Row], file: str) -> Questions:
     """The turns of each; a model answers the first one before it is asked the second."""
     read = list(rows)
     found = first_turns(iter(read), file, "mt-bench", PUBLISHED, {"turns": first})
-    later = {normalise(row.values["turns"][0]): row.values["turns"][1:] for row in read if _has_turns(row)}
+    later = {normalise(first(row.values["turns"])): _later(row, file) for row in read}
     for question in found.all():
         question.later = later.get(normalise(question.prompt), [])
     return found
 
 
-def _has_turns(row: Row) -> bool:
-    turns = row.values.get("turns")
-    return isinstance(turns, list) and bool(turns) and all(isinstance(each, str) and each.strip() for each in turns)
+def _later(row: Row, file: str) -> list[str]:
+    turns: list[str] = row.values["turns"][1:]
+    for turn in turns:
+        if not usable(turn, "any"):
+            raise DataError(
+                f"{file} line {row.line}: a later turn is {shown(turn)}, {NO_TEXT}. Expected is {PUBLISHED}"
+            )
+    return turns

@@ -121,6 +121,14 @@ def check_columns(row: Row, wanted: Iterable[str], file: str, published: str) ->
         )
 
 
+def check_text(row: Row, column: str, file: str, published: str) -> None:
+    """Raises ``DataError`` where ``row`` holds something else than a text there, which may be empty."""
+    if not isinstance(row.values[column], str):
+        raise DataError(
+            f"{file} line {row.line}: {column} is {shown(row.values[column])}, and no text. Expected is {published}"
+        )
+
+
 def first_turns(
     rows: Iterator[Row], file: str, family: str, published: str, read: Mapping[str, Callable[[Any], Any]]
 ) -> Questions:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from alma.convert.question import NO_TEXT, Questions, check_columns, usable
+from alma.convert.question import NO_TEXT, Questions, check_columns, check_text, usable
 from alma.errors import DataError
 from alma.sources.rows import Row, shown
 
 COLUMNS = ("instruction", "instances")
+PUBLISHED = "user_oriented_instructions.jsonl: instruction, instances, …"
 
 
 def questions(rows: Iterator[Row], file: str) -> Questions:
@@ -22,7 +23,8 @@ def questions(rows: Iterator[Row], file: str) -> Questions:
     """
     found = Questions()
     for row in rows:
-        check_columns(row, COLUMNS, file, "user_oriented_instructions.jsonl: instruction, instances, …")
+        check_columns(row, COLUMNS, file, PUBLISHED)
+        check_text(row, "instruction", file, PUBLISHED)
         instruction, instances = (row.values[name] for name in COLUMNS)
         first = instances[0] if isinstance(instances, list) and instances else None
         if not isinstance(first, dict) or not isinstance(first.get("input", ""), str):

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from alma.convert.question import NO_TEXT, Questions, check_columns, usable
+from alma.convert.question import NO_TEXT, Questions, check_columns, check_text, usable
 from alma.errors import DataError
 from alma.sources.rows import Row, shown
 
 CSV = ("Question", "Best Answer", "Correct Answers", "Incorrect Answers", "Category")
 HUB = ("question", "best_answer", "correct_answers", "incorrect_answers", "category")
+PUBLISHED = f"TruthfulQA.csv: {', '.join(CSV)}; or the Hub's: {', '.join(HUB)}"
 
 
 def questions(rows: Iterator[Row], file: str) -> Questions:
@@ -26,7 +27,8 @@ def questions(rows: Iterator[Row], file: str) -> Questions:
     found = Questions()
     for row in rows:
         names = HUB if HUB[0] in row.values else CSV
-        check_columns(row, names, file, f"TruthfulQA.csv: {', '.join(CSV)}; or the Hub's: {', '.join(HUB)}")
+        check_columns(row, names, file, PUBLISHED)
+        check_text(row, names[4], file, PUBLISHED)
         prompt, best, true, false, category = (row.values[name] for name in names)
         if not usable(prompt, best):
             found.leave(NO_TEXT)

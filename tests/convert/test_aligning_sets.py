@@ -217,6 +217,8 @@ def test_what_is_drawn_does_not_depend_on_the_order(tmp_path: Path, name: str) -
         ("lima", {"turns": ["x"]}, "no column 'conversations'"),
         ("arena-hard", {"turns": [{"text": "x"}]}, "and no text. Expected is Arena-Hard"),
         ("self-instruct", {"instruction": "x", "instances": []}, "and no list of input and output"),
+        ("self-instruct", {"instruction": None, "instances": [{"input": "x"}]}, "line 1: instruction is None, and no"),
+        ("mt-bench", {"turns": ["first", ""]}, "line 1: a later turn is '', no text, an empty one"),
     ],
 )
 def test_a_file_of_another_form_is_refused(tmp_path: Path, name: str, row: dict[str, Any], said: str) -> None:

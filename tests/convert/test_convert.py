@@ -252,6 +252,20 @@ def test_another_seed_draws_others_and_the_same_one_the_same(tmp_path: Path) -> 
         pytest.param("beavertails", "a.parquet", b"no Parquet", "not readable as Parquet", id="no-parquet"),
         pytest.param("alpacaeval", "a.txt", b"x", "rows are read from", id="suffix"),
         pytest.param("alpacaeval", "a.json", b"[]", "no row of it is usable", id="no-rows"),
+        pytest.param(
+            "alpacaeval",
+            "a.json",
+            b'[{"instruction": "x", "output": "y", "generator": "z", "dataset": null}]',
+            "line 1: dataset is None, and no text",
+            id="family-null",
+        ),
+        pytest.param(
+            "truthfulqa",
+            "a.jsonl",
+            b'{"question": "x", "best_answer": "y", "correct_answers": [], "incorrect_answers": [], "category": 5}\n',
+            "line 1: category is 5, and no text",
+            id="family-number",
+        ),
     ],
 )
 def test_a_file_of_another_form_is_refused(tmp_path: Path, name: str, file: str, content: bytes, said: str) -> None:
