@@ -18,16 +18,20 @@ from pathlib import Path
 
 _STATM = Path("/proc/self/statm")
 _LOCK = threading.RLock()
+os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
+_bounds: list[int] = []
+"""That hold now, of the thread that has the lock."""
 
 
 @contextmanager
 def bounded_memory(most_bytes: int) -> Iterator[None]:
     """Within it, this process may take ``most_bytes`` of memory more: ``MemoryError`` where it asks for more.
 
-    The bound is the whole process's, counts addresses, and is inherited by processes that are started within it;
-    threads wait for each other. A system that has no such bound, or a lower one, keeps its own.
+    The bound is the whole process's and counts addresses; threads wait for each other, and for it to end where they
+    start a process (``unbounded``). A system that has no such bound, or a lower one, keeps its own.
     """
     with _LOCK:
+        _bounds.append(most_bytes)
         before = resource.getrlimit(resource.RLIMIT_AS)
         with suppress(ValueError, OSError):
             most = _addresses() + most_bytes
@@ -37,6 +41,15 @@ def bounded_memory(most_bytes: int) -> Iterator[None]:
             yield
         finally:
             resource.setrlimit(resource.RLIMIT_AS, before)
+            _bounds.pop()
+
+
+@contextmanager
+def unbounded() -> Iterator[None]:
+    """Within it no bound of ``bounded_memory`` holds: what a process is started in, which would inherit it for good."""
+    with _LOCK:
+        assert not _bounds, "a process is started while what somebody brought is read"
+        yield
 
 
 class TooLargeError(ValueError):

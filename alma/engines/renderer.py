@@ -18,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from alma.bounded import unbounded
 from alma.engines import sandbox
 from alma.errors import DataError
 from alma.sections.ingest import TEMPLATE_DATE
@@ -90,13 +91,14 @@ class _Child:
         import jinja2
 
         packages = str(Path(jinja2.__file__).parents[1])
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and program
-            [sys.executable, "-I", sandbox.__file__, packages],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={},
-        )
+        with unbounded():
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and program
+                [sys.executable, "-I", sandbox.__file__, packages],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={},
+            )
         self._end = weakref.finalize(self, _end, self._process, os.getpid())
         self._spent = 0.0
         self._asked = 0

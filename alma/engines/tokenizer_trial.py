@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from alma.bounded import unbounded
 from alma.engines import tokenizer_sandbox as sandbox
 from alma.errors import DataError
 from alma.regular import TOKENIZER_BYTES, check_regular
@@ -43,9 +44,10 @@ def try_tokenizer(model: Path) -> None:
 
     command = [sys.executable, "-I", sandbox.__file__, str(Path(tokenizers.__file__).parents[1]), str(path.resolve())]
     try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter and program
-            command, stdin=subprocess.DEVNULL, capture_output=True, env={}, timeout=SECONDS, check=False
-        )
+        with unbounded():
+            done = subprocess.run(  # noqa: S603 - our own interpreter and program
+                command, stdin=subprocess.DEVNULL, capture_output=True, env={}, timeout=SECONDS, check=False
+            )
         output, fault = done.stdout, _ended(done.returncode)
     except subprocess.TimeoutExpired as error:
         output, fault = error.stdout or b"", f"takes more than {SECONDS:g} s"

@@ -14,6 +14,7 @@ from typing import Any
 
 from alma import errors
 from alma.artifact import Manifest, Ref, find_manifest
+from alma.bounded import unbounded
 from alma.errors import AlmaError, InternalError, StageError, Stopped, TransientError
 from alma.monitor.journal import Journal, Place, kept
 from alma.progress import Event, hear
@@ -117,15 +118,17 @@ class Local:
                 command += ["--in", f"{port}={ref}"]
         environment = os.environ | {PARENT: str(os.getpid())}
         # A session of its own: Ctrl-C reaches this process alone, which passes it on once.
-        with subprocess.Popen(  # noqa: S603 - our own interpreter, arguments as a list
-            command,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env=environment,
-            start_new_session=True,
-        ) as child:
+        with unbounded():
+            child = subprocess.Popen(  # noqa: S603 - our own interpreter, arguments as a list
+                command,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                env=environment,
+                start_new_session=True,
+            )
+        with child:
             self._stop.then = child.terminate  # it publishes what it has and exits; we wait for that
             try:
                 error, lines = self._follow(child, label)

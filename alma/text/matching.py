@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 
+from alma.bounded import unbounded
 from alma.errors import ConfigError, TransientError
 from alma.text import matcher
 
@@ -28,9 +29,10 @@ def full_matches(setting: str, pattern: str, texts: Iterable[tuple[str, str]]) -
     Raises ``ConfigError``, which names ``setting`` and the text, where one takes more than ``matcher.CPU_SECONDS`` or
     ``matcher.MEMORY_BYTES``.
     """
-    process = subprocess.Popen(  # noqa: S603 - our own interpreter and program
-        [sys.executable, "-I", matcher.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={}
-    )
+    with unbounded():
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and program
+            [sys.executable, "-I", matcher.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={}
+        )
     try:
         assert process.stdin is not None
         assert process.stdout is not None

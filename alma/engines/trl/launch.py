@@ -28,6 +28,7 @@ import pyarrow as pa
 from datasets import Dataset
 
 from alma import errors
+from alma.bounded import unbounded
 from alma.engines.protocols import Training
 from alma.engines.trl.attempt import Outcome
 from alma.engines.trl.together import torchrun_options
@@ -120,16 +121,18 @@ def _processes(
     threads = max(len(os.sched_getaffinity(0)) // (cfg.num_devices or 1), 1)  # torchrun would give each one
     # ninja, which DeepSpeed compiles with, lies beside python.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    with subprocess.Popen(  # noqa: S603 - our own interpreter, arguments as a list
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env={"OMP_NUM_THREADS": str(threads)} | os.environ | {"PATH": path},
-        start_new_session=True,  # a signal to our group reaches us alone, and STOP passes it on
-    ) as torchrun_process:
+    with unbounded():
+        torchrun_process = subprocess.Popen(  # noqa: S603 - our own interpreter, arguments as a list
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={"OMP_NUM_THREADS": str(threads)} | os.environ | {"PATH": path},
+            start_new_session=True,  # a signal to our group reaches us alone, and STOP passes it on
+        )
+    with torchrun_process:
         read: queue.Queue[str | None] = queue.Queue()
 
         def reader() -> None:

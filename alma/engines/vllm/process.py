@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
+from alma.bounded import unbounded
 from alma.engines.requests import Request
 from alma.errors import StageError, TransientError
 from alma.sections import Inference
@@ -77,7 +78,7 @@ class Replica:
         self._weights: dict[int, int] = {}  # rows of each piece that is not answered
         ours, theirs = socket.socketpair()
         environment = os.environ | ({} if device is None else {"CUDA_VISIBLE_DEVICES": device})
-        with theirs:
+        with theirs, unbounded():
             self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 [sys.executable, "-m", "alma.engines.vllm.serve", str(theirs.fileno())],
                 env=environment,
