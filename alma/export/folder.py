@@ -18,7 +18,7 @@ from alma.export.place import place
 from alma.export.push import check_repository
 from alma.export.results import results
 from alma.store import open_store
-from alma.store.files import file_errors
+from alma.store.files import copy_folder, file_errors
 
 _LICENCE = re.compile(r"[A-Za-z0-9.+-]{1,64}", re.ASCII)
 
@@ -87,7 +87,7 @@ def check_names(license_id: str | None, base: str | None) -> None:
 
 
 def _write(scratch: Path, files: Path, said: str, past: str) -> None:
-    shutil.copytree(files, scratch, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*LEFT))
+    copy_folder(files, scratch, LEFT)
     (scratch / "README.md").write_text(said, encoding="utf-8")
     (scratch / "lineage.json").write_text(past + "\n", encoding="utf-8")
 

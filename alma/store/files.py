@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -74,6 +75,20 @@ def file_errors(path: Path) -> Iterator[None]:
         if error.errno in (errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN):
             raise StoreUnavailableError(f"{where}: {reason}; the mounted file system does not answer") from error
         raise
+
+
+def copy_folder(source: Path, target: Path, leave: Collection[str] = ()) -> None:
+    """Copies what lies below folder ``source``, but files of names in ``leave``, into ``target``.
+
+    Raises the ``OSError`` of the first file that cannot be: ``shutil.copytree`` makes one of all of them, whose number
+    is lost, and so that the disk is full.
+    """
+    for folder, _, files in os.walk(source, followlinks=True):
+        there = target / Path(folder).relative_to(source)
+        there.mkdir(parents=True, exist_ok=True)
+        for name in files:
+            if name not in leave:
+                shutil.copy2(Path(folder, name), there / name)
 
 
 def mode(path: Path) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,16 @@ def test_nothing_is_written_over(ran: Ran, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="exists already; give a new folder"):
             export(str(ran.outcome.model), folder, store_uri=ran.store.uri)
     assert (tmp_path / "there").read_text() == "mine"
+
+
+def test_a_disk_that_takes_no_more_is_told_and_nothing_is_left(ran: Ran, tmp_path: Path) -> None:
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))"
+    words = ["export", str(ran.outcome.model), str(tmp_path / "new"), "--store", ran.store.uri]
+    code = f"{limit}\nfrom alma.cli import main\nmain({words!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, "raise the limit: ulimit -f unlimited" in done.stderr) == (2, True), done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_was_altered_is_not_exported(ran: Ran, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from alma.engines.trl.start import TOLERANCE, answers, base_model, differ, is_de
 from alma.engines.ways import PROOF
 from alma.errors import AccessError, DataError, StageError
 from alma.sections import Finetune
+from alma.store.files import copy_folder
 
 MAX_SHARD_SIZE = "5GB"
 
@@ -113,7 +114,7 @@ def _write(training: Training, model: Any, loaded: Loaded) -> None:
     for name in {PROOF, *COPIED, *TOKENIZER_FILES, *loaded.tokenizer.vocab_files_names.values()}:
         path, written = training.model / name, training.out / name
         if path.is_dir():
-            shutil.copytree(path, written, dirs_exist_ok=True)
+            copy_folder(path, written)
         elif path.is_file():
             shutil.copyfile(path, written)
         else:
