@@ -6,7 +6,7 @@
     folder     a store in a folder; s3: a store in a bucket
     transfer   large objects from S3, and upload: to it; in parallel, resumed after a kill
     arrival    whether what was sent or fetched arrived as it was; mending: what botocore is kept from; bounded: how
-               large an answer may be
+               large an answer may be; answers: what is none of S3's
     ranges     a download's finished ranges; multipart: an upload's parts; waiting: a word where nobody answers
     cache      files of the store on this machine, checked; eviction: keeps the cache below its bound
     files      publishing a file whole or not at all; locks: flock(2), where there is one; names: what an object may be

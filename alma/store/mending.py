@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.response import StreamingBody
 
+from alma.store.answers import answered
 from alma.store.bounded import FIRST_ERROR, bounded
 from alma.store.waiting import begin, end, word
 
@@ -31,6 +32,7 @@ def prepare(client: S3Client, whom: str) -> None:
 
     session = client._endpoint.http_session  # type: ignore[attr-defined]
     session.send = bounded(session.send)
+    client._make_api_call = answered(client._make_api_call)  # type: ignore[attr-defined]
     events = client.meta.events
     events.register("before-send.s3", sent)
     events.register("response-received.s3", received)

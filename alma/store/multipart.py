@@ -8,6 +8,7 @@ from typing import Any
 
 from s3transfer.utils import ReadFileChunk
 
+from alma.store.answers import member
 from alma.store.arrival import sums_of
 from alma.store.ranges import BLOCK_BYTES
 
@@ -30,13 +31,14 @@ class Parts:
 
     def has(self, part: dict[str, Any]) -> bool:
         """Whether a part that S3 lists is of this file, by its MD5 (the ETag) or CRC-32; without either it is not."""
-        if part["PartNumber"] not in self.numbers:
+        number = member(part, "PartNumber")
+        if number not in self.numbers:
             return False
-        with closing(self.open(part["PartNumber"])) as body:
-            if len(body) != part["Size"]:
+        with closing(self.open(number)) as body:
+            if len(body) != member(part, "Size"):
                 return False
             sums = sums_of(iter(lambda: body.read(BLOCK_BYTES), b""))
-        return part["ETag"].strip('"') == sums.md5 or part.get("ChecksumCRC32") == sums.crc32
+        return str(member(part, "ETag")).strip('"') == sums.md5 or part.get("ChecksumCRC32") == sums.crc32
 
 
 def identifiers(answer: Any) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from urllib3.exceptions import HTTPError
 
 from alma.errors import AccessError, AlmaError, ConfigError, IntegrityError, NoSpaceError, StoreUnavailableError
 from alma.store import bounded
+from alma.store.answers import UnreadableError, member
 from alma.store.arrival import Agreed, DamagedError
 from alma.store.files import file_errors
 from alma.store.mending import prepare
@@ -147,7 +148,7 @@ class S3Store:
         key = self._key(name)
         with self._asking(name):
             found = self.client.head_object(Bucket=self.bucket, Key=key)
-            return found["ETag"], found["ContentLength"]
+            return member(found, "ETag"), member(found, "ContentLength")
 
     def remove(self, name: str) -> None:
         """Removes an object if it exists; a bucket with versioning keeps the old version."""
@@ -160,9 +161,8 @@ class S3Store:
         below = f"{self._key(prefix)}/" if prefix else self.prefix
         with self._asking(prefix, sends=True):
             pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=below)
-            found = {
-                item["Key"][len(self.prefix) :]: item["Size"] for page in pages for item in page.get("Contents", [])
-            }
+            items = [item for page in pages for item in page.get("Contents", [])]
+            found = {member(item, "Key")[len(self.prefix) :]: member(item, "Size") for item in items}
         return {name: found[name] for name in sorted(found) if is_name(name)}
 
     def _key(self, name: str) -> str:
@@ -190,11 +190,10 @@ class S3Store:
             ) from error
         except (HTTPError, ConnectionError, TimeoutError) as error:
             raise StoreUnavailableError(f"{self.uri}/{name}: the connection to {self.endpoint} broke") from error
-        except (ResponseParserError, LookupError, ValueError) as error:
-            if isinstance(error, AlmaError):
-                raise
+        except ResponseParserError as error:
+            what = str(error) if isinstance(error, UnreadableError) else type(error).__name__
             raise StoreUnavailableError(
-                f"{self.uri}/{name}: {self.endpoint} answered what no S3 server does ({type(error).__name__}); check "
+                f"{self.uri}/{name}: {self.endpoint} answered what no S3 server does ({what}); check "
                 "AWS_ENDPOINT_URL, and what lies between"
             ) from error
 
@@ -256,4 +255,6 @@ class S3Store:
             return error.response["ResponseMetadata"]["HTTPStatusCode"] != 404
         except BotoCoreError as error:
             raise self._failed("", error) from error
+        except ResponseParserError:  # no answer to this question either
+            return True
         return True

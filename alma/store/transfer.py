@@ -24,6 +24,7 @@ from urllib3.exceptions import HTTPError
 
 from alma.parallel import in_order
 from alma.retry import Backoff, NoProgress, attempts
+from alma.store.answers import member
 from alma.store.arrival import Agreed, DamagedError
 from alma.store.files import publish
 from alma.store.ranges import BLOCK_BYTES, RANGE_BYTES, Partial, partial
@@ -71,7 +72,7 @@ class Transfers:
         """
         for attempt in attempts(ChangedError, stop=stop_after_attempt(ATTEMPTS), wait=wait_none()):
             found = self.client.head_object(Bucket=self.bucket, Key=key)
-            size = found["ContentLength"]
+            size = member(found, "ContentLength")
             with attempt:
                 return (
                     self._whole(key, path) if size <= RANGE_BYTES else self._ranges(key, path, size, found.get("ETag"))
@@ -128,8 +129,8 @@ class Transfers:
             nonlocal at
             if answer.get("ETag") != etag:
                 raise ChangedError
-            if answer["ContentLength"] != stop - at:
-                raise boto.IncompleteReadError(actual_bytes=answer["ContentLength"], expected_bytes=stop - at)
+            if (length := member(answer, "ContentLength")) != stop - at:
+                raise boto.IncompleteReadError(actual_bytes=length, expected_bytes=stop - at)
             for block in blocks_of(answer, buffer):
                 file.write(block, at)
                 at += len(block)
@@ -166,7 +167,7 @@ def retry_read(
 
 def code_of(error: BaseException) -> str:
     """S3's code of an error, or ``""``."""
-    return error.response["Error"].get("Code", "") if isinstance(error, ClientError) else ""
+    return error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
 
 
 def is_transient(error: BaseException) -> bool:

@@ -20,6 +20,7 @@ from tenacity import stop_after_attempt
 
 from alma.parallel import in_order
 from alma.retry import attempts
+from alma.store.answers import member
 from alma.store.arrival import DamagedError, Sums, arrived, sums_of
 from alma.store.multipart import PART_BYTES, Parts, identifiers
 from alma.store.ranges import BLOCK_BYTES
@@ -67,9 +68,9 @@ class Uploads:
         parts = Parts(path, size)
         for attempt in itertools.count(1):
             upload, known = self._unfinished(key, parts) if attempt == 1 else ("", {})
-            upload = (
-                upload or self.client.create_multipart_upload(Bucket=self.bucket, Key=key, **self._crc())["UploadId"]
-            )
+            if not upload:
+                begun = self.client.create_multipart_upload(Bucket=self.bucket, Key=key, **self._crc())
+                upload = member(begun, "UploadId")
             try:
                 if self._parts(key, upload, parts, known):
                     self._compare(key, parts)
@@ -156,10 +157,10 @@ class Uploads:
         """The newest upload of this key whose parts are all this file's, with its parts by number; else ``""``."""
         try:
             pages = self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=key)
-            begun = [each for page in pages for each in page.get("Uploads", []) if each["Key"] == key]
-            for each in sorted(begun, key=lambda one: one["Initiated"], reverse=True):
+            begun = [each for page in pages for each in page.get("Uploads", []) if each.get("Key") == key]
+            for each in sorted(begun, key=lambda one: member(one, "Initiated"), reverse=True):
                 listing = self.client.get_paginator("list_parts")
-                answers = listing.paginate(Bucket=self.bucket, Key=key, UploadId=each["UploadId"])
+                answers = listing.paginate(Bucket=self.bucket, Key=key, UploadId=member(each, "UploadId"))
                 found: list[Any] = [part for answer in answers for part in answer.get("Parts", [])]
                 if found and all(in_order(parts.has, found, STREAMS)):
                     return each["UploadId"], {part["PartNumber"]: identifiers(part) for part in found}

@@ -241,6 +241,38 @@ def test_an_answer_of_no_server(answers: Answers, tmp_path: Path, status: int, b
         assert (status, name) in ((204, "remove"), (204, "exists"), (204, "read"), (204, "download"), (204, "list"))
 
 
+def test_an_answer_that_does_not_say_what_it_has_to(answers: Answers) -> None:
+    answers.append((200, b"", 0))
+    with pytest.raises(StoreUnavailableError, match=r"no S3 server does \(without ETag\); check AWS_ENDPOINT_URL"):
+        S3Store("bucket").version("a")
+    listing = b"<ListBucketResult><Contents><Key>a</Key></Contents></ListBucketResult>"
+    answers[:] = [(200, listing, 0)]
+    with pytest.raises(StoreUnavailableError, match=r"no S3 server does \(without Size\)"):
+        S3Store("bucket").list("")
+    answers[:] = [(200, listing.replace(b"</Key>", b"</Key><Size>1 kB</Size>"), 0)]
+    with pytest.raises(StoreUnavailableError, match=r"no S3 server does \(ValueError\)"):
+        S3Store("bucket").list("")
+
+
+@pytest.mark.parametrize("fault", [KeyError("ours"), ValueError("ours"), IndexError("ours")])
+def test_no_server_is_blamed_for_a_mistake_of_ours(
+    answers: Answers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    def mistaken(*_: object, **__: object) -> None:
+        raise fault
+
+    answers.append((200, b"1", 0))
+    store = S3Store("bucket")
+    monkeypatch.setattr(store._uploads, "put", mistaken)
+    monkeypatch.setattr(store._uploads, "upload", mistaken)
+    monkeypatch.setattr(store._downloads, "download", mistaken)
+    monkeypatch.setattr("alma.store.arrival.Agreed.check", mistaken)
+    asked = calls(store, tmp_path)
+    for name in ("read", "write", "upload", "download"):
+        with pytest.raises(type(fault), match="ours"):
+            asked[name]()
+
+
 def test_an_answer_without_end_is_not_held_in_memory(
     answers: Answers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
