@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -16,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alma import ending
-from alma.ending import MOST_CHARS, REMEDIES, Parser, as_ours, end, spelt, tell
+from alma.ending import MOST_CHARS, Parser, end, spelt, tell
 from alma.errors import AccessError, DataError, NoSpaceError, Stopped, TransientError, UserError
+from alma.remedies import REMEDIES, as_ours
 
 
 @given(st.text(st.characters(codec=None), max_size=200), st.integers(1, 100))
@@ -43,6 +45,12 @@ def test_a_long_message_keeps_its_place_and_its_remedy() -> None:
         pytest.param(FileNotFoundError(errno.ENOENT, "none"), DataError, "working directory", id="directory"),
         pytest.param(MemoryError(), NoSpaceError, "ulimit -v", id="memory"),
         pytest.param(ImportError(f"x.so: {os.strerror(errno.ENOMEM)}"), NoSpaceError, "ulimit -v", id="import"),
+        pytest.param(
+            ImportError("libparquet.so: failed to map segment from shared object"), NoSpaceError, "ulimit -v", id="map"
+        ),
+        pytest.param(
+            RuntimeError("I/O error: No space left on device (os error 28)"), NoSpaceError, "make room", id="disk"
+        ),
         pytest.param(RuntimeError("can't start new thread"), NoSpaceError, "ulimit -u", id="thread"),
         pytest.param(RuntimeError("Symlink loop from '/a'"), DataError, "'/a': its symbolic links", id="links"),
         pytest.param(KeyboardInterrupt(), Stopped, "resume", id="interrupt"),
@@ -56,6 +64,22 @@ def test_what_the_system_refuses_is_said_with_a_remedy(error: BaseException, kin
     ours = as_ours(error)
     assert type(ours) is kind
     assert said in str(ours)
+
+
+@pytest.mark.parametrize(("limit", "most"), [("AS", 2**29), ("DATA", 2**26)])
+@pytest.mark.timeout(60)
+def test_too_little_memory_is_said_before_a_library_is_loaded(limit: str, most: int) -> None:
+    """One would be said to be damaged, and another one waits for ever."""
+    which = getattr(resource, f"RLIMIT_{limit}")
+    done = subprocess.run(
+        [sys.executable, "-m", "alma", "status", "--store", "."],
+        check=False,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(which, (most, most)),
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"alma: this process may have {most // 2**20} MiB of memory (ulimit -")
 
 
 def test_a_library_that_makes_an_error_of_a_signal_is_not_at_fault(

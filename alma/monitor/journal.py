@@ -15,9 +15,9 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from alma.artifact import Ref
-from alma.ending import as_ours
 from alma.errors import EXIT_FAILED, AlmaError, ConfigError, Stopped, StoreUnavailableError
 from alma.progress import Event
+from alma.remedies import as_ours
 from alma.store import Store
 
 INTERVAL_SECONDS = 10.0

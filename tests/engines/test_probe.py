@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from alma.engines.probe.miniature import NUM_IDS, miniature
 from alma.engines.probe.prove import TOLERANCE, prove, prove_config
 from alma.engines.trl.trial import safe
 from alma.engines.ways import PROOF, SAFEST, Proof, Ways, proof_of, ways_of
-from alma.errors import ConfigError, DataError
+from alma.errors import ConfigError, DataError, NoSpaceError
 from tests.builders.architectures import tiny
 from tests.builders.training import place, settings
 
@@ -104,6 +105,17 @@ def test_a_model_that_keeps_state_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     proof = prove_config(AutoConfig.for_model("llama"))
     assert "a model of type llama cannot be used: what it says depends on what it has read before" in proof.refusal
     assert "differ by up to 0.5" in proof.refusal
+
+
+def test_a_limit_of_the_machine_is_no_fault_of_the_model() -> None:
+    """A model would be refused, or run in the safest way for ever, because a disk was full for a moment."""
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most[1]))
+    try:
+        with pytest.raises(NoSpaceError, match=r"temporary files in .*TMPDIR.*File too large.*ulimit -f"):
+            prove_config(AutoConfig.for_model("llama"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
 
 
 def test_what_is_no_number_is_a_problem_and_no_difference(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

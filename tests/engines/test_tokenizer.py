@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from alma.ending import Terminated
 from alma.engines.chat import chat_faults
 from alma.engines.encoding import encode
 from alma.engines.tokenizer import load_tokenizer, stop_ids
 from alma.errors import DataError
 from alma.prompts import CHAT_TEMPLATE
+from alma.remedies import Terminated
 from alma.sources.lengths import Lengths
 from alma.sources.values import Fault
 from tests.builders.rendering import render_prompt, render_turn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,8 @@ from alma.engines.model_folder import text_config
 from alma.engines.probe import checks
 from alma.engines.probe.miniature import BORDER, NUM_IDS, miniature
 from alma.engines.ways import SAFEST, Finding, Proof, Ways
-from alma.errors import DataError
+from alma.errors import DataError, NoSpaceError
+from alma.remedies import as_ours
 
 TOLERANCE = 0.01
 """Nats. The same arithmetic in another order differs by 1e-6 to 1e-3 in float32; what is wrong by 0.1 and more."""
@@ -121,7 +123,12 @@ class _Trial:
             said = name if place == 0 else f"{name}, on both sides of the rotary border"
             try:
                 differs = check(self.subject, texts_NT)
-            except Exception as error:  # noqa: BLE001 - an architecture may fail in any way where it is not made for this
+            except Exception as error:
+                if isinstance(ours := as_ours(error), NoSpaceError):  # the machine is at fault, and not the model
+                    raise NoSpaceError(
+                        f"a model is tried with temporary files in {tempfile.gettempdir()} (TMPDIR names another "
+                        f"place): {ours}"
+                    ) from error
                 problem = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
                 self.findings.append(Finding(said, None, problem, chosen))
                 return False
