@@ -21,6 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+from alma import early
 from alma.errors import EXIT_FAILED, EXIT_USER, AlmaError, InternalError, NoSpaceError
 from alma.progress import json_lines
 from alma.remedies import Terminated, as_ours
@@ -205,9 +206,10 @@ def _listen(process: int) -> None:
         _heard.append(KeyboardInterrupt)
         raise KeyboardInterrupt
 
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+    if signal.getsignal(signal.SIGTERM) in (signal.SIG_DFL, early.leave):
         signal.signal(signal.SIGTERM, terminate)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job ignores it
+    # A shell's background job ignores Ctrl-C, and so do we then.
+    if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, early.leave):
         signal.signal(signal.SIGINT, interrupt)
 
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -162,6 +163,20 @@ def test_a_command_that_is_stopped_says_so_once_and_exits_75(number: int) -> Non
         process.send_signal(number)
         assert process.wait() == 75
         assert process.stderr.read().startswith("alma: stopped as asked")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_is_stopped_before_it_begins_says_so_and_exits_75(tmp_path: Path, number: int) -> None:
+    (tmp_path / "argparse.py").write_text("import time\nprint(1, flush=True)\ntime.sleep(60)\n", encoding="utf-8")
+    both: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-m", "alma", "--help"], env=environment, **both) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "1\n", "it imports what it needs"
+        process.send_signal(number)
+        assert process.wait() == 75
+        assert process.stderr.read() == "alma: stopped as asked; run the same command again to resume\n"
 
 
 def test_a_second_signal_ends_a_run_at_once_with_75() -> None:
