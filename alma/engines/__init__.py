@@ -59,6 +59,7 @@ What several libraries share::
     tokenizer       a model's tokenizer, and the tokens that end what it generates
     tokenizer_trial tries a tokenizer that somebody brings, in a process with bounds (tokenizer_sandbox)
     encoding        from texts to tokens
+    importing       a word where a library takes long to import
     quotations      special tokens that people and models spell, as the text that they are
     continuation    from tokens back to text, and where it ends
     certain         what of an answer is certain while it is still being generated

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from alma.engines.importing import imported
 from alma.engines.protocols import (
     Classifier,
     Embedder,
@@ -154,5 +154,5 @@ def _engine(table: dict[str, str], name: str, verb: str) -> Callable[..., Any]:
     if name not in table:
         raise ConfigError(f"engine = {name!r} cannot {verb}; those that can: {', '.join(sorted(table))}")
     module, _, attribute = table[name].partition(":")
-    loaded: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    loaded: Callable[..., Any] = getattr(imported(module, f"engine {name}"), attribute)
     return loaded

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from alma.engines.importing import imported
 from alma.engines.model_folder import check_sizes
 from alma.errors import DataError, is_of_rust
 from alma.regular import CONFIG_BYTES, parse, read_regular
@@ -21,11 +22,10 @@ def load_tokenizer(model: Path) -> Any:
     What a training of somebody else may have left in its files is off: cutting and filling texts, merges dropped at
     random, special tokens read as text. Its way of writing texts (BOS, case, spaces) is the model's and stays.
     """
-    from transformers import AutoTokenizer
-
     check_sizes(model)  # the tokenizer's class is found by the config's
+    theirs = imported("transformers.models.auto.tokenization_auto", "transformers")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True, trust_remote_code=False)
+        tokenizer = theirs.AutoTokenizer.from_pretrained(model, local_files_only=True, trust_remote_code=False)
     except BaseException as error:  # each tokenizer checks itself in its own way; Rust's panics are no Exception
         if isinstance(error, MemoryError) or not (isinstance(error, Exception) or is_of_rust(error)):
             raise

@@ -15,17 +15,24 @@ from alma.progress import tell
 WORD_SECONDS = 20.0
 """Without an answer until a word is said, and between words; a request is given up after a minute, and tried again."""
 
-_begun: dict[int, tuple[float, str, str]] = {}
+NAP_SECONDS = 1.0
+"""After which it is looked who waits meanwhile."""
+
+_begun: dict[int, tuple[float, str, str, float]] = {}
 _changed = threading.Condition()
 _last_word = 0.0
 _watcher: threading.Thread | None = None
 
 
-def begin(whom: str, state: str = "has not answered for") -> None:
-    """This thread waits for an answer from ``whom`` from now on; ``state`` stands before the seconds."""
+def begin(whom: str, state: str = "has not answered for", silent_seconds: float | None = None) -> None:
+    """This thread waits for an answer from ``whom`` from now on; ``state`` stands before the seconds.
+
+    A first word is said after ``silent_seconds``, else after ``WORD_SECONDS``.
+    """
     global _watcher  # noqa: PLW0603 - one for all stores of a process
     with _changed:
-        _begun[threading.get_ident()] = (time.monotonic(), whom, state)
+        most = WORD_SECONDS if silent_seconds is None else silent_seconds
+        _begun[threading.get_ident()] = (time.monotonic(), whom, state, most)
         if _watcher is None or not _watcher.is_alive():  # a fork has none
             _watcher = threading.Thread(target=_watch, name="alma-store-waiting", daemon=True)
             _watcher.start()
@@ -39,9 +46,9 @@ def end() -> None:
 
 
 @contextmanager
-def waiting(whom: str, state: str = "has not answered for") -> Iterator[None]:
-    """This thread waits within the block."""
-    begin(whom, state)
+def waiting(whom: str, state: str = "has not answered for", silent_seconds: float | None = None) -> Iterator[None]:
+    """This thread waits within the block; see ``begin``."""
+    begin(whom, state, silent_seconds)
     try:
         yield
     finally:
@@ -63,10 +70,10 @@ def _watch() -> None:
         with _changed:
             while not _begun:
                 _changed.wait()
-            began, whom, state = min(_begun.values())
+            began, whom, state, most = min(_begun.values(), key=lambda each: each[0] + each[3])
         silent = time.monotonic() - began
-        if silent < WORD_SECONDS:
-            time.sleep(WORD_SECONDS - silent)
+        if silent < most:
+            time.sleep(min(most - silent, NAP_SECONDS))
             continue
         word(f"{whom} {state} {silent:.0f} s; waits")
         time.sleep(WORD_SECONDS)

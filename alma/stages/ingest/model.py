@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from alma import sources
 from alma.artifact import Metrics
 from alma.artifact.out import Out
+from alma.engines.importing import imported
 from alma.engines.tokenizer_trial import try_tokenizer
 from alma.errors import DataError
 from alma.prompts import TOKEN_TEMPLATES, default_chat_template
@@ -20,6 +21,7 @@ from alma.sources.model_types import check_types
 from alma.sources.template_date import fix_date
 from alma.sources.untrained import untrained
 from alma.sources.weights import num_parameters, read_text
+from alma.store.waiting import waiting
 
 
 def ingest_model(cfg: IngestModel, base: Path, scratch: Path, out: Out) -> Metrics:
@@ -141,11 +143,11 @@ def _prove(source: str, folder: Path, out: Out) -> int:
     if find_spec("torch") is None:
         out.note(f"{source} is proven by the first engine that loads it: there is no torch here")
         return 0
-    from alma.engines.hf.described import check_language_model
     from alma.engines.ways import PROOF, proof_of
 
-    check_language_model(folder)
-    proof = proof_of(out.folder)
+    imported("alma.engines.hf.described", "transformers").check_language_model(folder)
+    with waiting(source, "is being tried on a miniature for"):
+        proof = proof_of(out.folder)
     proof.write(out.folder / PROOF)
     for each in proof.left_off:
         said = each.problem or f"log-probabilities differ by {each.differs:g}"
