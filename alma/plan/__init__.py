@@ -11,6 +11,7 @@ table       what is printed; ``size`` writes bytes as people read them
 shape       the model's sizes, from its ``config.json``
 machine     the GPUs that the user states
 training    what one GPU holds of a training
+pool        what the stages hold that see the whole pool at once
 serving     what one GPU holds of a model that generates or rates
 fit         every step on these GPUs; ``remedies`` what would fit where it does not; ``fit_table`` what is printed
 ==========  ====================================================================
@@ -110,6 +111,7 @@ def print_fit(cfg: Method, options: argparse.Namespace, machine: Machine) -> Non
     """What fits where. Raises ``ConfigError`` for what cannot, after the table."""
     from alma.plan.fit import fits, refuse, uncounted
     from alma.plan.fit_table import print_fits
+    from alma.plan.pool import pool
     from alma.plan.shape import find_config, read_shape
     from alma.sections import IngestModel
 
@@ -117,7 +119,7 @@ def print_fit(cfg: Method, options: argparse.Namespace, machine: Machine) -> Non
     assert isinstance(base, IngestModel), "every method begins with a model"
     shape = read_shape(find_config(base, options.run_file.parent, options.model_config), options.parameters)
     found = fits(cfg, shape, machine, options.prompt_tokens)
-    print_fits(found, shape, machine, uncounted(cfg))
+    print_fits(found, shape, machine, uncounted(cfg), pool(cfg, shape, options.prompt_tokens))
     refuse(found)
 
 

@@ -18,8 +18,8 @@ HOW = (
 )
 
 
-def print_fits(found: list[Fit], shape: Shape, machine: Machine, uncounted: list[str]) -> None:
-    """The table, and where its numbers come from."""
+def print_fits(found: list[Fit], shape: Shape, machine: Machine, uncounted: list[str], pool: str) -> None:
+    """The table, where its numbers come from, and what the ``pool`` takes of the machine."""
     console = Console(markup=False)
     if not console.is_terminal:
         console.width = max(console.width, WIDTH)
@@ -38,5 +38,7 @@ def print_fits(found: list[Fit], shape: Shape, machine: Machine, uncounted: list
             table.add_row("", "  memory of the machine, besides", gb(fit.host), "", "")
     console.print(table)
     console.print(HOW, markup=False, highlight=False)
+    if pool:
+        console.print(pool, markup=False, highlight=False)
     if uncounted:
         console.print(f"Not counted, models of sizes that are not known here: {', '.join(uncounted)}.", markup=False)

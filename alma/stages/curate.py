@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -44,38 +45,51 @@ def run(
     given = {"evaluation": evaluation, "heldout": heldout, "seeds": seeds}
     others = {name: _known(rows, cfg) for name, rows in given.items() if rows is not None}
     reasons: Counter[str] = Counter()
-    seen: set[str] = set()
-    kept: list[dict[str, str]] = []
+    seen: set[bytes] = set()
+    kept: list[int] = []
     near = None if cfg.near_duplicate == "off" else NearDuplicates(cfg.near_duplicate, cfg.seed)
-    rows = candidates.table(["id", "prompt", "ended"]).to_pylist()
-    unmatched = _unmatched(cfg, rows)
-    with out.progress(len(rows), "candidates") as progress:
-        for row in rows:
+    rows = candidates.table(["id", "prompt", "ended"])
+    unmatched = _unmatched(cfg, _in_turn(rows))
+    with out.progress(rows.num_rows, "candidates") as progress:
+        for place, row in enumerate(_in_turn(rows)):
             progress.advance()
             text = row["prompt"]
             form = normalise(text)
+            digest = hashlib.blake2b(form.encode(), digest_size=16).digest()
             reason = _unfit(cfg, row) or next(unmatched) or _flaw(cfg, text)
             if reason is None:
                 reason = _overlap(others, text)
-            if reason is None and form in seen:
+            if reason is None and digest in seen:
                 reason = "duplicate"
             if reason is None and near is not None and near.meets(form):
                 reason = "near_duplicate"
             if reason is not None:
                 reasons[reason] += 1
                 continue
-            seen.add(form)
-            kept.append({"id": out.row_id(len(kept)), "candidate_id": row["id"], "prompt": text})
+            seen.add(digest)
+            kept.append(place)
     if not kept:
-        raise StageError(f"none of {len(rows)} candidates is usable; dropped by reason: {dict(reasons)}")
-    out.write(pa.Table.from_pylist(kept, schema=PROMPT), "prompt", cfg.part_rows)
+        raise StageError(f"none of {rows.num_rows} candidates is usable; dropped by reason: {dict(reasons)}")
+    usable = rows.take(pa.array(kept))
+    columns = {
+        "id": [out.row_id(number) for number in range(len(kept))],
+        "candidate_id": usable["id"],
+        "prompt": usable["prompt"],
+    }
+    out.write(pa.table(columns, schema=PROMPT), "prompt", cfg.part_rows)
     pairs = [overlap_metric(name, kind) for name in others for kind in KINDS]
     dropped = {name: reasons[name.removeprefix("num_")] for name in sorted([*(f"num_{r}" for r in REASONS), *pairs])}
-    return {"num_candidates": len(rows), "num_prompts": len(kept), **dropped}
+    return {"num_candidates": rows.num_rows, "num_prompts": len(kept), **dropped}
 
 
 REASONS = ("unfinished", "length", "pattern", "marker", "repetition", "duplicate", "near_duplicate")
 """Why a candidate is dropped, beside what it has in common with other sets."""
+
+
+def _in_turn(rows: pa.Table) -> Iterator[dict[str, Any]]:
+    """Row by row: a hundred million of them are not Python objects all at once."""
+    for batch in rows.to_batches(max_chunksize=10_000):
+        yield from batch.to_pylist()
 
 
 def _known(rows: Rows, cfg: Curate) -> Known:
@@ -130,7 +144,7 @@ def _unfit(cfg: Curate, row: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _unmatched(cfg: Curate, rows: Sequence[Mapping[str, Any]]) -> Iterator[str | None]:
+def _unmatched(cfg: Curate, rows: Iterator[Mapping[str, Any]]) -> Iterator[str | None]:
     """For each candidate that is not unfit, whether it is dropped for the pattern."""
     fit = (row for row in rows if _unfit(cfg, row) is None)
     if cfg.pattern is None:

@@ -118,6 +118,16 @@ def test_what_cannot_fit_is_refused_with_what_would(capsys: pytest.CaptureFixtur
     assert Training.of(section, LLAMA, machine(gpus=int(gpus[1]) // 2)).states > 0.9 * 80 * GIB > advised.states
 
 
+def test_what_sees_the_whole_pool_says_how_much_memory_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    on = ("--gpu-memory", "80GiB", "--gpus", "8", "--model-config", EXAMPLES / "shapes" / "llama3-8b.json", "--set")
+    output(*on, "alma.synthesize.num_attempts=120_000_000", run_file=EXAMPLES / "llama3-8b.toml")
+    held = "prompts · curate 412.8 GB, prompts · diversify 317.8 GB"
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"for the whole pool, in one process without a GPU: {held}." in said
+    output(*on, "alma.curate.near_duplicate='off'", run_file=EXAMPLES / "llama3-8b.toml")
+    assert "prompts · curate 120.0 GB" in " ".join(capsys.readouterr().out.split())
+
+
 REFUSED = {
     "more than half for each of two": (["alma.evaluate.vllm={gpu_memory_share=0.6}"], 8, "is more than half"),
     "no room to start": (["alma.vllm={gpu_memory_share=0.2}"], 8, "What would fit: .*gpu_memory_share"),

@@ -11,20 +11,17 @@ from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from alma.artifact import Metrics, Rows
 from alma.artifact.out import Out
 from alma.artifact.records import DRAW
-from alma.engines import Floats
 from alma.errors import ConfigError, StageError
 from alma.sections import Diversify
 from alma.seeds import sample_seed
+from alma.stages.diversify.clusters import Ints, Vectors, cluster, fitting
 
-VERSION = 2
-
-Ints = npt.NDArray[np.int64]
+VERSION = 3
 
 
 def run(
@@ -40,14 +37,14 @@ def run(
     rows = rows.take(pa.array(places_P))
     count = rows.num_rows
     rng = np.random.default_rng(cfg.seed)
-    map_P2: Floats | None = None
+    map_P2: Vectors | None = None
     if cfg.method == "random":
         clusters_P = np.zeros(count, dtype=np.int64)
         order, num_repeats = random_order(rows["prompt"].to_pylist(), cfg.seed), 0
     else:
         if embeddings is None:
             raise ConfigError("diversify.method = 'kmeans' needs the input embeddings")
-        vectors_PD = _vectors(embeddings)[places_P]
+        vectors_PD = fitting(_vectors(embeddings)[places_P], cfg.num_clusters)
         with out.progress(3, "steps") as progress:
             clusters_P = cluster(vectors_PD, cfg.num_clusters, cfg.seed)
             progress.advance()
@@ -94,22 +91,6 @@ def random_order(prompts_P: Sequence[str], seed: int) -> Ints:
     return order
 
 
-def cluster(vectors_PD: Floats, num_clusters: int, seed: int) -> Ints:
-    """k-means labels (P,); at most one cluster per prompt."""
-    from sklearn.cluster import KMeans, MiniBatchKMeans
-
-    wanted = min(num_clusters, len(vectors_PD))
-    # Lloyd's algorithm where it is affordable; mini-batches, which see a sample, above that.
-    small = len(vectors_PD) * wanted <= 50_000_000
-    means = (
-        KMeans(wanted, n_init=1, random_state=seed)
-        if small
-        else MiniBatchKMeans(wanted, n_init=1, random_state=seed, batch_size=max(4096, 3 * wanted))
-    )
-    labels: Ints = means.fit_predict(vectors_PD).astype(np.int64)
-    return labels
-
-
 def draw_order(clusters_P: Ints, per_round: int, rng: np.random.Generator) -> tuple[Ints, int]:
     """A permutation of the prompts whose slices of ``per_round`` hold each cluster once.
 
@@ -126,9 +107,12 @@ def draw_order(clusters_P: Ints, per_round: int, rng: np.random.Generator) -> tu
     while len(order) < len(clusters_P):
         size = min(per_round, len(clusters_P) - len(order))
         drawn: set[int] = set()
+        num_fresh = len(members)
         for _ in range(size):
-            turn = _next_turn(turns, members, drawn, rng)
-            repeats += turn in drawn
+            turn = _next_turn(turns, members, drawn, rng) if num_fresh else _any_turn(turns, members, rng)
+            is_repeat = turn in drawn
+            repeats += is_repeat
+            num_fresh -= not is_repeat
             drawn.add(turn)
             order.append(members[turn].pop())
             if not members[turn]:
@@ -137,7 +121,7 @@ def draw_order(clusters_P: Ints, per_round: int, rng: np.random.Generator) -> tu
 
 
 def _next_turn(turns: deque[int], members: dict[int, list[int]], drawn: set[int], rng: np.random.Generator) -> int:
-    """The next cluster that has prompts left, one not yet drawn in this slice where there is one."""
+    """The next cluster that has prompts left and is not yet drawn in this slice; there is one."""
     waiting = 0
     while waiting < len(turns):
         turn = turns.popleft()
@@ -149,21 +133,29 @@ def _next_turn(turns: deque[int], members: dict[int, list[int]], drawn: set[int]
         waiting += 1
     waiting_turns = set(turns)
     fresh = [c for c in members if c not in drawn and c not in waiting_turns]
-    if not fresh and not turns:
-        fresh = list(members)
-    if not fresh:
-        return turns.popleft()
     rng.shuffle(fresh)
     turns.extend(fresh[1:])
     return fresh[0]
 
 
-def _vectors(embeddings: Rows) -> Floats:
+def _any_turn(turns: deque[int], members: dict[int, list[int]], rng: np.random.Generator) -> int:
+    """The next cluster that has prompts left, where all of them are drawn in this slice."""
+    while turns and turns[0] not in members:
+        turns.popleft()
+    if turns:
+        return turns.popleft()
+    anew = list(members)
+    rng.shuffle(anew)
+    turns.extend(anew[1:])
+    return anew[0]
+
+
+def _vectors(embeddings: Rows) -> Vectors:
     column = embeddings.table(["vector"])["vector"].combine_chunks()
-    return np.asarray(column.flatten()).reshape(len(column), -1).astype(np.float64)
+    return np.asarray(column.flatten()).reshape(len(column), -1)
 
 
-def _principal_plane(vectors_PD: Floats) -> Floats:
+def _principal_plane(vectors_PD: Vectors) -> Vectors:
     """The first two principal components, (P, 2), for the prompt map."""
     from sklearn.decomposition import PCA
 
