@@ -8,7 +8,7 @@ from typing import Any
 from alma.compare.outside import outside_rows, outside_table
 from alma.compare.runs import Run
 from alma.compare.table import COLUMNS, Row, cells
-from alma.page.figure import SERIES, Chart, Table, draw, percent_axis, rounds, series
+from alma.page.figure import SERIES, Chart, Table, draw, key, percent_axis, rounds, series
 from alma.page.numbers import Estimate, Quality
 from alma.page.section import Section
 from alma.page.text import interval, percent_interval
@@ -77,7 +77,7 @@ def _chart(
                 _short(run),
             )
         rounds(axes, labels)
-        axes.legend(loc="best")
+        key(axes)
         axes.margins(y=0.18)
         if fractions:
             percent_axis(axes)

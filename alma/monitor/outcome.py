@@ -15,6 +15,9 @@ from alma.recipes import Outcome
 from alma.store import Store
 from alma.text.plain import plain
 
+FEW_SHOT = "few-shot"
+"""Behind ``evaluate`` in the label of the base model that is asked behind examples; no evaluator can be called so."""
+
 
 def print_outcome(store: Store, outcome: Outcome, done: dict[str, Manifest], record: str) -> None:
     """A table of the rounds, or of the methods that were compared, and where to look."""
@@ -35,13 +38,29 @@ def print_outcome(store: Store, outcome: Outcome, done: dict[str, Manifest], rec
             console.print(escaped(f"{name:8}{place}"), soft_wrap=True)
 
 
+OUTSIDE = {"reward": "reward", "appraise": "score", "contest": "win_rate"}
+"""Stage of an outside evaluator → its measure beside the judge's; the report has all of them."""
+
+
 def _rounds(done: dict[str, Manifest], title: str) -> Table:
-    """A row per evaluation; ``title`` is the page's."""
+    """A row per evaluation, with what outside evaluators say of the same answers; ``title`` is the page's."""
     names = ("exact_match", "judge_score", "response_tokens", "fraction_ended")
-    table = Table("", *map(LABELS.__getitem__, names), title=f"{plain(title)} by round, ± standard error")
+    rows: dict[str, Manifest] = {}
+    outside: dict[str, dict[str, Manifest]] = {}
     for label, manifest in done.items():
-        if manifest.stage == "evaluate":
-            table.add_row(label.partition(" ·")[0], *(_with_error(manifest, name) for name in names))
+        layer, _, who = label.partition(" · evaluate")
+        point, who = layer.partition(" ·")[0].removesuffix(" evaluation"), who.strip()
+        if manifest.stage == "evaluate" and who in ("", FEW_SHOT):
+            rows[f"{point}{who and f', {who}'}"] = manifest
+        elif manifest.metrics.get(OUTSIDE.get(manifest.stage, "")) is not None and who:
+            outside.setdefault(who, {})[point] = manifest
+    table = Table(
+        "", *map(LABELS.__getitem__, names), *map(plain, outside), title=f"{plain(title)} by round, ± standard error"
+    )
+    for point, manifest in rows.items():
+        others = (found.get(point) for found in outside.values())
+        seen = ("–" if each is None else _with_error(each, OUTSIDE[each.stage]) for each in others)
+        table.add_row(point, *(_with_error(manifest, name) for name in names), *seen)
     return table
 
 
@@ -74,7 +93,8 @@ def _with_error(manifest: Manifest, name: str) -> str:
     value = manifest.metrics.get(name)
     if value is None:
         return "–"
-    return f"{value:.3f} ± {manifest.metrics[f'{name}_error']:.3f}"
+    error = manifest.metrics.get(f"{name}_error")
+    return f"{value:.3f}" if error is None else f"{value:.3f} ± {error:.3f}"
 
 
 def _place(store: Store, ref: Ref) -> str:

@@ -79,9 +79,9 @@ def followed(points: Sequence[Point]) -> dict[str, dict[str, OutsideMeasure]]:
 
 
 def started(points: Sequence[Point], having: Sequence[str]) -> str | None:
-    """The first trained point among those of ``having``, or the first of all where none was trained."""
+    """The first trained point among those of ``having``; where none but the last was trained, the first of all."""
     among = [point for point in points if point.label in having]
-    trained = next((point for point in among if point.training is not None), None)
+    trained = next((point for point in among[:-1] if point.training is not None), None)
     return trained.label if trained else among[0].label if among else None
 
 

@@ -123,6 +123,11 @@ def multiples(name: str, title: str, paints: Sequence[tuple[str, Callable[[Any],
     return _draw(name, title, paint_all, WIDTH, 22 + 78 * rows)
 
 
+def key(axes: Any, columns: int = 2) -> None:
+    """What the lines are, above the drawing: within it, the bars of an interval would run through the words."""
+    axes.figure.legend(loc="outside upper left", ncols=columns)
+
+
 def _draw(name: str, title: str, paint: Callable[[Figure], None], width: float, height: float) -> Markup:
     with mpl.rc_context(_STYLE | {"svg.hashsalt": name}), warnings.catch_warnings():
         # The browser draws the text with its own fonts; ours only measure it.

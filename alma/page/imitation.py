@@ -7,7 +7,7 @@ from typing import Any
 
 from alma.page.arms import by_arm, over_repeats
 from alma.page.comparison import Shown, dots, height, written
-from alma.page.figure import SERIES, Chart, Table, colour, draw, percent_axis, rounds
+from alma.page.figure import SERIES, Chart, Table, colour, draw, key, percent_axis, rounds
 from alma.page.numbers import Imitation, Point
 from alma.page.section import Section
 
@@ -76,7 +76,7 @@ def _yields(found: Found) -> Chart:
         axes.set_xlim(-0.6, len(found) - 0.4)
         axes.set_ylim(0, 1)
         percent_axis(axes)
-        axes.figure.legend(loc="outside upper left", ncols=3)
+        key(axes, 3)
 
     title = "Kept, and dropped by reason"
     caption = (

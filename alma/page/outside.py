@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from alma.page.divergence import JUDGE, Change, changes, followed, judge_measure, lines
-from alma.page.figure import SERIES, Chart, Table, colour, draw, rounds, series
+from alma.page.figure import HEIGHT, SERIES, Chart, Table, colour, draw, key, rounds, series
 from alma.page.numbers import Estimate, OutsideMeasure, Point
 from alma.page.section import Section
 from alma.page.text import percent, signed_interval
@@ -146,6 +146,18 @@ def _p(value: float) -> str:
     return "–" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def _elsewhere(points: Sequence[Point], start: str) -> str:
+    """Whose line is not drawn, since it did not look at the point where lines start."""
+    names = [
+        name for name, found in followed(points).items() if start not in found and any(x.better for x in found.values())
+    ]
+    return (
+        f" Not looked at in {visible(start)}, and only in the tables: {', '.join(map(visible, names))}."
+        if names
+        else ""
+    )
+
+
 def _chart(points: Sequence[Point]) -> Chart | None:
     """All changes in one unit; ``None`` where nothing but the judge was followed."""
     drawn = lines(points)
@@ -163,7 +175,7 @@ def _chart(points: Sequence[Point]) -> Chart | None:
             series(axes, range(len(labels)), shown, role, visible(line.name))
         rounds(axes, labels)
         axes.set_ylabel(f"change since {visible(start)}, in spreads")
-        axes.legend(loc="best")
+        key(axes)
         axes.margins(y=0.2)
 
     title = "The judge and the outsiders"
@@ -172,6 +184,13 @@ def _chart(points: Sequence[Point]) -> Chart | None:
         "prompts there; bars are 95% intervals of the change, paired by prompt where scores are told by prompt. Lines "
         "that part say that the judge likes what others do not."
         + (f" The first {len(kept)} of {len(drawn)} measures." if len(kept) < len(drawn) else "")
+        + _elsewhere(points, start)
     )
     rows = tuple((label, *(signed_interval(dict(line.points).get(label)) for line in kept)) for label in labels)
-    return Chart(title, draw("outside", title, paint), caption, Table(("point", *(line.name for line in kept)), rows))
+    height = HEIGHT + 14 * -(-len(kept) // 2)
+    return Chart(
+        title,
+        draw("outside", title, paint, height=height),
+        caption,
+        Table(("point", *(line.name for line in kept)), rows),
+    )

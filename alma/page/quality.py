@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from alma.page.figure import Chart, Table, colour, draw, focus, percent_axis, rounds, series
+from alma.page.figure import Chart, Table, colour, draw, focus, key, percent_axis, rounds, series
 from alma.page.numbers import Estimate, Point, Quality
 from alma.page.section import Cell, Heat, Section
 from alma.page.text import interval, percent, percent_interval, signed
@@ -106,7 +106,7 @@ def length(points: Sequence[Point]) -> Section:
             linewidth=1.5,
             label="median",
         )
-        axes.legend(loc="best")
+        key(axes)
         axes.margins(y=0.25)
         rounds(axes, labels)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from alma.page.figure import Chart, Table, colour, draw, percent_axis, rounds, series
+from alma.page.figure import Chart, Table, colour, draw, key, percent_axis, rounds, series
 from alma.page.numbers import Checkpoint, Estimate, Point, Sampling
 from alma.page.section import Section
 from alma.page.text import interval, percent, percent_interval
@@ -67,7 +67,7 @@ def _lines(
         axes.margins(y=0.25)
         if fractions:
             percent_axis(axes)
-        axes.legend(loc="best", ncols=len(lines))
+        key(axes, len(lines))
 
     write = percent_interval if fractions else interval
     rows = tuple((label, *(write(values[i]) for _, _, values in lines)) for i, label in enumerate(labels))
@@ -136,7 +136,7 @@ def _writers(found: Found, labels: list[str]) -> Chart | None:
         axes.set_xlim(-0.6, len(found) - 0.4)
         axes.set_ylim(0, 1)
         percent_axis(axes)
-        axes.figure.legend(loc="outside upper left", ncols=len(shown))
+        key(axes, len(shown))
 
     rows = tuple(
         (label, *(f"{percent(each[n][1])} of {percent(each[n][0])}" if n in each else "–" for n in shown))

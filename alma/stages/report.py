@@ -27,7 +27,7 @@ from alma.regular import parse
 from alma.sections import BY, Report
 from alma.text.normalise import exact_match
 
-VERSION = 10
+VERSION = 11
 
 PAGE = "report.html"
 NUMBERS = "report.json"

@@ -15,6 +15,7 @@ from scipy import stats
 from alma.artifact import Artifact, Page, Rows
 from alma.artifact.out import Out
 from alma.page import divergence, outside
+from alma.page.figure import SERIES, draw, key, series
 from alma.page.numbers import Estimate, Outside, OutsideMeasure, Point, Quality
 from alma.sections import Report, Reward
 from alma.stages import report, reward
@@ -185,6 +186,26 @@ def test_exams_without_questions_are_compared_by_their_errors():
     assert outside.warnings(points)
 
 
+def test_an_exam_of_the_ends_alone_is_compared_with_the_untrained_model():
+    low, high = t_interval(0.5, 0.02, 99)
+    exam = {"values": (), "prompts_digest": "", "estimate": Estimate(value=0.5, low=low, high=high, num=100)}
+    worse = exam | {"estimate": Estimate(value=0.3, low=low - 0.2, high=high - 0.2, num=100)}
+    rising = [list(np.linspace(start, start + 1, 30) + np.sin(range(30)) * 0.01) for start in (4, 6, 8)]
+    reward = [measure(scores, label="reward") for scores in rising]
+    untrained = point("round 00", rising[0], measure([1], **exam, label="exam"))
+    trained = [
+        point("round 01", rising[1], reward[1]),
+        point("round 02", rising[2], reward[2], measure([1], **worse, label="exam")),
+    ]
+    points = [untrained, *(each.model_copy(update={"training": object()}) for each in trained)]
+    told = {theirs.name: (theirs.start, ours.verdict, theirs.verdict) for ours, theirs in divergence.changes(points)}
+    assert told == {"e: exam": ("round 00", 1, -1), "e: reward": ("round 01", 1, 1)}
+    [said] = outside.warnings(points)
+    assert said.startswith("From round 00 to round 02 the judge's score rose by 4.00 while e: exam got worse by 0.20")
+    [chart] = outside.outside(points).charts
+    assert chart.caption.endswith("Not looked at in round 01, and only in the tables: e: exam.")
+
+
 def test_several_measures_are_adjusted_for_their_number():
     chance = np.random.default_rng(1)
     start, other, fall = (chance.normal(size=40) for _ in range(3))
@@ -210,3 +231,21 @@ def test_another_model_under_the_same_name_is_another_evaluator():
 def test_what_is_missing_is_counted():
     section = outside.outside([point("a", [1, 2, 3], measure([1, None, 2]))])
     assert "e: reward is not known of up to 1 of 3 answers (a); they are in no mean." in section.lead
+
+
+@pytest.mark.parametrize("num_lines", [2, 8])
+def test_a_key_stands_above_what_is_drawn(num_lines: int) -> None:
+    seen = []
+
+    def paint(axes: Any) -> None:
+        for number in range(num_lines):
+            found = [Estimate(value=place, low=place - 1.0, high=place + number, num=9) for place in range(6)]
+            series(axes, range(6), found, SERIES[number], f"an outside measure {number}")
+        key(axes)
+        seen.append(axes)
+
+    draw("key", "key", paint)
+    [axes] = seen
+    [legend] = axes.figure.legends
+    assert legend.get_window_extent().y0 >= axes.get_window_extent().y1
+    assert legend.get_window_extent().x1 <= axes.figure.bbox.x1
