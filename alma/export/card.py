@@ -115,8 +115,8 @@ def _results(found: Sequence[Result], *, judge: bool) -> str:
         return "The store holds no " + ("validation of this judge." if judge else "evaluation of this model.")
     rows = [
         (
-            each.label,
-            f"{each.value:.3f}" + ("" if each.error is None else f" ± {each.error:.3f}"),
+            _text(each.label),
+            _number(each),
             f"{each.num_rows:,}",
             f"`{each.by.ref}`",
         )
@@ -128,7 +128,19 @@ def _results(found: Sequence[Result], *, judge: bool) -> str:
             " *Judge's score* is by the judge whose scores chose the training data: it says how far the training went "
             "where it was sent, not how good the model is."
         )
+    if any(each.outside for each in found):
+        said += (
+            " Rewards, grades, win rates and exams are outside evaluators': none of them selected or trained anything."
+        )
+    if any(each.interval for each in found):
+        said += " In brackets: 95% interval."
     return _table(("measure", "value", "rows", "artifact"), rows) + "\n\n" + said
+
+
+def _number(each: Result) -> str:
+    if each.interval:
+        return f"{each.value:.3f} ({each.interval[0]:.3f} to {each.interval[1]:.3f})"
+    return f"{each.value:.3f}" + ("" if each.error is None else f" ± {each.error:.3f}")
 
 
 def _sources(lineage: Lineage, base: str | None) -> list[tuple[str, ...]]:

@@ -50,6 +50,12 @@ def test_the_files_are_the_sealed_ones_and_the_card_states_the_run(ran: Ran, tmp
     evaluation = ran.manifest("round 02 · evaluate")
     assert f"| judge's score | {evaluation.metrics['judge_score']:.3f} ± " in text
     assert f"`{evaluation.ref}`" in text
+    outsider = ran.manifest("round 02 · evaluate outsider")
+    [line] = [line for line in text.splitlines() if f"`{outsider.ref}`" in line]
+    assert line.startswith("| mean reward, by ")
+    assert f"| {outsider.metrics['reward']:.3f} ± {outsider.metrics['reward_error']:.3f} |" in line
+    assert "none of them selected or trained anything" in text
+    assert text.count("| mean reward, by ") == 1, "of this model's answers, and of no other's"
     assert "[ALMA](https://arxiv.org/abs/2412.04305)" in text
     assert "prompts with responses by people | 200 |" in text
     past = json.loads((done.folder / "lineage.json").read_text(encoding="utf-8"))
