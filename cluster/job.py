@@ -19,13 +19,16 @@ from __future__ import annotations
 from alma.errors import EXIT_ABANDONED, EXIT_FAILED, EXIT_USER
 from cluster.names import ARTIFACT, LABEL, NODES, OURS, RUN, STORE
 from cluster.placement import StagePlacement
-from cluster.pod import CONTAINER, Object, pod_template
+from cluster.pod import CONTAINER, Object, pod_template, tracking
 from cluster.work import Work
 
 QUEUE = "kueue.x-k8s.io/queue-name"
 
 KEPT_SECONDS = 24 * 3600
 """How long a finished Job and its pods' logs stay for somebody to look at."""
+
+TRAINS = "finetune"
+"""The stage whose pods are told where curves go."""
 
 FAILS_AT_ONCE = (EXIT_FAILED, EXIT_USER, EXIT_ABANDONED)
 
@@ -35,6 +38,7 @@ def job_of(name: str, work: Work, placement: StagePlacement) -> Object:
     labels = {**placement.labels, **OURS, "app.kubernetes.io/name": f"alma-{work.ref.stage}", RUN: work.run}
     if placement.nodes > 1:
         labels[NODES] = str(placement.nodes)
+    curves = tracking()[0] if work.ref.stage == TRAINS else []
     spec: Object = {
         "completionMode": "Indexed",
         "completions": placement.num_pods,
@@ -52,7 +56,7 @@ def job_of(name: str, work: Work, placement: StagePlacement) -> Object:
             ]
         },
         "ttlSecondsAfterFinished": KEPT_SECONDS,
-        "template": pod_template(name, work.arguments(placement, name), placement, labels),
+        "template": pod_template(name, work.arguments(placement, name), placement, labels, curves),
     }
     if placement.timeout_seconds:
         spec["activeDeadlineSeconds"] = placement.timeout_seconds

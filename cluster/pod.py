@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alma.nodes import COUNT, RANK, RENDEZVOUS
@@ -16,11 +18,25 @@ RENDEZVOUS_PORT = 29500
 S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 S3_SETTINGS = ("AWS_ENDPOINT_URL", "AWS_REGION")
 
+MLFLOW = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID", "MLFLOW_WORKSPACE")
+"""What KFP's MLflow plugin tells a task, none of it a secret; the pods of its Job are told the same."""
+
+MLFLOW_LOGINS = (
+    "MLFLOW_TRACKING_AUTH",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+)
+"""What a task logs in there with. No pod of a Job is given it: a spec is no place for a password, and the pods have no
+token of Kubernetes."""
+
 Object = dict[str, Any]
 
 
-def pod_template(name: str, arguments: list[str], placement: StagePlacement, labels: dict[str, str]) -> Object:
-    """The template of the pods of Job ``name``, which run ``alma`` with ``arguments``."""
+def pod_template(
+    name: str, arguments: list[str], placement: StagePlacement, labels: dict[str, str], more: Sequence[Object] = ()
+) -> Object:
+    """The template of the pods of Job ``name``, which run ``alma`` with ``arguments``; ``more`` are variables."""
     spec: Object = {
         "restartPolicy": "Never",  # a podFailurePolicy needs it
         "serviceAccountName": placement.service_account,
@@ -28,7 +44,7 @@ def pod_template(name: str, arguments: list[str], placement: StagePlacement, lab
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": placement.grace_seconds,
         "securityContext": _pod_security(placement),
-        "containers": [_container(name, arguments, placement)],
+        "containers": [_container(name, arguments, placement, more)],
         "volumes": _volumes(placement),
     }
     if placement.nodes > 1:
@@ -57,13 +73,13 @@ def _pod_security(placement: StagePlacement) -> Object:
     return context
 
 
-def _container(name: str, arguments: list[str], placement: StagePlacement) -> Object:
+def _container(name: str, arguments: list[str], placement: StagePlacement, more: Sequence[Object]) -> Object:
     container: Object = {
         "name": CONTAINER,
         "image": placement.image,
         "command": ["alma"],
         "args": arguments,
-        "env": [*_settings(name, placement), *_credentials(placement)],
+        "env": [*_settings(name, placement), *_credentials(placement), *more],
         "resources": _resources(placement),
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -106,6 +122,18 @@ def _credentials(placement: StagePlacement) -> list[Object]:
         if source
         for key in keys
     ]
+
+
+def tracking(here: Mapping[str, str] = os.environ) -> tuple[list[Object], str]:
+    """MLflow's variables of this task for the pods of its Job, and why they get none although there are some."""
+    if not here.get("MLFLOW_TRACKING_URI"):
+        return [], ""
+    if logins := [name for name in MLFLOW_LOGINS if here.get(name)]:
+        return (
+            [],
+            f"MLflow asks for a login ({', '.join(logins)}), which the pods of a Job do not have: no curves there",
+        )
+    return [{"name": name, "value": here[name].replace("$", "$$")} for name in MLFLOW if here.get(name)], ""
 
 
 def _resources(placement: StagePlacement) -> Object:

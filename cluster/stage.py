@@ -21,9 +21,10 @@ from cluster.adopt import adopt, finished
 from cluster.api import Api, Object
 from cluster.connect import connect
 from cluster.follow import Follower
-from cluster.job import job_of
+from cluster.job import TRAINS, job_of
 from cluster.names import RUN, job_name
 from cluster.placement import StagePlacement
+from cluster.pod import tracking
 from cluster.progress import entries, places
 from cluster.work import Work, read_placement
 
@@ -39,6 +40,8 @@ def stage(options: Namespace) -> Ref:
         name = job_name(options.job_name_prefix, work.ref, work.store.uri, placement.num_pods)
         wanted = job_of(name, work, placement)
         with display(force_json=options.log == "json") as show:
+            if work.ref.stage == TRAINS and (why := tracking()[1]):
+                show(work.label, {"event": "note", "message": why})
             coordinator = Coordinator(api, work, placement, wanted, lambda event: show(work.label, event), options)
             if not coordinator.run():
                 # Complete before we came. Its parts may have been removed since: then once more, from the beginning.

@@ -21,6 +21,7 @@ from cluster.job import FAILS_AT_ONCE, job_of
 from cluster.names import job_name
 from cluster.network import policy_of, service_of
 from cluster.placement import StagePlacement, placement_of
+from cluster.pod import tracking
 from cluster.work import Work
 from components.placement import ROLES, load_placement
 from pipelines.job_placement import job_placement
@@ -211,3 +212,25 @@ def test_what_a_pipeline_compiles_is_what_a_job_reads() -> None:
         assert (found.gpus, found.memory, found.image) == (4, "32Gi", "registry/generate")
         assert (found.node_selector, found.tolerations) == ({"gpu": "h100"}, [{"operator": "Exists"}])
         assert found.queue == "alma"
+
+
+def environment(work: Work, placement: StagePlacement) -> dict[str, str | None]:
+    job = job_of("alma-x", work, placement)
+    return {each["name"]: each.get("value") for each in job["spec"]["template"]["spec"]["containers"][0]["env"]}
+
+
+def test_a_training_s_pods_are_told_where_kfp_keeps_its_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"MLFLOW_TRACKING_URI": "http://mlflow.mlflow:5000", "MLFLOW_RUN_ID": "r", "MLFLOW_EXPERIMENT_ID": "7"}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    assert environment(TRAINING, NODES).items() >= told.items()
+    assert not told.keys() & environment(WORK, SHARDS).keys(), "nothing is trained there"
+    assert refusals(made("finetune-2-nodes")[0]) == []
+
+
+@pytest.mark.parametrize("name", ["MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"])
+def test_a_login_of_mlflow_s_is_in_no_spec(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.mlflow:5000")
+    monkeypatch.setenv(name, "kubernetes")
+    assert not [each for each in environment(TRAINING, NODES) if each.startswith("MLFLOW")]
+    assert tracking() == ([], f"MLflow asks for a login ({name}), which the pods of a Job do not have: no curves there")
