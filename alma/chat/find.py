@@ -9,6 +9,7 @@ from alma.artifact import Artifact, Model
 from alma.errors import DataError
 from alma.export.place import inside, place
 from alma.regular import expand
+from alma.sources.models import check_generates
 from alma.store import open_store
 
 
@@ -54,6 +55,7 @@ def _check_template(found: Found) -> None:
 
     if not (found.folder / "config.json").is_file():
         raise DataError(f"{found.folder} holds no config.json; a model is a folder as Hugging Face lays it out")
+    check_generates(found.folder, found.name)
     if not load_tokenizer(found.folder).chat_template:
         raise DataError(
             f"{found.name}: has no chat template, so nothing says how it is spoken to; add chat_template.jinja, or "

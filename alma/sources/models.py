@@ -229,6 +229,12 @@ def _architecture(config: dict[str, Any], source: str, task: str) -> list[str]:
     return [f"{source}: config.json {said}; alma needs {wanted}"]
 
 
+def check_generates(folder: Path, source: str) -> None:
+    """Raises ``DataError`` for a model that gives no text, such as a reward model; only ``config.json`` is read."""
+    for fault in _architecture(read_json(folder / "config.json", source), source, "generation"):
+        raise DataError(fault)
+
+
 def _vocabulary(folder: Path, config: dict[str, Any], shapes: Shapes, source: str) -> list[str]:
     """A tokenizer with more tokens than embeddings would fail in the middle of a run."""
     name = next((name for name in shapes if name.endswith(EMBEDDINGS)), None)

@@ -52,6 +52,12 @@ def test_a_talk_through_a_pipe(model: Path, tmp_path: Path) -> None:
     assert [turn["content"] for turn in mine] == ["abc", answers[2]["response"], "ab 7", answers[4]["response"]]
 
 
+def test_a_reward_model_is_not_talked_with() -> None:
+    outsider = Path(__file__).parents[2] / "examples" / "micro" / "outsider"
+    with pytest.raises(DataError, match=r"outsider: .*LlamaForSequenceClassification.*needs a causal language model"):
+        find(str(outsider), "store")
+
+
 def test_what_cannot_be_talked_with_is_told(model: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds no config\.json"):
         find(str(tmp_path), "store")
