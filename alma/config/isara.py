@@ -135,6 +135,17 @@ class Isara(Method):
         """See ``Method.notes``."""
         return (TWO_FORMS,) if self.form == "chat" else ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_outsiders(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "evaluators" in values:
+            raise ValueError(
+                "evaluators: ISARA has none, as no judge is optimised in it that they could unmask. Its arms are "
+                "compared by references, by isara.classifier with evaluate.harm, by evaluate.refusals and by the judge "
+                "that isara.score_seeds train; evaluators belong to [alma]"
+            )
+        return values
+
     @model_validator(mode="after")
     def _possible(self) -> Isara:
         if len(set(self.repeats)) < len(self.repeats):

@@ -297,3 +297,10 @@ def test_half_a_character_in_a_setting_is_refused_with_its_file_and_place(given:
     with pytest.raises(ConfigError, match="half a character") as caught:
         load(path, [f"alma.sft_seeds.{given}"])
     assert f"{path}: alma: sft_seeds.{place} holds" in str(caught.value)
+
+
+def test_isara_says_that_it_has_no_outside_evaluators() -> None:
+    with pytest.raises(ConfigError, match=r"evaluators: ISARA has none.*isara\.classifier.*belong to \[alma\]"):
+        load(
+            ROOT / "examples" / "isara-micro.toml", ['isara.evaluators=[{name="a", kind="reward", model={source="x"}}]']
+        )
