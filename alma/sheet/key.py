@@ -32,7 +32,8 @@ def read_key(folder: Path) -> dict[str, Item]:
         try:
             given = {name: row.values[name] for name in Item._fields}
             item = Item(**given | {"earlier": messages(given["earlier"])})
-            wrong = row.values["id"] != item.id
+            texts = (item.prompt, item.response, item.source, "" if item.checkpoint is None else item.checkpoint)
+            wrong = row.values["id"] != item.id or not all(isinstance(each, str) for each in texts)
         except (KeyError, TypeError):
             wrong = True
         if wrong or item.id in items:

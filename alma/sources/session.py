@@ -29,9 +29,14 @@ class _Bounded(httpx2.SyncByteStream):
 
 
 def bound_answers() -> None:
-    """Bounds what the Hub answers to ``huggingface_hub`` in this process; files, which are streamed, are not."""
-    from huggingface_hub import get_session
+    """Bounds what the Hub answers to ``huggingface_hub`` in this process; files, which are streamed, are not.
 
+    And asks it for nothing but what is wanted: the library keeps a list of programs by which it calls itself, unchecked
+    and for a day; a login page that once answered for the Hub would so be heard in every later answer.
+    """
+    from huggingface_hub import constants, get_session
+
+    constants.HF_HUB_DISABLE_TELEMETRY = True
     hooks = get_session().event_hooks
     if _bound not in hooks["response"]:
         hooks["request"].append(_ask_for_plain)

@@ -142,6 +142,17 @@ def test_the_files_of_a_split_in_order() -> None:
     assert test.read_bytes() == b"2"
 
 
+def test_what_a_stranger_once_answered_for_the_hub_is_not_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "kept.json").write_text('{"harnesses": ["sign in"]}')
+    monkeypatch.setattr(constants, "AGENT_HARNESSES_PATH", str(tmp_path / "kept.json"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", False)
+    monkeypatch.setattr("huggingface_hub.utils._detect_agent._registry", None)
+    [path] = hub.fetch_rows(rows("hf://o/split/seeds [v1].jsonl"))
+    assert path.read_bytes() == ROW
+
+
 def test_one_file() -> None:
     (path,) = hub.fetch_rows(rows("hf://o/split/seeds [v1].jsonl"))
     assert path.read_bytes() == ROW
