@@ -91,7 +91,7 @@ def _jsonl(path: Path) -> Iterator[Row | Bad]:
         start = 0
         for line, data in enumerate(iter(lambda: file.readline(ROW_BYTES + 1), b""), start=1):
             if len(data) > ROW_BYTES:
-                raise DataError(_too_large(path, line, "bytes"))
+                raise DataError(f"{_too_large(path, line, 'bytes')}: does each row end with its line?")
             if line == 1:
                 _refuse_utf16(path, data)
             try:
@@ -156,6 +156,8 @@ def _json(path: Path) -> Iterator[Row | Bad]:
         start = found.end() if found else at
         line += text.count("\n", at, start)
         value, at = decoder.raw_decode(text, start)
+        if at - start > ROW_BYTES // 4 and len(text[start:at].encode("utf-8", "surrogatepass")) > ROW_BYTES:
+            raise DataError(_too_large(path, line, "bytes"))
         yield _row(line, value)
         line += text.count("\n", start, at)
 
@@ -202,7 +204,9 @@ def _table(path: Path, lines: _Lines) -> Iterator[Row | Bad]:
         except csv.Error as error:
             _broken(path, line, f"not CSV: {error}; fields with quotes or line ends stand in double quotes", error)
         except OverflowError as error:
-            raise DataError(f"{_too_large(path, line, 'characters')}, and is every quote closed?") from error
+            raise DataError(
+                f"{_too_large(path, line, 'characters')}: does each row end with its line, is every quote closed?"
+            ) from error
         except UnicodeDecodeError as error:
             _not_utf8(path, error)
         if fields is None:
@@ -268,7 +272,7 @@ def _not_utf8(path: Path, error: UnicodeDecodeError) -> NoReturn:
 def _too_large(path: Path, line: int, unit: str) -> str:
     return (
         f"{path.name} line {line}: the row that begins here has more than {ROW_BYTES:,} {unit}, the most that a row "
-        "may have; shorten it or take it out: does each row end with its line"
+        "may have; shorten it or take it out"
     )
 
 

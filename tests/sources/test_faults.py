@@ -161,6 +161,12 @@ def test_tells_what_is_wrong_with_rows(tmp_path: Path, name: str, content: bytes
     [
         pytest.param("a.jsonl", lines(GOOD, {**GOOD, "prompt": "x" * 200}), "a.jsonl line 2: the row", id="line"),
         pytest.param("a.jsonl", lines(GOOD) + b'{"prompt": "' + b"x" * 200, "a.jsonl line 2: the row", id="no end"),
+        pytest.param(
+            "a.json", b'[{"prompt": "x"},\n{"prompt": "' + b"x" * 200 + b'"}]', "a.json line 2: the row", id="item"
+        ),
+        pytest.param(
+            "a.json", ('[\n{"prompt": "' + "é" * 70 + '"}]').encode(), "a.json line 2: the row", id="item in bytes"
+        ),
         pytest.param("a.csv", b"prompt,response\nx,y\n" + b"x" * 200 + b",y\n", "a.csv line 3: the row", id="field"),
         pytest.param("a.csv", b'prompt,response\nx,"' + b"y\n" * 200, "a.csv line 2: the row", id="open quote"),
         pytest.param("a.parquet", parquet({"prompt": ["x", "y" * 200]}), "a.parquet row 2: has ", id="cell"),
