@@ -49,11 +49,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Says how many cases a campaign tried. Here, because pytest-xdist tells a worker's reports to this file alone."""
     counted: Counter[tuple[str, str]] = Counter()
+    kinds: set[tuple[str, str]] = set()
     for report in (*terminalreporter.stats.get("passed", ()), *terminalreporter.stats.get("failed", ())):
         if report.when == "call":
             for key, value in report.user_properties:
-                if key in ("tried", "kills"):
-                    counted[report.nodeid.partition("[")[0], key] += value
+                test = report.nodeid.partition("[")[0]
+                if key in ("tried", "kills", "faults", "alterations"):
+                    counted[test, key] += value
+                elif key == "kind":
+                    kinds.add((test, value))
+    counted.update((test, "kinds") for test, _ in kinds)
     seed = terminalreporter.config.getoption("campaign_seed")
     for (name, key), times in sorted(counted.items()):
         terminalreporter.write_line(f"campaign: {times:,} {key}, seed {seed}: {name}")

@@ -47,6 +47,7 @@ class Ended:
     err: str
     timed_out: bool = False
     cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0
     more_mib: float = 0.0
 
 
@@ -153,6 +154,8 @@ def faults(case: Case, ended: Ended) -> list[str]:
     told = message.partition("error: ")[2] if message.startswith("usage:") else message
     if ended.timed_out or ended.cpu_seconds > 30:
         found.append(f"hangs: {ended.cpu_seconds:.0f} s of a core")
+    elif ended.wall_seconds > 60 and ended.cpu_seconds < 1:  # as long as other cases take its core it computes a little
+        found.append(f"waits for {ended.wall_seconds:.0f} s")
     elif ended.status not in STATUS:
         found.append(f"status {ended.status}")
     if ended.more_mib > MOST_MIB:

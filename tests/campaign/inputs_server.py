@@ -80,6 +80,7 @@ def ended(running: dict[int, tuple[int, float]], base_kib: int) -> Iterator[dict
             "number": number,
             "status": os.waitstatus_to_exitcode(status),
             "timed_out": time.monotonic() - start > WALL_SECONDS,
+            "wall_seconds": time.monotonic() - start,
             "cpu_seconds": used.ru_utime + used.ru_stime,
             "more_mib": (used.ru_maxrss - base_kib) / 1024,
         }

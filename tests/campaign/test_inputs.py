@@ -15,15 +15,11 @@ import pytest
 
 from tests.campaign.conftest import Campaign
 from tests.campaign.inputs import Case, Ended, Server, as_process, environment, faults
-from tests.campaign.inputs_answers import answers
-from tests.campaign.inputs_drawn import KINDS, ROOT, SHARES, prepare
-from tests.campaign.tiny import arguments
+from tests.campaign.inputs_drawn import KINDS, SHARES, prepare
+from tests.campaign.tiny import ROOT, arguments
 
 CASES = 250
 MOST_TOLD = 20
-ALL = {**KINDS, "answers": answers}
-"""How a case of each kind is drawn."""
-SHARE_OF_ALL = {**SHARES, "answers": 2}
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +52,10 @@ def test_hostile_inputs(campaign: Campaign, world: Path) -> None:
         def check(draw: random.Random) -> None:
             nonlocal number
             number += 1
-            kind = draw.choices(list(SHARE_OF_ALL), list(SHARE_OF_ALL.values()))[0]
+            kind = draw.choices(list(SHARES), list(SHARES.values()))[0]
             folder = world / f"case{number}"
             prepare(folder)
-            case = ALL[kind](draw, folder, world)
+            case = KINDS[kind](draw, folder, world)
             case.note = f"case {number} ({kind}, {case.note})"
             give_away(folder)
             for each in server.run(case):

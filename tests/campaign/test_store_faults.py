@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from alma.store import Store
 from alma.store.ranges import RANGE_BYTES
-from tests.builders.proxy import Proxy, running
+from tests.builders.proxy import Fault, Proxy, Request, running
 from tests.builders.warm import Run
 from tests.campaign.conftest import Draw
 from tests.campaign.kills import OPERATIONS, at_operation
@@ -46,6 +47,12 @@ def manifest_of(name: str) -> str:
     return "/".join([*name.split("/")[:2], "manifest.json"])
 
 
+def unsealed_parts(store: Store) -> list[str]:
+    """The objects of parts whose artifact has no manifest."""
+    there = store.list("")
+    return [name for name in there if "/parts/" in name and manifest_of(name) not in there]
+
+
 def chosen(draw: Draw, kinds: tuple[str, ...]) -> str:
     """Every kind in its turn, from one that the seed chooses on."""
     return draw_order(kinds)[draw.number % len(kinds)]
@@ -63,9 +70,17 @@ def test_a_server_at_fault(
     store = tiny.prepare(s3_store_uri)
     kind = chosen(draw, KINDS)
     request.node.user_properties.append(("kind", kind))
-    proxy.fault = disturbed(draw, kind)
+    disturb, faults = disturbed(draw, kind), list[str]()
+
+    def fault(asked: Request) -> Fault:
+        done = disturb(asked)
+        faults.extend([done] if done else [])
+        return done
+
+    proxy.fault = fault
     variables = {"AWS_ENDPOINT_URL": proxy.endpoint, "AWS_MAX_ATTEMPTS": draw.choice(["1", "2", "2", "4"])}
     code = ended(tiny.begin(s3_store_uri, tmp_path / "machine", **variables), 0, 2, 75)
+    request.node.user_properties.append(("faults", len(faults)))
     if code == 0:
         assert manifests(store) == tiny.manifests, f"{kind}: silently different"
     ended(tiny.begin(s3_store_uri, tmp_path / "machine"), 0)
@@ -73,16 +88,21 @@ def test_a_server_at_fault(
 
 
 @pytest.mark.campaign(cases=1)
-def test_unsealed_parts_that_are_altered(tiny: Tiny, draw: Draw, store_uri: str, tmp_path: Path) -> None:
+def test_unsealed_parts_that_are_altered(
+    tiny: Tiny, draw: Draw, store_uri: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """Whatever is done to them: they are computed again, without an error."""
     store = tiny.prepare(store_uri)
     before = at_operation(draw.randint(OPERATIONS // 6, OPERATIONS))
     assert tiny.begin(store_uri, tmp_path / "machine", before).wait(SECONDS) in (0, -signal.SIGKILL)
-    there = store.list("")
-    unsealed = [
-        name for name in there if "/parts/" in name and f"{'/'.join(name.split('/')[:2])}/manifest.json" not in there
-    ]
-    for name in draw.sample(unsealed, min(len(unsealed), draw.randint(1, 3))):
+    unsealed = unsealed_parts(store)
+    if not unsealed:  # killed before the first part, or between two artifacts: then as if just before a sealing
+        ended(tiny.begin(store_uri, tmp_path / "machine"), 0)
+        store.remove(manifest_of(draw.choice([name for name in store.list("") if "/parts/" in name])))
+        unsealed = unsealed_parts(store)
+    altered = draw.sample(unsealed, min(len(unsealed), draw.randint(1, 3)))
+    request.node.user_properties.append(("alterations", len(altered)))
+    for name in altered:
         draw.choice(STATEMENTS if name.endswith(".json") else FILES)(store, name, draw)
     ended(tiny.begin(store_uri, tmp_path / "machine"), 0)
     assert manifests(store) == tiny.manifests
