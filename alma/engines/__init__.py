@@ -51,7 +51,7 @@ What stages use beside it::
 What several libraries share::
 
     chat            prompts and responses as the tokens that training and generation share
-    conversation    whole conversations, as reward models read them
+    reward_text     whole conversations, as reward models read them
     template        what a chat template writes around a prompt and its answer
     dialogue        what it writes around the turns of a conversation; learnt: the tokens of it that are learnt
     renderer        renders templates in a process of their own; sandbox: that process, with bounds on time and memory

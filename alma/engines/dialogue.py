@@ -2,6 +2,7 @@
 
 As in ``alma.engines.template``, a text is put together from what was found and never rendered with its contents, so
 that no content is taken for a part of the template. Of the last prompt and its answer, all is as if they stood alone.
+What a reward model reads, which ends with an answer and asks for nothing, is ``alma.engines.reward_text``'s.
 """
 
 from __future__ import annotations

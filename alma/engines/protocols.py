@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
 from alma.engines.checkpoints import NOWHERE, Remote
-from alma.engines.conversation import Conversation
 from alma.engines.requests import (
     Answered,
     AnswerT_co,
@@ -25,6 +24,7 @@ from alma.engines.requests import (
     Rating,
     ScoreRequest,
 )
+from alma.engines.reward_text import Conversation
 from alma.prompts.conversation import Message
 from alma.sections import Finetune
 

@@ -92,12 +92,12 @@ def pace(event: Event) -> str:
     if event["seconds"] > 0 and event["tokens"]:
         parts.append(f"{event['tokens'] / event['seconds']:,.0f} tokens/s")
     if event["left_seconds"] is not None:
-        parts.append(f"{duration(event['left_seconds'])} left")
+        parts.append(f"{roughly(event['left_seconds'])} left")
     return " · ".join(parts)
 
 
-def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
+def roughly(seconds: float) -> str:
+    """Seconds as a person says them who guesses: in one unit."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:

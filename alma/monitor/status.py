@@ -12,7 +12,7 @@ from rich.text import Text
 
 from alma.errors import DataError
 from alma.monitor import journal, watch
-from alma.monitor.display import duration
+from alma.monitor.display import roughly
 from alma.monitor.journal import Entry
 from alma.pace import progress
 from alma.store import Store, open_store
@@ -77,7 +77,7 @@ def shown(run: str, labels: Sequence[str], entries: Sequence[Entry], now: float)
 def summary(labels: Sequence[str], entries: Sequence[Entry], now: float) -> str:
     """Rounds, steps, percent and the time left, of a run whose planned steps are ``labels``."""
     at = progress(watch.steps(labels, entries, now), now)
-    left = "" if at.left_seconds is None else f", about {duration(at.left_seconds)} left"
+    left = "" if at.left_seconds is None else f", about {roughly(at.left_seconds)} left"
     planned = "" if labels else " of those that have begun"
     return f"{at}{planned}{left}"
 
@@ -97,8 +97,8 @@ def table(run: str, entries: Sequence[Entry], now: float) -> Table:
     )
     for entry in entries:
         silent = watch.state_of(entry, now) == "silent"
-        state = f"silent for {duration(now - entry.time)}" if silent else entry.state
-        left = "" if entry.left_seconds is None or silent else duration(entry.left_seconds)
+        state = f"silent for {roughly(now - entry.time)}" if silent else entry.state
+        left = "" if entry.left_seconds is None or silent else roughly(entry.left_seconds)
         end = now if entry.state == "running" and not silent else entry.time
         grid.add_row(
             Text(plain(entry.label) + (f" ({plain(entry.shard)})" if entry.shard else "")),
@@ -106,7 +106,7 @@ def table(run: str, entries: Sequence[Entry], now: float) -> Table:
             Text(plain(entry.amount)),
             watch.rate([entry]).replace(", ", "\n"),
             left,
-            duration(end - entry.started),
+            roughly(end - entry.started),
             Text(plain(entry.ref or "")),
         )
         if entry.message:

@@ -8,7 +8,7 @@ from typing import Any
 from alma.page.figure import Chart, Table, colour, draw
 from alma.page.numbers import UNKNOWN, Point, StageCost
 from alma.page.section import Section
-from alma.page.text import amount, duration, percent
+from alma.page.text import amount, device_time, percent
 
 
 def cost(points: Sequence[Point]) -> Section:
@@ -22,16 +22,16 @@ def cost(points: Sequence[Point]) -> Section:
     devices = sorted({cost.device for cost in costs})
     lost = len(stated) - len(costs)
     lead = (
-        f"{len(costs):,} artifacts took {duration(seconds)} of one device's time ({seconds / 3600:,.2f} device-hours "
-        f"on {', '.join(devices)}), with {amount(tokens)} tokens generated or trained on. Artifacts that this page "
-        "does not follow from are not counted, nor are attempts that were lost."
+        f"{len(costs):,} artifacts took {device_time(seconds)} of one device's time ({seconds / 3600:,.2f} "
+        f"device-hours on {', '.join(devices)}), with {amount(tokens)} tokens generated or trained on. Artifacts that "
+        "this page does not follow from are not counted, nor are attempts that were lost."
         + (f" What {lost:,} more took is not known: their cost.json is gone." if lost else ""),
     )
     rows = tuple(
         (
             stage,
             f"{sum(cost.stage == stage for cost in costs):,}",
-            duration(_sum(costs, stage, _seconds)),
+            device_time(_sum(costs, stage, _seconds)),
             percent(_sum(costs, stage, _seconds) / seconds if seconds else 0),
             f"{_sum(costs, stage, _tokens):,.0f}",
         )
@@ -39,7 +39,7 @@ def cost(points: Sequence[Point]) -> Section:
     )
     table = Table(("stage", "artifacts", "time", "of the time", "tokens"), rows)
     charts = (
-        _bars("seconds", "Time by stage", stages, costs, _seconds, duration, table),
+        _bars("seconds", "Time by stage", stages, costs, _seconds, device_time, table),
         _bars("stage-tokens", "Tokens by stage", stages, costs, _tokens, amount, table),
     )
     return Section("cost", "What it took", lead, charts)

@@ -38,8 +38,8 @@ def amount(value: float) -> str:
     return f"{value:,.0f}"
 
 
-def duration(seconds: float) -> str:
-    """Seconds as people say them: ``42 s``, ``3 min 20 s``, ``5.2 h``."""
+def device_time(seconds: float) -> str:
+    """Seconds of a device, whose hours are paid for: ``42 s``, ``3 min 20 s``, ``5.2 h``."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 100:
@@ -51,7 +51,7 @@ def duration(seconds: float) -> str:
 
 def rounded(seconds: float) -> str:
     """Seconds in their largest unit: ``28 min``."""
-    return f"{seconds / 60:.0f} min" if 100 <= seconds < 3600 else duration(seconds)
+    return f"{seconds / 60:.0f} min" if 100 <= seconds < 3600 else device_time(seconds)
 
 
 def percent_interval(estimate: Estimate | None) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from alma.artifact import Artifact, Ref
 from alma.errors import DataError
 from alma.monitor import dashboard, journal
-from alma.monitor.display import duration
+from alma.monitor.display import roughly
 from alma.monitor.journal import Entry
 from alma.running.pod import page
 from alma.store import Store, open_store
@@ -79,7 +79,7 @@ def summary(entries: list[Entry], run: str, store_uri: str, state: str) -> str:
             entry.label + (f" ({entry.shard})" if entry.shard else ""),
             entry.state,
             entry.amount,
-            duration(entry.time - entry.started),
+            roughly(entry.time - entry.started),
             f"`{entry.ref}`" if entry.ref else "",
         )
         for entry in entries

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from alma.engines import load_reward
-from alma.engines.conversation import conversation_text
+from alma.engines.reward_text import conversation_text
 from alma.errors import DataError
 from alma.prompts.conversation import Message, exchanges
 from alma.sections import Inference

@@ -20,6 +20,7 @@ from alma.engines.checkpoints import Nowhere
 from alma.engines.hf.reference import HfReference
 from alma.engines.tokenization import IGNORED
 from alma.engines.tokenizer import load_tokenizer
+from alma.engines.trl import rows
 from alma.engines.trl.randomness import without_randomness
 from alma.engines.trl.router import without_own_loss
 from alma.engines.trl.sft import tokenize
@@ -243,3 +244,12 @@ def test_a_head_that_trl_does_not_find_is_the_models_own(tmp_path: Path) -> None
     training = replace(place(start, tmp_path, FEW), remote=heard)
     assert first(once(), training)["loss"] == pytest.approx(right_loss(start), abs=1e-4)
     assert "fused output layer does not fit it" in heard.said[0]
+
+
+def test_a_config_that_transformers_cannot_read_is_told_before_weights_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "llama", "num_hidden_layers": "two"}', encoding="utf-8")
+    monkeypatch.setattr("alma.engines.trl.rows.load_tokenizer", lambda _: None)  # which reads it, too
+    with pytest.raises(DataError, match=r"config\.json is of no model that transformers knows.*num_hidden_layers"):
+        rows.tokenize(once(), place(tmp_path, tmp_path, FEW))

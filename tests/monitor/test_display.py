@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from alma.monitor.display import Terminal, display, duration, pace
+from alma.monitor.display import Terminal, display, pace, roughly
 from alma.progress import Progress
 
 PROGRESS = {
@@ -53,8 +53,8 @@ def test_a_pipe_gets_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
 
 @given(seconds=st.floats(0, 1e6))
 def test_durations_are_short(seconds: float) -> None:
-    assert len(duration(seconds)) <= 8
-    assert duration(seconds).rpartition(" ")[2] in ("s", "min", "h")
+    assert len(roughly(seconds)) <= 8
+    assert roughly(seconds).rpartition(" ")[2] in ("s", "min", "h")
 
 
 def test_work_of_earlier_attempts_counts_as_done_and_not_as_speed() -> None:

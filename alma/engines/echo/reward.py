@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from alma.engines.conversation import Conversation
 from alma.engines.echo.model import EchoModel, count_tokens, digest
 from alma.engines.requests import OnTokens
+from alma.engines.reward_text import Conversation
 from alma.sections import Inference
 
 

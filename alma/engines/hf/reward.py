@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from alma.engines.conversation import Conversation, check_conversation, conversation_text
 from alma.engines.encoding import encode_inner
 from alma.engines.hf.headed import HeadedModel
 from alma.engines.requests import OnTokens
+from alma.engines.reward_text import Conversation, check_conversation, conversation_text
 from alma.errors import DataError
 from alma.sections import Inference
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
-from transformers import AutoConfig
-
+from alma.engines.model_folder import text_config
 from alma.engines.protocols import Training
 from alma.engines.tokenization import Tokenized, highest_id, keep
 from alma.engines.tokenizer import load_tokenizer
@@ -22,7 +19,7 @@ def tokenize(cfg: Finetune, training: Training) -> Tokenized:
     Raises ``DataError`` for a model that cannot be asked so, or pairs that ``training.reference`` has not read,
     ``StageError`` if too many rows are set aside.
     """
-    tokenizer, config = load_tokenizer(training.model), _text_config(training.model)
+    tokenizer, config = load_tokenizer(training.model), text_config(training.model)
     objective = load_objective(cfg.objective)
     tokens = objective.tokenize(cfg, training, tokenizer)
     limit = cfg.max_tokens + tokens.num_extra
@@ -36,13 +33,3 @@ def tokenize(cfg: Finetune, training: Training) -> Tokenized:
     if training.reference is not None and objective.with_reference:
         data = replace(data, rows=objective.with_reference(data.rows, training.reference))
     return data
-
-
-def _text_config(folder: Path) -> Any:
-    if not (folder / "config.json").is_file():
-        raise DataError(f"{folder} holds no config.json; a model is a folder as Hugging Face lays it out")
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{folder}/config.json is none that transformers knows: {error}") from error
-    return config.get_text_config()

@@ -89,7 +89,7 @@ def _fixed_day(cfg: IngestModel, out: Out) -> Metrics:
 
 
 def _check_conversation(folder: Path) -> None:
-    from alma.engines.conversation import check_conversation
+    from alma.engines.reward_text import check_conversation
     from alma.engines.tokenizer import load_tokenizer
 
     check_conversation(load_tokenizer(folder))
