@@ -20,6 +20,9 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
 MOST_INDEXES = 100_000
 """Pods of one Job for which Kubernetes keeps count of failures per pod."""
 
+NUMBERS = ("shards", "nodes", "gpus", "retries", "grace_seconds", "timeout_seconds", "user", "fs_group")
+"""Settings that are whole numbers."""
+
 
 class StagePlacement(Section):
     """How the pods of one stage run. Every one of them asks for all of ``cpu``, ``memory`` and ``gpus``."""
@@ -107,6 +110,14 @@ class StagePlacement(Section):
 
     fs_group: Annotated[int, Field(ge=1)] | None = 65532
     """Group that may write to mounted volumes (``cache_pvc``); ``None`` = as the claim has it."""
+
+    @classmethod
+    def _received(cls, values: Any) -> Any:
+        """A pipeline's form holds nothing but texts, so that here a number may come as one."""
+        if not isinstance(values, dict):
+            return values
+        digits = {name: each for name, each in values.items() if name in NUMBERS and str(each).isdecimal()}
+        return values | {name: int(each) for name, each in digits.items()}
 
     @property
     def num_pods(self) -> int:

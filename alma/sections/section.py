@@ -113,10 +113,16 @@ class Section(BaseModel):
                 raise ValueError(fault)
         return values
 
+    @classmethod
+    def _received(cls, values: Any) -> Any:
+        """What arrives, as it is to be read; a section whose numbers come as texts makes numbers of them."""
+        return values
+
     @model_validator(mode="wrap")
     @classmethod
     def _as_written(cls, values: Any, read: ModelWrapValidatorHandler[Self]) -> Self:
         """A setting of another type is refused: in TOML "no" is a text, and true no number."""
+        values = cls._received(values)
         section = read(values)
         faults = [
             InitErrorDetails(

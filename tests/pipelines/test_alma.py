@@ -153,6 +153,8 @@ def test_a_stage_may_be_placed_otherwise_than_its_role() -> None:
     job = JobPlacement.model_validate(fill_in(jobs, form)["stages"]["respond"])
     assert (job.shards, job.image, job.gpus, job.memory) == (4, "engines:1", 2, "64Gi")
     assert (job.node_selector, job.tolerations[0]["key"]) == ({"pool": "gpu"}, "gpu")
+    own = Placement.model_validate({"stages": {"respond": {"shards": 4, "gpus": 8}}})
+    assert JobPlacement.model_validate(fill_in(job_placement(own, {"respond"}), form)["stages"]["respond"]).gpus == 8
     assert set(JobPlacement.model_fields) - set(jobs["stages"]["respond"]) <= {
         *("ephemeral_storage", "shm", "cache_pvc", "affinity", "timeout_seconds", "queue", "priority_class"),
         *("labels", "pull_secret", "service_account", "user", "keys", "keys_secret"),
