@@ -16,6 +16,7 @@ from alma.prompts.conversation import Message
 from alma.sources.exchange import ONE, Exchange, first_exchange, read_turns
 from alma.sources.paths import Found
 from alma.sources.places import check_follows, check_side
+from alma.sources.rows import shown
 from alma.sources.turns import Turn, is_spelt, is_without_roles, listed, read_turn, role_of
 from alma.sources.values import Fault, text
 from alma.sources.whole import read_whole
@@ -55,6 +56,7 @@ class Roles:
         self.is_answered = kind != "prompts"
         self.is_scored = kind == "scores"
         self.named = named
+        self._asks_system = system_turn in ("keep", "prepend")
         self.system_turn = "keep" if turns == "all" and system_turn is None else system_turn
         self.turns = turns
         self.said: Counter[str] = Counter()
@@ -92,10 +94,26 @@ class Roles:
         if answer is not None:
             check_side(self.answer, "assistant", answer)
         asked, answered = listed(prompt.value), None if answer is None else listed(answer.value)
+        if asked is None and answered is None:
+            self._check_plain(prompt, answer)
         if self.turns == "all" and (asked is not None or answered is not None):
             return self._whole(prompt, answer)
         user, value = self._first(prompt, answer, asked, answered)
         return Sides(user, value, self._system)
+
+    def _check_plain(self, prompt: Found, answer: Found | None) -> None:
+        """Raises ``Fault`` where what a person asks for is about conversations, and these are texts."""
+        if answer is not None and prompt.path == answer.path and prompt.value is not None:
+            detail = (
+                f"prompt and {self.answer} are both {prompt.path!r}, which is no conversation: {shown(prompt.value)}"
+            )
+            raise Fault("one text for both", f"{detail}; map {self.answer} to another column")
+        if self._asks_system and self._beside.strip():
+            detail = (
+                f"has a system turn in the column {SYSTEM!r}, {self._beside[:40]!r}, beside a prompt that is a text"
+            )
+            remedy = "bring conversations (messages), or leave system_turn out, and that column is not read"
+            raise Fault("system turn beside a text", f"{detail}; {remedy}")
 
     def _whole(self, prompt: Found, answer: Found | None) -> Sides:
         found = read_whole(prompt, answer, is_answered=self.is_answered)

@@ -42,6 +42,29 @@ def sharegpt(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("values", "columns"),
     [
+        pytest.param({"prompt": "p", "response": "r"}, {"response": "prompt"}, id="response is the prompt"),
+        pytest.param({"text": "p"}, {"prompt": "text", "response": "text"}, id="one column"),
+        pytest.param({"messages": [ASKED]}, dict.fromkeys(BOTH, "messages.0.content"), id="one place"),
+    ],
+)
+def test_one_text_is_not_both_sides(values: dict[str, Any], columns: dict[str, str]) -> None:
+    with pytest.raises(Fault, match=r"prompt and response are both|not the assistant's"):
+        read(values, columns)
+
+
+@pytest.mark.parametrize("turns", ["first", "all"])
+def test_a_system_turn_beside_texts_is_refused_where_it_is_asked_for(turns: str) -> None:
+    values = {"system": "You are a pirate.", "prompt": SIX[0], "response": SIX[1]}
+    assert read(values, turns=turns) == read(values, turns=turns, system_turn="omit") == SIX
+    for system_turn in ("keep", "prepend"):
+        with pytest.raises(Fault, match=r"'You are a pirate.', beside a prompt that is a text; bring conversations"):
+            read(values, turns=turns, system_turn=system_turn)
+        assert read({**values, "system": " "}, turns=turns, system_turn=system_turn) == SIX
+
+
+@pytest.mark.parametrize(
+    ("values", "columns"),
+    [
         pytest.param({"messages": [ASKED, ANSWERED]}, {}, id="found by itself"),
         pytest.param({"conversations": sharegpt([ASKED, ANSWERED])}, {}, id="ShareGPT"),
         pytest.param({"messages": [ASKED, ANSWERED]}, BOTH, id="named"),
