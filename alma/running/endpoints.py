@@ -6,6 +6,7 @@ from alma.config import Method
 from alma.errors import AlmaError
 from alma.recipes.graph import graph
 from alma.sections import OpenAI, endpoint_of
+from alma.store.waiting import waiting
 
 
 def endpoints(cfg: Method) -> dict[str, OpenAI]:
@@ -28,7 +29,7 @@ def check_endpoints(cfg: Method) -> list[str]:
         from alma.engines.openai.endpoint import Endpoint
 
         try:
-            with Endpoint(settings):
+            with waiting(settings.endpoint), Endpoint(settings):
                 found = f"serves {settings.model}" if settings.listed else "is not looked at: openai.listed = false"
                 lines.append(f"{use}: {settings.endpoint} {found}")
         except AlmaError as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import httpx2
@@ -34,13 +36,32 @@ def bound_answers() -> None:
     And asks it for nothing but what is wanted: the library keeps a list of programs by which it calls itself, unchecked
     and for a day; a login page that once answered for the Hub would so be heard in every later answer.
     """
-    from huggingface_hub import constants, get_session
+    from huggingface_hub import constants
 
     constants.HF_HUB_DISABLE_TELEMETRY = True
-    hooks = get_session().event_hooks
-    if _bound not in hooks["response"]:
-        hooks["request"].append(_ask_for_plain)
-        hooks["response"].append(_bound)
+    _bound_sessions()
+
+
+@cache
+def _bound_sessions() -> None:
+    """Of all sessions from now on: the library begins another one where it could not connect."""
+    from huggingface_hub import set_client_factory
+    from huggingface_hub.utils._http import default_client_factory
+
+    def session() -> Any:
+        client = default_client_factory()
+        client.event_hooks["request"].append(_ask_for_plain)
+        client.event_hooks["response"] += [_bound, _hurry]
+        return client
+
+    set_client_factory(session)
+
+
+def _hurry(response: Any) -> None:
+    """Takes off what asks to wait for long: the library sleeps for as long as it says, and then for its own pauses."""
+    for name, asked in (("Retry-After", r"\d{1,3}"), ("RateLimit", r".*;t=\d{1,3}")):
+        if not re.fullmatch(asked, response.headers.get(name, "").strip(), re.ASCII):
+            response.headers.pop(name, None)
 
 
 def _ask_for_plain(request: Any) -> None:

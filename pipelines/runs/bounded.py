@@ -12,6 +12,9 @@ MOST_BYTES = 2**26
 """Of one answer: a run with all its tasks has a few megabytes."""
 
 
+PIECE_BYTES = 2**16
+
+
 class Bounded:
     """In the place of the client's pool of connections, which holds all that comes, for as long as something comes."""
 
@@ -26,7 +29,8 @@ class Bounded:
         answer = self._pool.request(method, url, timeout=timeout, preload_content=False, **named)
         deadline = time.monotonic() + timeout.read_timeout
         try:  # at its end the connection goes back to the pool
-            content = b"".join(within(answer.stream(2**16), MOST_BYTES, deadline))
+            pieces = iter(lambda: answer.read1(PIECE_BYTES), b"")  # as they come: stream() waits for whole ones
+            content = b"".join(within(pieces, MOST_BYTES, deadline))
         except BaseException as error:
             answer.close()
             if isinstance(error, TooLargeError):

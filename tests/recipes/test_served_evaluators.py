@@ -11,12 +11,14 @@ import pytest
 from alma import cli
 from alma.artifact import Rows
 from alma.errors import ConfigError, DataError
+from alma.progress import Event, hear, json_lines
 from alma.recipes.graph import graph
 from alma.running.endpoints import check_endpoints
+from alma.store import waiting
 from tests.builders.chat_server import ChatStub
 from tests.builders.ingested import write_lines
 from tests.builders.recipe import ROOT, RUN_FILE, SMALL, Ran, settings
-from tests.builders.serving import serving
+from tests.builders.serving import Fault, serving
 
 NUM_PROMPTS = 12
 KEY = "sk-not-a-key-but-looked-for"
@@ -95,6 +97,21 @@ def test_an_endpoint_is_reached_before_any_work_and_nothing_is_paid(stub: ChatSt
     stub.name = "another"
     with pytest.raises(ConfigError, match=r"evaluator_gpt: .*does not serve openai.model = 'served'"):
         check_endpoints(settings(*overrides))
+
+
+def test_a_word_is_said_while_an_endpoint_is_asked_again_and_again(
+    stub: ChatStub, overrides: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "WORD_SECONDS", 0.1)
+    monkeypatch.setattr(waiting, "_watcher", None)  # which sleeps still, for 20 s
+    stub.faults.append(Fault(status=503))
+    told: list[Event] = []
+    hear(told.append)
+    try:
+        check_endpoints(settings(*overrides))
+    finally:
+        hear(json_lines)
+    assert any("/v1 has not answered for" in event["message"] for event in told), told
 
 
 def test_answers_that_lack_prompts_end_the_run_before_anything_is_generated(

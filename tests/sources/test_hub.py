@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import close_session, constants, get_session
 
 from alma.errors import AccessError, AlmaError, ConfigError, DataError, StoreUnavailableError
 from alma.sections import IngestModel, IngestRows
@@ -73,6 +73,9 @@ class FakeHub(BaseHTTPRequestHandler):
     def _tree(self, place: str, commit: str) -> None:
         if place == "o/packed":
             self._answer(200, PACKED, {"Content-Type": "application/json", "Content-Encoding": "gzip"})
+            return
+        if place == "o/later":
+            self._answer(429, b"{}", {"Retry-After": "9" * 11, "RateLimit": '"api";r=0;t=99999999999'})
             return
         if place in STRANGERS:
             self._answer(200, STRANGERS[place], {"Content-Type": "application/json"})
@@ -211,6 +214,20 @@ def test_an_error_instead_of_a_file_is_bounded_too(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(session, "ANSWER_BYTES", 2**19)
     with pytest.raises(StoreUnavailableError, match="more than 524,288 bytes"):
         hub.fetch_model(model("hf://o/broken"))
+
+
+def test_who_asks_to_wait_for_long_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", slept.append)
+    with pytest.raises(StoreUnavailableError, match="429 Too Many Requests"):
+        hub.fetch_model(model("hf://o/later"))
+    assert 1 < max(slept) < 60
+
+
+def test_a_session_after_a_failed_connection_is_bounded_too() -> None:
+    session.bound_answers()
+    close_session()
+    assert {"_bound", "_hurry"} <= {each.__name__ for each in get_session().event_hooks["response"]}
 
 
 def test_no_server_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
