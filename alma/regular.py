@@ -36,6 +36,11 @@ that size, a list of empty lists, takes 1.7 GB when it is read. [ours]"""
 JSON_MEMORY = 2**32
 """Bytes that the values of a JSON text may take: a list of empty lists takes twenty times its text. [ours]"""
 
+TOO_MANY_DIGITS = "integer string conversion"
+"""Python's words, whose remedy is for programmers."""
+
+MANY_DIGITS = "holds a whole number of more than 4,300 digits; write a shorter one"
+
 _SMALL_CHARS = 2**22
 """A text that is shorter takes no such memory, whatever it holds."""
 
@@ -122,4 +127,6 @@ def parse(
     except RecursionError as error:
         raise kind(f"{named}: is nested too deep to be read; a hundred levels are enough") from error
     except ValueError as error:  # a number of 5,000 digits; a fault that the hook found
+        if TOO_MANY_DIGITS in str(error):
+            raise kind(f"{named}: {MANY_DIGITS}") from error
         raise kind(f"{named}: is not readable as JSON: {str(error)[:200]}") from error

@@ -57,7 +57,7 @@ def test_what_is_no_path_is_said(path: str, said: str) -> None:
     ("text", "said"),
     [
         ("[" * 100_000, "nested too deep"),
-        ("9" * 5000, "not readable as JSON"),
+        ("9" * 5000, "more than 4,300 digits; write a shorter one"),
         ('{"a":\n ]', "line 2 column 2 is not JSON"),
         (b"\xff", "not UTF-8"),
     ],

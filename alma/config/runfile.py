@@ -14,7 +14,7 @@ from alma.config.alma import Alma
 from alma.config.isara import Isara
 from alma.config.method import Method
 from alma.errors import ConfigError
-from alma.regular import SETTINGS_BYTES, read_regular
+from alma.regular import MANY_DIGITS, SETTINGS_BYTES, TOO_MANY_DIGITS, read_regular
 from alma.sections import Section
 
 METHODS: dict[str, type[Method]] = {"alma": Alma, "isara": Isara}
@@ -50,7 +50,9 @@ def read_tree(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         raise ConfigError(f"{path}: not TOML: {error}; mend it there") from error
     except RecursionError as error:
         raise ConfigError(f"{path}: is nested too deep to be read; settings have four levels") from error
-    except ValueError as error:  # a number of 5,000 digits
+    except ValueError as error:
+        if TOO_MANY_DIGITS in str(error):
+            raise ConfigError(f"{path}: {MANY_DIGITS}") from error
         raise ConfigError(f"{path}: not readable as TOML: {error}; mend it") from error
     for override in overrides:
         apply(tree, override)

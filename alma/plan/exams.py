@@ -29,9 +29,6 @@ EXAMS = {
     "minerva_math": Exam(5000, 0, 4),
     "mmlu_pro": Exam(12032, 0, 5),
     "mmlu": Exam(14042, 4),
-    "truthfulqa_mc1": Exam(817, 5, 6),  # the examples stand in its prompt itself
-    "truthfulqa_mc2": Exam(817, 7, 6),
-    "truthfulqa_gen": Exam(817, 0, 6),
     "hellaswag": Exam(10042, 4),
     "arc_easy": Exam(2376, 4),
     "arc_challenge": Exam(1172, 4),

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from alma.bounded import bounded_memory
 from alma.errors import DataError
-from alma.regular import JSON_MEMORY, ROW_BYTES
+from alma.regular import JSON_MEMORY, MANY_DIGITS, ROW_BYTES, TOO_MANY_DIGITS
 from alma.sources.parquet import read_parquet
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
@@ -112,7 +112,8 @@ def _object(line: int, text: str) -> Row | Bad:
         detail = f"not JSON: {error.msg} at column {error.colno}: {shown(text.strip())}"
         return Bad(line, "not JSON", detail, text)
     except (ValueError, RecursionError) as error:  # a name twice, a number of 5,000 digits, a thousand brackets
-        return Bad(line, "not JSON", f"not readable as JSON: {str(error)[:100]}", text)
+        said = MANY_DIGITS if TOO_MANY_DIGITS in str(error) else f"not readable as JSON: {str(error)[:100]}"
+        return Bad(line, "not JSON", said, text)
     return _row(line, value)
 
 
@@ -144,7 +145,10 @@ def _json(path: Path) -> Iterator[Row | Bad]:
         hint = "; one object per line is named .jsonl" if error.msg == "Extra data" else ""
         _broken(path, error.lineno, f"not JSON: {error.msg} at column {error.colno}{hint}", error)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path.name}: not readable as JSON: {str(error)[:100]}; mend it there") from error
+        said = (
+            MANY_DIGITS if TOO_MANY_DIGITS in str(error) else f"not readable as JSON: {str(error)[:100]}; mend it there"
+        )
+        raise DataError(f"{path.name}: {said}") from error
     if not isinstance(whole, list):
         raise DataError(
             f"{path.name}: holds {shown(whole)}; wanted a list of objects, or one object per line in .jsonl"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from alma.errors import ConfigError, DataError
 from alma.regular import check_regular
+from alma.store.cache import cache_root
 
 MOST_BYTES = 256 * 2**20
 """Of a folder: its files are rows of one artifact, which is held in memory."""
@@ -25,7 +26,7 @@ def check_scheme(source: str, scheme: str) -> None:
 
 def task_files(folder: Path, source: str) -> list[tuple[str, Path]]:
     """(name in the folder, file) of all that belongs to it, by name. Raises ``DataError`` for one without a task."""
-    found = sorted(_walk(folder, folder))
+    found = sorted(_walk(folder, folder, source))
     if not any(name.endswith(".yaml") for name, _ in found):
         raise DataError(f"{source}: no .yaml in it ({folder}); a task folder holds lm-eval's task files")
     for name, path in found:
@@ -39,11 +40,22 @@ def task_files(folder: Path, source: str) -> list[tuple[str, Path]]:
     return found
 
 
-def _walk(folder: Path, root: Path) -> Iterator[tuple[str, Path]]:
+def _walk(folder: Path, root: Path, source: str) -> Iterator[tuple[str, Path]]:
     for path in folder.iterdir():
         if path.name.startswith((".", "__pycache__")):
             continue
+        if path.is_symlink() and not _may_be_followed(path, root):
+            raise DataError(  # what lies there would be published, or walked through for ever
+                f"{source}: {path.relative_to(root)} is a link to {path.readlink()}, a folder or outside of the task's "
+                "folder; put there what it leads to"
+            )
         if path.is_dir():
-            yield from _walk(path, root)
+            yield from _walk(path, root, source)
         else:
             yield path.relative_to(root).as_posix(), path
+
+
+def _may_be_followed(link: Path, root: Path) -> bool:
+    """Whether it leads to a file of the folder, or, of a folder that was fetched, of alma's own cache."""
+    real = link.resolve()
+    return not real.is_dir() and any(real.is_relative_to(each.resolve()) for each in (root, cache_root()))

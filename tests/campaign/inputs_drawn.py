@@ -9,12 +9,21 @@ from tests.campaign.inputs_answers import answers
 from tests.campaign.inputs_model import model
 from tests.campaign.inputs_rows import ROWS, rows
 from tests.campaign.inputs_run_file import run_file
+from tests.campaign.inputs_sheet import sheets
 from tests.campaign.inputs_store import store
 from tests.campaign.inputs_values import as_json
 from tests.campaign.inputs_words import words
 
-KINDS = {"run_file": run_file, "rows": rows, "model": model, "store": store, "words": words, "answers": answers}
-SHARES = {"run_file": 6, "rows": 8, "model": 3, "store": 5, "words": 5, "answers": 2}
+KINDS = {
+    "run_file": run_file,
+    "rows": rows,
+    "model": model,
+    "store": store,
+    "words": words,
+    "answers": answers,
+    "sheets": sheets,
+}
+SHARES = {"run_file": 6, "rows": 8, "model": 3, "store": 5, "words": 5, "answers": 2, "sheets": 2}
 """How often each is drawn: a model takes a second of a core."""
 
 

@@ -62,7 +62,12 @@ BAD_ROWS = [
     pytest.param(
         "a.jsonl", lines(GOOD, "\n", '{"prompt": "x",}\n'), ["line 3", "not JSON", "column 16"], id="broken line"
     ),
-    pytest.param("a.jsonl", lines('{"prompt": ' + "9" * 5000 + "}\n"), ["line 1", "JSON", "digits"], id="huge number"),
+    pytest.param(
+        "a.jsonl",
+        lines('{"prompt": ' + "9" * 5000 + "}\n"),
+        ["line 1", "digits; write a shorter one"],
+        id="huge number",
+    ),
     pytest.param("a.jsonl", lines("[" * 200_000), ["line 1", "JSON", "recursion"], id="a wall of brackets"),
     pytest.param(
         "a.jsonl", lines(GOOD, '{"prompt": "x", "prompt": "y"}\n'), ["line 2", "'prompt' stands twice"], id="name twice"
