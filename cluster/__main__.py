@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from alma.arguments import positive
 from alma.cli.pipeline import add_finish, run_finish
 from alma.cli.stage import add_stage
 from alma.ending import Parser, end, spelt
@@ -34,20 +35,24 @@ def parser() -> argparse.ArgumentParser:
     )
     group.add_argument(
         "--lease-seconds",
-        type=float,
+        type=positive,
         default=SILENCE_SECONDS,
         metavar="SECONDS",
         help=f"the pods stop when this process is silent for so long (default: {SILENCE_SECONDS:g})",
     )
     group.add_argument(
         "--hopeless-seconds",
-        type=float,
+        type=positive,
         default=HOPELESS_SECONDS,
         metavar="SECONDS",
         help=f"fail when an image cannot be pulled for so long (default: {HOPELESS_SECONDS:g})",
     )
     group.add_argument(
-        "--poll", type=float, default=POLL_SECONDS, metavar="SECONDS", help=f"between looks (default: {POLL_SECONDS:g})"
+        "--poll",
+        type=positive,
+        default=POLL_SECONDS,
+        metavar="SECONDS",
+        help=f"between looks (default: {POLL_SECONDS:g})",
     )
     stage.set_defaults(do=run_stage)
     clean = commands.add_parser(

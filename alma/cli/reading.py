@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from alma.arguments import positive, whole
 from alma.cli import options
 from alma.cli.options import Commands
 
@@ -17,7 +18,7 @@ def add_show(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     show.add_argument("artifact", help="STAGE/KEY, or the path of a manifest.json")
     options.store(show)
-    show.add_argument("--rows", type=int, default=3, help="rows to print (default: 3)")
+    show.add_argument("--rows", type=whole(0), default=3, help="rows to print (default: 3)")
     show.set_defaults(do=show_artifact)
 
 
@@ -31,7 +32,7 @@ def add_status(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     status.add_argument("run", nargs="?", help="the run's name, in a cluster its id (default: the one last heard of)")
     options.store(status)
-    status.add_argument("--watch", type=float, nargs="?", const=5.0, metavar="SECONDS", help="print again and again")
+    status.add_argument("--watch", type=positive, nargs="?", const=5.0, metavar="SECONDS", help="print again and again")
     status.set_defaults(do=show_status)
 
 

@@ -26,6 +26,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from alma.arguments import whole
 from alma.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,9 +38,11 @@ if TYPE_CHECKING:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of ``alma plan`` besides the run file."""
-    parser.add_argument("--prompt-tokens", type=int, default=100, help="assumed mean length of a prompt (default: 100)")
     parser.add_argument(
-        "--response-tokens", type=int, default=400, help="assumed mean length of a response (default: 400)"
+        "--prompt-tokens", type=whole(1), default=100, help="assumed mean length of a prompt (default: 100)"
+    )
+    parser.add_argument(
+        "--response-tokens", type=whole(1), default=400, help="assumed mean length of a response (default: 400)"
     )
     parser.add_argument(
         "--parameters", type=float, metavar="NUMBER", help="parameters of the base model, such as 8.03e9; for hours"

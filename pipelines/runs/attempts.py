@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from alma.arguments import positive
 from alma.errors import ConfigError
-from pipelines.runs import client, experiments, follow, leftover
+from pipelines.runs import experiments, follow, leftover
 from pipelines.runs.causes import can_pass
 from pipelines.runs.client import Api
 from pipelines.runs.events import Events, duration
@@ -35,7 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--pause",
-        type=client.positive,
+        type=positive,
         default=60.0,
         metavar="SECONDS",
         help="before the third attempt (default: 60); the second comes at once, each later one after twice the pause "

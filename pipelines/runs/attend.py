@@ -12,8 +12,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from alma.arguments import positive
 from alma.errors import Stopped
-from pipelines.runs import client, leftover
+from pipelines.runs import leftover
 from pipelines.runs.client import Api
 from pipelines.runs.events import Events
 from pipelines.runs.job import ending, own_job
@@ -41,7 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--stop-seconds",
-        type=client.positive,
+        type=positive,
         default=STOP_SECONDS,
         metavar="SECONDS",
         help=f"wait so long for the run to have stopped (default: {STOP_SECONDS:g}); twice that has to fit into the "

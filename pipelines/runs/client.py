@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from alma.arguments import positive
 from alma.errors import AccessError, ConfigError, DataError, TransientError, UserError
 from pipelines.runs.bounded import Bounded
 from pipelines.runs.events import Events
@@ -201,14 +202,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         patience.add_argument(
             name, type=positive, default=default, metavar="SECONDS", help=f"{words} (default: {default:g})"
         )
-
-
-def positive(text: str) -> float:
-    """An argparse type: seconds above 0."""
-    value = float(text)
-    if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
-    return value
 
 
 def _host(given: str | None) -> str:

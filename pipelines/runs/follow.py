@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from alma.arguments import positive
 from alma.errors import AccessError, AlmaError, ConfigError
 from alma.pace import Progress, Step, progress
 from pipelines.package import Task, spec_of, store_of, tasks_of
@@ -58,12 +59,10 @@ def add_parser(commands: Any) -> None:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds how to follow."""
     group = parser.add_argument_group("following")
-    group.add_argument(
-        "--poll", type=client.positive, default=10.0, metavar="SECONDS", help="ask so often (default: 10)"
-    )
+    group.add_argument("--poll", type=positive, default=10.0, metavar="SECONDS", help="ask so often (default: 10)")
     group.add_argument(
         "--stuck-after",
-        type=client.positive,
+        type=positive,
         default=600.0,
         metavar="SECONDS",
         help="tell of pods that have not begun for so long, where the Kubernetes API can be asked (default: 600)",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from alma.arguments import whole
 from alma.errors import ConfigError
 from alma.pace import Step, progress
 from pipelines.runs import client, experiments, follow
@@ -33,7 +34,7 @@ def add_parsers(commands: Any) -> None:
         "list", help="list runs", description="Prints the latest runs, the newest first."
     )
     listing.add_argument("--experiment", help="only its runs")
-    listing.add_argument("--limit", type=int, default=20, metavar="N", help="at most so many (default: 20)")
+    listing.add_argument("--limit", type=whole(1), default=20, metavar="N", help="at most so many (default: 20)")
     listing.set_defaults(run=show_list)
     for parser in (status, listing):
         add_option(parser)

@@ -6,6 +6,7 @@ import argparse
 import time
 from typing import Any
 
+from alma.arguments import positive
 from alma.errors import ConfigError, TransientError
 from pipelines.runs import client, leftover
 from pipelines.runs.client import Api
@@ -26,7 +27,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("run_id", help="the run's id")
     parser.add_argument(
         "--stop-seconds",
-        type=client.positive,
+        type=positive,
         default=300.0,
         metavar="SECONDS",
         help="wait so long for the run to have stopped (default: 300)",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from alma.cli import main
 from tests.builders.warm import Warm
 
 ROOT = Path(__file__).parents[2]
@@ -224,3 +225,23 @@ def test_wrong_words_exit_2(tmp_path: Path, words: list[str], said: str) -> None
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["plan", "run.toml", "--prompt-tokens", "-5"], "'-5' is not a whole number from 1"),
+        (["plan", "run.toml", "--response-tokens", "0"], "'0' is not a whole number from 1"),
+        (["show", "x", "--rows", "-1"], "'-1' is not a whole number from 0"),
+        (["show", "x", "--rows", "9" * 5000], "is not a whole number from 0"),
+        (["status", "--watch=-1"], "-1 is not a number of seconds above 0"),
+        (["status", "--watch", "nan"], "nan is not a number of seconds above 0"),
+    ],
+)
+def test_numbers_that_cannot_be_meant_are_wrong_usage(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
