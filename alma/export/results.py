@@ -60,7 +60,7 @@ def results(store: Store, model: Ref, *, judge: bool) -> list[Result]:
                 who = _who(store, each)
                 found += _told(each, {name: f"{label}, {who}" for name, label in names.items()}, outside=True)
     for each in sealed(store, "examine"):
-        if each.inputs.get("model") == str(model):
+        if each.inputs.get("model") == str(model) and not each.section.get("limit"):  # a trial is no result
             exams = {name: f"{name}, lm-evaluation-harness" for name in each.metrics if f"{name}_error" in each.metrics}
             found += _told(each, exams, outside=True)
     return found

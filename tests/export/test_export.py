@@ -18,6 +18,7 @@ from alma.export.lineage import lineage
 from alma.export.place import place
 from alma.export.results import results
 from alma.monitor import journal
+from tests.builders.bench import Bench
 from tests.builders.recipe import Ran, settings
 
 KEY = "0123456789abcdef0123"
@@ -151,3 +152,15 @@ def test_a_run_names_its_latest_model(ran: Ran) -> None:
         place("micro-01234567:round 01", uri)
     with pytest.raises(ConfigError, match=r"'micro' names no model: .*runs there: micro-01234567"):
         place("micro", uri)
+
+
+def test_exams_are_results_and_trials_of_a_few_questions_are_none(tmp_path: Path) -> None:
+    bench, model = Bench(tmp_path), Ref("finetune", KEY)
+    for section, value in (({"tasks": ["arc"]}, 0.5), ({"tasks": ["arc"], "limit": 3}, 1.0)):
+        out = bench.out("examine")
+        metrics = {"num_tasks": 1, "arc.acc": value, "arc.acc_error": 0.01}
+        given = {"model": str(model)}
+        out.seal(kind="model", version=1, section=section, inputs=given, identity={}, metrics=metrics, device="cpu")
+    [found] = results(bench.store, model, judge=False)
+    assert (found.label, found.value, found.error) == ("arc.acc, lm-evaluation-harness", 0.5, 0.01)
+    assert found.outside
