@@ -143,13 +143,15 @@ def s3_server() -> Iterator[S3Server]:
 
 
 @pytest.fixture
-def s3_store_uri(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An empty place in the server's bucket, with the environment that opens it."""
+def s3_store_uri(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An empty place in the server's bucket, with the environment that opens it; afterwards it is gone."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.endpoint)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.key_id)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret)
     monkeypatch.setenv("AWS_REGION", "us-east-1")
-    return f"s3://{s3_server.bucket}/{uuid.uuid4().hex}"
+    prefix = uuid.uuid4().hex
+    yield f"s3://{s3_server.bucket}/{prefix}"
+    shutil.rmtree(s3_server.folder / prefix, ignore_errors=True)
 
 
 @pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.slow)])
