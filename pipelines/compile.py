@@ -14,6 +14,7 @@ from typing import Any
 from alma.config import load, read_tree
 from alma.ending import escaped
 from alma.errors import ConfigError
+from alma.regular import expand
 from components.placement import load_placement
 from pipelines.rules import check
 from pipelines.shrink import shrink
@@ -61,7 +62,7 @@ def main(options: Namespace) -> None:
     name = pipeline_name(options.run_file, options.overrides) if options.name is None else options.name
     output = options.output or Path(f"{name}.yaml")
     size = compile_run(options.run_file, output, name=name, overrides=options.overrides, manifests=options.manifests)
-    print(f"{output}: {size.describe()}", file=sys.stderr)  # noqa: T201
+    print(f"{escaped(str(output))}: {size.describe()}", file=sys.stderr)  # noqa: T201
 
 
 def pipeline_name(run_file: Path, overrides: Sequence[str] = ()) -> str:
@@ -97,9 +98,12 @@ def compile_run(
 
     if not NAME.fullmatch(name):
         raise ConfigError(f"--name {name!r}: give at most 128 letters a to z, digits and dashes, no dash first")
+    output, manifests = expand(output, ConfigError), expand(manifests, ConfigError) if manifests else None
     for option, path in (("--output", output), ("--manifests", manifests)):
         if path and (path.suffix not in (".yaml", ".yml") or path.is_dir()):
             raise ConfigError(f"{option} {path}: name a file that ends in .yaml")
+        if path and path.exists() and not path.is_file():  # a pipe would wait for a reader
+            raise ConfigError(f"{option} {path}: is a device or a pipe; name a file that is to be written")
     if output == manifests:
         raise ConfigError(f"--manifests {manifests}: is the file of --output; name another one")
     pipeline = trace(run_file, overrides, name)

@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from alma.ending import escaped
 from alma.errors import ConfigError, StageError
 from pipelines.rules.compiled import Compiled
 from pipelines.rules.limits import picture
@@ -44,7 +45,7 @@ def main(options: Namespace) -> None:
     package = read_package(options.package)
     compiled = Compiled(package["pipeline_spec"], package.get("platform_spec", {}))
     for path, line in draw(compiled, options.folder):
-        print(f"{path}: {line}", file=sys.stderr)  # noqa: T201
+        print(f"{escaped(str(path))}: {line}", file=sys.stderr)  # noqa: T201
 
 
 def draw(compiled: Compiled, folder: Path) -> list[tuple[Path, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from components import placement as placing
 from components.outputs import OUTPUTS, output_of
 from components.placement import ROLES, Placement, load_placement
 from components.resolve import pod_of
+from pipelines.__main__ import main
 from pipelines.compile import GOLDEN, compile_run, documents, pipeline_name, trace
 from pipelines.form import REQUIRED, form, sources
 from pipelines.job_placement import job_placement
@@ -302,3 +304,19 @@ def test_a_pipeline_is_traced_on_a_short_stack_whoever_compiles(monkeypatch: pyt
     """KFP reads the stack 600 times: pytest's, or that of ``python -m``, made more than half of the time."""
     monkeypatch.setattr("pipelines.trace.pipeline_of", lambda *_: len(inspect.stack(0)))
     assert trace(RUN_FILE) < 10 < len(inspect.stack(0))
+
+
+@pytest.mark.timeout(120)
+def test_an_output_that_is_no_file_is_refused_and_named_plainly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pipe has nobody who reads it; a name is printed on a terminal."""
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe.yaml")
+    with pytest.raises(ConfigError, match=r"--output pipe.yaml: is a device or a pipe"):
+        compile_run(RUN_FILE, Path("pipe.yaml"), name="alma-test")
+    with pytest.raises(ConfigError, match=r"knows no user"):
+        compile_run(RUN_FILE, Path("~nosuchuser/a.yaml"), name="alma-test")
+    with pytest.raises(SystemExit, match="0"):
+        main(["compile", str(ROOT / "examples" / "isara-micro.toml"), "--output", "\x1b[31m.yaml"])
+    assert capsys.readouterr().err.startswith("\\x1b[31m.yaml: workflow of")
