@@ -20,7 +20,7 @@ from alma.store import FolderStore
 from cluster.job import FAILS_AT_ONCE, job_of
 from cluster.names import job_name
 from cluster.network import policy_of, service_of
-from cluster.placement import StagePlacement, placement_of
+from cluster.placement import NUMBERS, StagePlacement, placement_of
 from cluster.pod import tracking
 from cluster.work import Work
 from components.placement import ROLES, load_placement
@@ -234,3 +234,9 @@ def test_a_login_of_mlflow_s_is_in_no_spec(monkeypatch: pytest.MonkeyPatch, name
     monkeypatch.setenv(name, "kubernetes")
     assert not [each for each in environment(TRAINING, NODES) if each.startswith("MLFLOW")]
     assert tracking() == ([], f"MLflow asks for a login ({name}), which the pods of a Job do not have: no curves there")
+
+
+def test_every_whole_number_of_a_placement_may_come_as_text() -> None:
+    properties = StagePlacement.model_json_schema()["properties"]
+    kinds = {name: {each.get("type") for each in (prop, *prop.get("anyOf", ()))} for name, prop in properties.items()}
+    assert {name for name, found in kinds.items() if "integer" in found} == set(NUMBERS)
