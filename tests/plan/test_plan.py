@@ -188,8 +188,8 @@ def test_without_rates_no_hours_are_printed(capsys: pytest.CaptureFixture[str]) 
 
 def test_arithmetic_is_named_as_given(capsys: pytest.CaptureFixture[str]) -> None:
     said = output(capsys, "--parameters", "8e9", "--flops-per-second", "1e15", "--utilisation", "0.5")
-    distilled = 20_000 * (500 + JUDGE_TEMPLATE_TOKENS) * 2
-    tokens = (2 * 5_000 + sum(5_000 + 50_000 * r for r in range(1, 11))) * 500 * 2 + distilled
+    judge = (4_000 + 4_000 + 20_000) * (500 + JUDGE_TEMPLATE_TOKENS) * 2  # people's scores, and then its own beside
+    tokens = (2 * 5_000 + sum(5_000 + 50_000 * r for r in range(1, 11))) * 500 * 2 + judge
     flops = 6 * 8e9 * tokens
     line = next(each for each in said.splitlines() if "finetune" in each and " trl " in each)
     cells = [each.strip() for each in line.strip("│").split("│")]
