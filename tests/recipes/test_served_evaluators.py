@@ -104,6 +104,7 @@ def test_a_word_is_said_while_an_endpoint_is_asked_again_and_again(
 ) -> None:
     monkeypatch.setattr(waiting, "WORD_SECONDS", 0.1)
     monkeypatch.setattr(waiting, "_watcher", None)  # which sleeps still, for 20 s
+    monkeypatch.setattr("random.uniform", lambda _, most: most)  # no pause that is shorter than a word's
     stub.faults.append(Fault(status=503))
     told: list[Event] = []
     hear(told.append)
