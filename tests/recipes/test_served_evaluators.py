@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,15 +11,17 @@ import pytest
 
 from alma import cli
 from alma.artifact import Rows
+from alma.engines.openai.endpoint import Endpoint
 from alma.errors import ConfigError, DataError
 from alma.progress import Event, hear, json_lines
 from alma.recipes.graph import graph
 from alma.running.endpoints import check_endpoints
+from alma.sections import OpenAI
 from alma.store import waiting
 from tests.builders.chat_server import ChatStub
 from tests.builders.ingested import write_lines
 from tests.builders.recipe import ROOT, RUN_FILE, SMALL, Ran, settings
-from tests.builders.serving import Fault, serving
+from tests.builders.serving import serving
 
 NUM_PROMPTS = 12
 KEY = "sk-not-a-key-but-looked-for"
@@ -99,13 +102,16 @@ def test_an_endpoint_is_reached_before_any_work_and_nothing_is_paid(stub: ChatSt
         check_endpoints(settings(*overrides))
 
 
-def test_a_word_is_said_while_an_endpoint_is_asked_again_and_again(
+def test_a_word_is_said_while_an_endpoint_is_waited_for(
     stub: ChatStub, overrides: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def slow(settings: OpenAI) -> Endpoint:
+        time.sleep(1.0)
+        return Endpoint(settings)
+
+    monkeypatch.setattr("alma.engines.openai.endpoint.Endpoint", slow)
     monkeypatch.setattr(waiting, "WORD_SECONDS", 0.1)
     monkeypatch.setattr(waiting, "_watcher", None)  # which sleeps still, for 20 s
-    monkeypatch.setattr("random.uniform", lambda _, most: most)  # no pause that is shorter than a word's
-    stub.faults.append(Fault(status=503))
     told: list[Event] = []
     hear(told.append)
     try:
