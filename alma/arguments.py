@@ -1,9 +1,11 @@
-"""Types of options: numbers that cannot be meant are refused with the command line, before any work."""
+"""Types of options: what cannot be meant is refused with the command line, before any work."""
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 MOST = 10**15
 """Of a whole number: a thousand billion rows, tokens or seconds."""
@@ -30,3 +32,16 @@ def positive(text: str) -> float:
     if not 0 < value < 1e9:
         raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
     return value
+
+
+def written(text: str) -> Path:
+    """An argparse type: a file or folder of this machine that is to be written.
+
+    A Path makes the present folder of an empty text, such as a shell leaves of a variable that is not set, and the
+    folder ``s3:`` of an address.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("'' names nothing; . is the present folder")
+    if re.match(r"[A-Za-z][\w+.-]*://", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is an address; name a place of this machine, and copy from it")
+    return Path(text)

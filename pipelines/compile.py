@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from alma.arguments import written
 from alma.config import load, read_tree
 from alma.ending import escaped
 from alma.errors import ConfigError
@@ -47,10 +48,10 @@ def add_parser(subparsers: Any) -> None:
         help="change a setting, such as alma.rounds=3 or placement.generate.gpus=4 (repeatable)",
     )
     parser.add_argument("--name", help="the pipeline's name (default: the run file's, the method's before it)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="default: NAME.yaml here")
+    parser.add_argument("--output", type=written, metavar="FILE", help="default: NAME.yaml here")
     parser.add_argument(
         "--manifests",
-        type=Path,
+        type=written,
         metavar="FILE",
         help="also write Pipeline and PipelineVersion manifests, for KFP in Kubernetes-native mode",
     )

@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from alma.arguments import written
 from alma.ending import escaped
 from alma.errors import ConfigError, StageError
 from pipelines.rules.compiled import Compiled
@@ -34,7 +35,7 @@ def add_parser(subparsers: Any) -> None:
         "output artifacts. Needs Graphviz. Nothing is contacted.",
     )
     parser.add_argument("package", type=Path, metavar="FILE", help="what compile wrote")
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the pictures go")
+    parser.add_argument("folder", type=written, metavar="FOLDER", help="where the pictures go")
     parser.set_defaults(run=main)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from alma.arguments import written
 from alma.cli import options
 from alma.cli.options import Commands
 from alma.ending import escaped
@@ -23,7 +24,7 @@ def add_compare(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     options.store(compare)
     compare.add_argument(
-        "--out", type=Path, default=Path(), metavar="FOLDER", help="where they are written (default: .)"
+        "--out", type=written, default=Path(), metavar="FOLDER", help="where they are written (default: .)"
     )
     compare.set_defaults(do=compare_runs)
 

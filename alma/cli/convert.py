@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from alma.arguments import written
 from alma.cli.options import Commands
 
 SETS = (
@@ -32,7 +33,7 @@ def add_convert(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     convert.add_argument("set", choices=SETS)
     convert.add_argument("file", help="the set's file, which may end in .gz or .xz")
-    convert.add_argument("--out", required=True, metavar="FOLDER", help="where the files are written")
+    convert.add_argument("--out", type=written, required=True, metavar="FOLDER", help="where the files are written")
     convert.add_argument(
         "--seeds",
         type=int,
@@ -54,7 +55,7 @@ def convert_set(given: argparse.Namespace) -> None:
     done = convert(
         given.set,
         Path(given.file),
-        Path(given.out),
+        given.out,
         num_seeds=given.seeds,
         num_evaluation=given.evaluation,
         family=given.family,

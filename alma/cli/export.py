@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from alma.arguments import written
 from alma.cli import options
 from alma.cli.options import Commands
 from alma.ending import escaped
@@ -24,7 +24,7 @@ def add_export(commands: Commands[argparse.ArgumentParser]) -> None:
         help="what alma run prints for it (a path), STAGE/KEY, RUN for that run's latest model, or RUN:LABEL for the "
         "model of a step or layer",
     )
-    export.add_argument("folder", type=Path, help="the folder to be written; it must not exist, or be empty")
+    export.add_argument("folder", type=written, help="the folder to be written; it must not exist, or be empty")
     options.store(export)
     export.add_argument("--name", help="the card's title (default: the folder's name)")
     export.add_argument("--license", metavar="ID", help="the licence that you give it, such as apache-2.0")
@@ -37,10 +37,10 @@ def add_export(commands: Commands[argparse.ArgumentParser]) -> None:
 def export_model(given: argparse.Namespace) -> None:
     """Runs the command."""
     from alma.export import export, push
-    from alma.export.push import check_repository
+    from alma.export.push import check_push
 
     if given.push:
-        check_repository("--push", given.push)
+        check_push(given.push)
     done = export(
         given.model,
         given.folder,

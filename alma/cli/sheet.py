@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from alma.arguments import written
 from alma.cli import options
 from alma.cli.options import Commands
 from alma.ending import escaped
@@ -34,7 +35,7 @@ def add_sheet(commands: Commands[argparse.ArgumentParser]) -> None:
         help="respond/KEY or a path into it; a run or its run file, for the responses of its initial checkpoints (of "
         "'judge · respond'); RUN:LABEL; or a file of rows with prompt and response",
     )
-    write.add_argument("folder", type=Path, help="the folder to be written; it must not exist, or be empty")
+    write.add_argument("folder", type=written, help="the folder to be written; it must not exist, or be empty")
     options.store(write)
     write.add_argument("--prompts", type=int, default=200, metavar="N", help="prompts to draw (default: 200)")
     write.add_argument(
@@ -68,7 +69,7 @@ def add_sheet(commands: Commands[argparse.ArgumentParser]) -> None:
         help="a CSV for each rater, named by the file; records of Argilla (to_json); an export of Label Studio (JSON, "
         "JSON-MIN)",
     )
-    read.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where scores.jsonl is written")
+    read.add_argument("--out", type=written, required=True, metavar="FOLDER", help="where scores.jsonl is written")
     read.add_argument(
         "--held-out",
         type=int,

@@ -33,7 +33,7 @@ def compare(names: Sequence[str], out: Path, *, store_uri: str) -> list[Run]:
     ``DataError`` for what is no run.
     """
     if len(names) < 2:
-        raise ConfigError(f"{len(names)} run given; it takes two to compare")
+        raise ConfigError(f"{', '.join(names)}: it takes two runs to compare; name another, as alma status does")
     runs = find(names, store_uri)
     found, outside = rows(runs), outside_rows(runs)
     label = " · ".join(run.name for run in runs)

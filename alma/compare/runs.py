@@ -14,6 +14,7 @@ from alma.monitor import journal
 from alma.page.numbers import Point, Quality, Report
 from alma.regular import DOCUMENT_BYTES, read_regular
 from alma.store import Store, open_store
+from alma.text.twice import first_twice
 
 
 class Run(NamedTuple):
@@ -33,7 +34,7 @@ def find(names: Sequence[str], store_uri: str) -> list[Run]:
 
     Raises ``ConfigError`` where one is given twice, ``DataError`` where it is no run or has evaluated nothing.
     """
-    repeated = next((name for name in names if names.count(name) > 1), None)
+    repeated = first_twice(names)
     if repeated is not None:
         raise ConfigError(f"{repeated} is given twice; name each run once")
     runs = [_find(name, store_uri) for name in names]

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from alma.objectives import OBJECTIVES
 from alma.sections import Answers, Chat, Engine, Outsider, Reward, Sampling, Section, Vllm
+from alma.text.twice import first_twice
 
 MAX_ROUNDS = 1000
 """More than anybody ran; each is a dozen steps of the graph, which is traced before anything starts."""
@@ -132,9 +133,8 @@ class Method(Section):
     @model_validator(mode="after")
     def _outside(self) -> Self:
         kinds = {each.name: each for each in self.outsiders}
-        if len(kinds) < len(self.outsiders):
-            names = [each.name for each in self.outsiders]
-            twice = next(name for name in names if names.count(name) > 1)
+        twice = first_twice(each.name for each in self.outsiders)
+        if twice is not None:
             raise ValueError(f"evaluators: two are called {twice!r}; each has a name of its own")
         for each in self.outsiders:
             can = [name for name, other in kinds.items() if isinstance(other, Reward | Chat)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from alma.convert.question import NO_TEXT, Questions, check_columns, check_text, usable
-from alma.sources.rows import Row
+from alma.sources.row import Row
 
 COLUMNS = ("instruction", "output", "generator", "dataset")
 PUBLISHED = "alpaca_eval.json: instruction, output, generator, dataset"

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from alma.convert.question import Questions, first, first_turns
-from alma.sources.rows import Row
+from alma.sources.row import Row
 
 
 def questions(rows: Iterator[Row], file: str) -> Questions:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from alma.convert.question import NO_TEXT, Questions, check_columns, usable
 from alma.errors import DataError
-from alma.sources.rows import Row, shown
+from alma.sources.row import Row, shown
 
 COLUMNS = ("prompt", "response", "category", "is_safe")
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from alma.convert.question import NO_TEXT, Questions, check_columns, usable
 from alma.sources.exchange import first_exchange, read_turns
-from alma.sources.rows import Row
+from alma.sources.row import Row
 from alma.sources.values import Fault
 
 COLUMNS = ("system", "conversations")

@@ -12,7 +12,7 @@ from typing import Any
 
 from alma.convert.question import NO_TEXT, Questions, check_columns, usable
 from alma.errors import DataError
-from alma.sources.rows import Row, shown
+from alma.sources.row import Row, shown
 
 COLUMNS = ("prompt", "response", "helpfulness")
 

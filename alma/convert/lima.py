@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from alma.convert.question import Questions, first, first_turns
-from alma.sources.rows import Row
+from alma.sources.row import Row
 
 
 def questions(rows: Iterator[Row], file: str) -> Questions:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from alma.convert.question import NO_TEXT, Questions, first, first_turns, usable
 from alma.errors import DataError
-from alma.sources.rows import Row, shown
+from alma.sources.row import Row, shown
 from alma.text.normalise import normalise
 
 PUBLISHED = "MT-Bench's question.jsonl: question_id, category, turns"

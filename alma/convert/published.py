@@ -13,7 +13,8 @@ from typing import BinaryIO
 
 from alma.bounded import TooLargeError, within
 from alma.errors import AccessError, DataError
-from alma.sources.rows import Bad, Row, read_rows
+from alma.sources.row import Bad, Row
+from alma.sources.rows import read_rows
 
 MOST_BYTES = 2**32
 """Of an unpacked file: ten times the largest of these sets. A file of some megabytes may unpack to any size. [ours]"""

@@ -9,7 +9,7 @@ from typing import Any
 
 from alma.errors import DataError
 from alma.sources.columns import Columns
-from alma.sources.rows import Row, shown
+from alma.sources.row import Row, shown
 from alma.sources.values import Fault
 from alma.text.normalise import normalise
 

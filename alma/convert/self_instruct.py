@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from alma.convert.question import NO_TEXT, Questions, check_columns, check_text, usable
 from alma.errors import DataError
-from alma.sources.rows import Row, shown
+from alma.sources.row import Row, shown
 
 COLUMNS = ("instruction", "instances")
 PUBLISHED = "user_oriented_instructions.jsonl: instruction, instances, …"

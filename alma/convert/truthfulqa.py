@@ -12,7 +12,7 @@ from typing import Any
 
 from alma.convert.question import NO_TEXT, Questions, check_columns, check_text, usable
 from alma.errors import DataError
-from alma.sources.rows import Row, shown
+from alma.sources.row import Row, shown
 
 CSV = ("Question", "Best Answer", "Correct Answers", "Incorrect Answers", "Category")
 HUB = ("question", "best_answer", "correct_answers", "incorrect_answers", "category")

@@ -19,6 +19,15 @@ def check_repository(option: str, repository: str) -> None:
         raise ConfigError(f"{option} {repository!r}: a repository of the Hub is owner/name; write it so")
 
 
+def check_push(repository: str) -> None:
+    """Raises ``ConfigError`` where ``--push repository`` cannot succeed, before anything is exported."""
+    from huggingface_hub import constants
+
+    check_repository("--push", repository)
+    if constants.HF_HUB_OFFLINE:
+        raise ConfigError(f"--push {repository}: HF_HUB_OFFLINE is set, and --push needs the Hub; unset it")
+
+
 def push(folder: Path, repository: str, *, public: bool) -> str:
     """Uploads ``folder`` to the model repository ``owner/name``, which is made, private, if it is not there.
 
@@ -28,7 +37,7 @@ def push(folder: Path, repository: str, *, public: bool) -> str:
     from huggingface_hub import HfApi, errors
     from huggingface_hub.utils import disable_progress_bars
 
-    check_repository("--push", repository)
+    check_push(repository)
     bound_answers()
     disable_progress_bars()
     api = HfApi(library_name="alma")
@@ -38,8 +47,6 @@ def push(folder: Path, repository: str, *, public: bool) -> str:
             commit = api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Export by alma")
     except (errors.LocalTokenNotFoundError, errors.GatedRepoError, errors.RepositoryNotFoundError) as error:
         raise AccessError(f"{repository}: the Hub refuses access; set HF_TOKEN to a token that may write") from error
-    except errors.OfflineModeIsEnabled as error:
-        raise ConfigError(f"{repository}: HF_HUB_OFFLINE is set, and --push needs the Hub") from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
         if status in (401, 403):

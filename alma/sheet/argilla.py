@@ -15,7 +15,7 @@ from alma.prompts import RATINGS
 from alma.sheet.item import Item
 from alma.sheet.scale import GUIDELINES, QUESTION
 from alma.sheet.score import Given
-from alma.sources.rows import Row
+from alma.sources.row import Row
 
 QUESTION_NAME = "score"
 _FLAT = f"{QUESTION_NAME}.responses"

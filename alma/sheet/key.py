@@ -9,7 +9,8 @@ from pathlib import Path
 from alma.errors import DataError
 from alma.prompts.conversation import column, messages
 from alma.sheet.item import Item
-from alma.sources.rows import Bad, read_rows, shown
+from alma.sources.row import Bad, shown
+from alma.sources.rows import read_rows
 
 FILE = "key.jsonl"
 

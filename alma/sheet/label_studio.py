@@ -16,7 +16,7 @@ from alma.prompts import RATINGS
 from alma.sheet.item import ROW_ID, Item
 from alma.sheet.scale import GUIDELINES, QUESTION
 from alma.sheet.score import Given
-from alma.sources.rows import Row
+from alma.sources.row import Row
 
 _SCORE = "score"
 

@@ -18,7 +18,8 @@ from alma.sheet.item import Item
 from alma.sheet.key import read_key
 from alma.sheet.score import Given, Scores
 from alma.sheet.spreadsheet import read_csv
-from alma.sources.rows import Bad, read_rows, shown
+from alma.sources.row import Bad, shown
+from alma.sources.rows import read_rows
 from alma.text.normalise import normalise
 
 LEARN, HOLD = "scores.jsonl", "heldout.jsonl"

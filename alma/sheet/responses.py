@@ -13,7 +13,8 @@ from alma.prompts.conversation import messages
 from alma.regular import check_regular, expand
 from alma.sheet.item import Item
 from alma.sources.columns import Columns
-from alma.sources.rows import SUFFIXES, Bad, read_rows
+from alma.sources.row import Bad
+from alma.sources.rows import SUFFIXES, read_rows
 from alma.sources.values import Fault
 from alma.store import Store, open_store
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from alma.errors import DataError
 from alma.sheet.cells import is_text
 from alma.sheet.item import ROW_ID, Item
-from alma.sources.rows import shown
+from alma.sources.row import shown
 from alma.sources.values import Fault
 from alma.sources.values import score as number
 

@@ -4,7 +4,11 @@
 file          does
 ============  ===========================================================
 ``rows``      reads JSONL, JSON, CSV and Parquet, with line numbers
-``parquet``   reads Parquet, within bounds on what it becomes in memory
+``json_rows`` … JSONL and JSON
+``csv_rows``  … CSV
+``parquet``   … Parquet, within bounds on what it becomes in memory
+``row``       a row, or one that cannot be used
+``legible``   refuses what is not UTF-8, or larger than a row may be
 ``columns``   finds our columns in a row
 ``paths``     follows a dotted path into a row
 ``turns``     reads the turns of a conversation, each with its role

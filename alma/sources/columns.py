@@ -12,7 +12,7 @@ from typing import Any
 from alma.errors import ConfigError
 from alma.sources.paths import Found, by_place, find
 from alma.sources.roles import ANSWERS, CONVERSATIONS, SYSTEM, Kind, Roles, SystemTurn, Turns
-from alma.sources.rows import shown
+from alma.sources.row import shown
 from alma.sources.values import Fault, characters, flag, identifier, is_hole, score, text, texts
 
 REQUIRED: dict[Kind, tuple[str, ...]] = {

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from alma.errors import DataError
-from alma.sources.rows import shown
+from alma.sources.row import shown
 from alma.sources.weights import INDEX, read_json
 
 Ids = int | list[int] | None

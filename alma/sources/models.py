@@ -20,7 +20,7 @@ from alma.sizes import size_faults
 from alma.sources import embedders
 from alma.sources.heads import reward_faults
 from alma.sources.quantization import quantization, whole_weights
-from alma.sources.rows import shown
+from alma.sources.row import shown
 from alma.sources.untrained import EMBEDDINGS
 from alma.sources.weights import INDEX, SINGLE, Shapes, read_json, tensor_shapes, weight_files
 from alma.store.cache import cache_root, sha256_file

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from alma.bounded import bounded_memory
 from alma.errors import DataError
 from alma.regular import ROW_BYTES
+from alma.text.twice import first_twice
 
 BATCH_ROWS, PYTHON_ROWS = 128, 16
 """That are decoded together; that are Python's at once."""
@@ -58,7 +59,7 @@ def read_parquet(path: Path, wanted: Callable[[Sequence[str]], Collection[str]])
             there = file.schema_arrow.names
             top = {part for name in wanted(there) for part in (name, name.partition(".")[0])}
             columns = [name for name in there if name in top]
-            twice = next((name for name in columns if columns.count(name) > 1), None)
+            twice = first_twice(columns)
             if twice is not None:
                 raise DataError(f"{path.name}: there are two columns {twice!r}; rename one of them")
             stated = _stated(file, columns)

@@ -16,7 +16,7 @@ from alma.prompts.conversation import Message
 from alma.sources.exchange import ONE, Exchange, first_exchange, read_turns
 from alma.sources.paths import Found
 from alma.sources.places import check_follows, check_side
-from alma.sources.rows import shown
+from alma.sources.row import shown
 from alma.sources.turns import Turn, is_spelt, is_without_roles, listed, read_turn, role_of
 from alma.sources.values import Fault, text
 from alma.sources.whole import read_whole

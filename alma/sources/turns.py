@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from alma.sources.rows import shown
+from alma.sources.row import shown
 from alma.sources.values import Fault
 
 Role = Literal["system", "user", "assistant", "tool"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from alma.errors import AccessError, DataError
 from alma.regular import CONFIG_BYTES, DOCUMENT_BYTES, TOKENIZER_BYTES, parse, read_regular
-from alma.sources.rows import shown
+from alma.sources.row import shown
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"

@@ -143,7 +143,7 @@ class Api:
         if status == 404:
             return NotFoundError(f"{self.host}: {said}")
         if status in (408, 429) or status >= 500 or status == 0:
-            return UnavailableError(f"{self.host} answers {status}: {said}")
+            return UnavailableError(f"{self.host} answers {status}: {said}; try again later, or ask whoever runs it")
         return ConfigError(f"{self.host} refuses the request ({status}): {said}")
 
     def _unreached(self, error: BaseException) -> Exception:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from alma.arguments import written
 from alma.errors import ConfigError
 from pipelines.package import Spec, changed, read_package, spec_of
 from pipelines.runs import attempts, attend, client, experiments, follow
@@ -67,7 +68,7 @@ def add_parser(commands: Any) -> None:
         default=os.environ.get("KF_PIPELINES_ROOT") or None,
         help="where KFP keeps manifests and pages (default: $KF_PIPELINES_ROOT, else the server's)",
     )
-    parser.add_argument("--id-file", type=Path, metavar="FILE", help="also write the run's id here")
+    parser.add_argument("--id-file", type=written, metavar="FILE", help="also write the run's id here")
     parser.add_argument("--follow", action="store_true", help="follow the run and exit as it ends")
     attempts.add_options(parser)
     follow.add_options(parser)

@@ -236,11 +236,11 @@ def test_wrong_words_exit_2(tmp_path: Path, words: list[str], said: str) -> None
         (["show", "x", "--rows", "9" * 5000], "is not a whole number from 0"),
         (["status", "--watch=-1"], "-1 is not a number of seconds above 0"),
         (["status", "--watch", "nan"], "nan is not a number of seconds above 0"),
+        (["convert", "lima", "a.jsonl", "--out", ""], "'' names nothing; . is the present folder"),
+        (["export", "model", "s3://bucket/out"], "'s3://bucket/out' is an address"),
     ],
 )
-def test_numbers_that_cannot_be_meant_are_wrong_usage(
-    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_cannot_be_meant_is_wrong_usage(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(words)
     assert ended.value.code == 2

@@ -101,7 +101,7 @@ def test_names_are_text(runs: list[Run]) -> None:
 
 
 def test_it_takes_two(ran: Ran, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="it takes two to compare"):
+    with pytest.raises(ConfigError, match="it takes two runs to compare; name another"):
         compare(["long"], tmp_path, store_uri=ran.store.uri)
     assert not list(tmp_path.iterdir())
 

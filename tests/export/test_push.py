@@ -15,6 +15,7 @@ from huggingface_hub import constants
 
 from alma.errors import AccessError, ConfigError, StoreUnavailableError
 from alma.export import push
+from alma.export.push import check_push
 
 TOKEN = "hf_a-token-that-may-write"
 
@@ -101,6 +102,10 @@ def test_the_folder_is_uploaded_in_one_commit(hub: type[UploadHub], folder: Path
 def test_what_the_hub_refuses(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="owner/name"):
         push(folder, "name", public=False)
+    with monkeypatch.context() as offline:
+        offline.setattr(constants, "HF_HUB_OFFLINE", True)
+        with pytest.raises(ConfigError, match="--push o/name: HF_HUB_OFFLINE is set"):
+            check_push("o/name")
     with pytest.raises(StoreUnavailableError, match="500"):
         push(folder, "o/down", public=False)
     monkeypatch.setenv("HF_TOKEN", "hf_another")

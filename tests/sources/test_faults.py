@@ -180,7 +180,7 @@ def test_tells_what_is_wrong_with_rows(tmp_path: Path, name: str, content: bytes
 def test_a_row_of_any_size_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes, said: str
 ) -> None:
-    for room in ("rows", "parquet"):
+    for room in ("json_rows", "csv_rows", "legible", "parquet"):
         monkeypatch.setattr(f"alma.sources.{room}.ROW_BYTES", 150)
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=f"{said}.* 150 .*shorten it or take it out") as caught:
@@ -197,8 +197,8 @@ def test_json_is_read_as_a_whole_only_where_it_is_small(tmp_path: Path, bound: s
     path = tmp_path / "a.json"
     path.write_bytes(b"[" + b"[]," * 1_000_000 + b"[]]")
     code = (
-        "import sys\nfrom pathlib import Path\nfrom alma.errors import DataError\nfrom alma.sources import rows\n"
-        f"rows.{bound} = {most}\n"
+        "import sys\nfrom pathlib import Path\nfrom alma.errors import DataError\n"
+        f"from alma.sources import json_rows, rows\njson_rows.{bound} = {most}\n"
         "try: list(rows.read_rows(Path(sys.argv[1])))\n"
         "except DataError as error: print(error)"
     )

@@ -28,7 +28,8 @@ from alma.sources.columns import Columns, explain_missing
 from alma.sources.held_out import held_out
 from alma.sources.ids import Ids
 from alma.sources.lengths import Lengths
-from alma.sources.rows import Bad, Row, column_names, read_rows
+from alma.sources.row import Bad, Row
+from alma.sources.rows import column_names, read_rows
 from alma.sources.values import Fault
 from alma.stages.ingest.model import ingest_model
 from alma.stages.ingest.tasks import digest_of, ingest_tasks
