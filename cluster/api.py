@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from alma.bounded_pool import BoundedPool
 from alma.errors import AccessError, ConfigError, TransientError
 
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -17,7 +18,8 @@ NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 PATIENCE_SECONDS = 900.0
 """How long an API that does not answer is tried: a control plane's upgrade takes minutes, and the Job goes on."""
 
-REQUEST_SECONDS = 30.0
+REQUEST_SECONDS = (10.0, 30.0)
+"""To connect, and for a whole answer."""
 
 MOST_LOG_BYTES = 2**20
 """Of a pod's last lines, which may be of any length."""
@@ -47,6 +49,7 @@ class Api:
         settings = client.Configuration.get_default_copy()
         settings.retries = False
         connection = client.ApiClient(settings)
+        connection.rest_client.pool_manager = BoundedPool(connection.rest_client.pool_manager)
         self._batch, self._core = client.BatchV1Api(connection), client.CoreV1Api(connection)
         self._networking = client.NetworkingV1Api(connection)
         self._patience = patience

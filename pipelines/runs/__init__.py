@@ -10,6 +10,6 @@
     pods       what became of its pods; stuck: those that do not begin
     journal    what its steps say of themselves in its store
     notices    what a follower shows on its own Job; job: that Job; events: what it tells on standard error
-    client     the one door to KFP's API; bounded: its answers, within bounds; experiments: where runs live
+    client     the one door to KFP's API; experiments: where runs live
     kube       the one door to the Kubernetes API
 """

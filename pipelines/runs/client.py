@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from alma.arguments import positive
+from alma.bounded_pool import BoundedPool
 from alma.errors import AccessError, ConfigError, DataError, TransientError, UserError
-from pipelines.runs.bounded import Bounded
 from pipelines.runs.events import Events
 
 IN_CLUSTER_HOST = "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
@@ -66,7 +66,7 @@ class Api:
             configuration.api_key_prefix["authorization"] = "Bearer"
             configuration.refresh_api_key_hook = self._read_token
         client = self._client = kfp_server_api.ApiClient(configuration)
-        client.rest_client.pool_manager = Bounded(client.rest_client.pool_manager)
+        client.rest_client.pool_manager = BoundedPool(client.rest_client.pool_manager)
         self.models = kfp_server_api
         self.experiments = kfp_server_api.ExperimentServiceApi(client)
         self.runs = kfp_server_api.RunServiceApi(client)

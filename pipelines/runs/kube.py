@@ -11,11 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from alma.bounded_pool import BoundedPool
 from pipelines.runs.client import NAMESPACE_FILE
 
 Object = dict[str, Any]
 
-REQUEST_SECONDS = 5.0
+REQUEST_SECONDS = (5.0, 5.0)
+"""To connect, and for a whole answer."""
 
 MOST_LOG_BYTES = 2**20
 """Of a pod's last lines, which may be of any length."""
@@ -44,7 +46,7 @@ class Kube:
 
         try:
             if os.environ.get("KUBECONFIG"):
-                config.load_kube_config()
+                config.load_kube_config(os.environ["KUBECONFIG"])
             else:
                 config.load_incluster_config()
         except config.ConfigException as error:
@@ -52,6 +54,7 @@ class Kube:
         settings = client.Configuration.get_default_copy()
         settings.retries = False
         connection = client.ApiClient(settings)
+        connection.rest_client.pool_manager = BoundedPool(connection.rest_client.pool_manager)
         self._client = client
         self._batch, self._core = client.BatchV1Api(connection), client.CoreV1Api(connection)
 

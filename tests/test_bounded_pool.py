@@ -1,4 +1,4 @@
-"""An answer of the API server is bounded in size and in time."""
+"""An answer of an API server is bounded in size and in time."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import urllib3
 
-from pipelines.runs import bounded
-from pipelines.runs.bounded import Bounded
+from alma import bounded_pool
+from alma.bounded_pool import BoundedPool
 
 TIMEOUT = urllib3.Timeout(connect=1, read=5)
 
@@ -37,7 +37,7 @@ class Pool:
 
 
 def test_an_answer_is_what_the_client_reads() -> None:
-    answer = Bounded(Pool(b"{", b"}")).request("GET", "/", timeout=TIMEOUT)
+    answer = BoundedPool(Pool(b"{", b"}")).request("GET", "/", timeout=TIMEOUT)
     assert (answer.data, answer.status, answer.reason) == (b"{}", 200, "OK")
     assert answer.headers["content-type"] == "application/json"
 
@@ -58,7 +58,7 @@ def test_an_answer_that_comes_by_the_byte_ends_in_time(head: str) -> None:
         dripping.start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
         with pytest.raises(urllib3.exceptions.HTTPError, match=r"no whole answer within 0\.5 s"):
-            Bounded(pool).request("GET", url, timeout=urllib3.Timeout(connect=1, read=0.5), retries=False)
+            BoundedPool(pool).request("GET", url, timeout=urllib3.Timeout(connect=1, read=0.5), retries=False)
         dripping.join()
 
 
@@ -73,19 +73,19 @@ def test_a_chunked_answer_is_read_whole() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, urllib3.PoolManager() as pool:
         answering = threading.Thread(target=answer, args=(server,))
         answering.start()
-        found = Bounded(pool).request("GET", f"http://127.0.0.1:{server.getsockname()[1]}/", timeout=TIMEOUT)
+        found = BoundedPool(pool).request("GET", f"http://127.0.0.1:{server.getsockname()[1]}/", timeout=TIMEOUT)
         answering.join()
     assert found.data == b'{"a":1}'
 
 
 def test_an_answer_without_a_body_is_empty() -> None:
-    assert Bounded(Pool()).request("GET", "/", timeout=TIMEOUT).data == b""
+    assert BoundedPool(Pool()).request("GET", "/", timeout=TIMEOUT).data == b""
 
 
 @pytest.mark.parametrize(("most", "seconds", "said"), [(2**20, 5, "1 MiB"), (2**26, 1e-9, "no whole answer")])
 def test_an_answer_without_end_ends(most: int, seconds: float, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounded, "MOST_BYTES", most)
+    monkeypatch.setattr(bounded_pool, "MOST_BYTES", most)
     pool = Pool(*[b"x" * 2**16] * 40)
     with pytest.raises(urllib3.exceptions.HTTPError, match=said):
-        Bounded(pool).request("GET", "/", timeout=urllib3.Timeout(connect=1, read=seconds))
+        BoundedPool(pool).request("GET", "/", timeout=urllib3.Timeout(connect=1, read=seconds))
     assert pool.closed

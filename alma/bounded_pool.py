@@ -1,4 +1,4 @@
-"""Answers of the API server as kfp's generated client reads them, but bounded in size and in time."""
+"""Answers of an API server as generated clients (kfp's, Kubernetes') read them, but bounded in size and in time."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from alma.bounded import TooLargeError, TooSlowError, within
 MOST_BYTES = 2**26
 """Of one answer: a run with all its tasks has a few megabytes."""
 
-
 PIECE_BYTES = 2**16
 
 
-class Bounded:
+class BoundedPool:
     """In the place of the client's pool of connections, which holds all that comes, for as long as something comes."""
 
     def __init__(self, pool: Any) -> None:
         self._pool = pool
 
     def request(self, method: str, url: str, *, timeout: Any, preload_content: bool = True, **named: Any) -> Any:
-        """The whole answer. Raises ``urllib3``'s errors."""
+        """The whole answer, where a client would read it later too. Raises ``urllib3``'s errors."""
         import urllib3
 
-        assert preload_content, "nothing is streamed"
+        del preload_content
         answer = self._pool.request(method, url, timeout=timeout, preload_content=False, **named)
         deadline = time.monotonic() + timeout.read_timeout
         try:  # at its end the connection goes back to the pool

@@ -1,0 +1,70 @@
+"""What answers in the place of the Kubernetes API."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alma import bounded_pool
+from alma.errors import TransientError
+from cluster import api
+from cluster.api import Api
+from pipelines.runs import kube
+from pipelines.runs.kube import Kube, UnknownError
+
+
+class Endless(BaseHTTPRequestHandler):
+    """Answers every request with JSON that has no end: at once, or by the byte."""
+
+    slow = False
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        with suppress(OSError):  # whoever asked has gone
+            self.wfile.write(b'{"items": ["')
+            for _ in range(400):
+                self.wfile.write(b"x" if self.slow else b"x" * 2**16)
+                time.sleep(0.02 if self.slow else 0)
+
+    def log_message(self, *_: Any) -> None:
+        """Says nothing."""
+
+
+@contextmanager
+def told_of(server: type[Endless], folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """KUBECONFIG names it."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), server) as running:
+        threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        config = {
+            "clusters": [{"name": "stub", "cluster": {"server": f"http://127.0.0.1:{running.server_port}"}}],
+            "users": [{"name": "pod", "user": {}}],
+            "contexts": [{"name": "stub", "context": {"cluster": "stub", "user": "pod"}}],
+            "current-context": "stub",
+        }
+        (folder / "kubeconfig").write_text(json.dumps(config))
+        monkeypatch.setenv("KUBECONFIG", str(folder / "kubeconfig"))
+        yield
+        running.shutdown()
+
+
+@pytest.mark.parametrize(("slow", "said"), [(False, "an answer of more than 1 MiB"), (True, "no whole answer within")])
+def test_an_answer_without_end_is_none(slow: bool, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded_pool, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(api, "REQUEST_SECONDS", (5.0, 1.0))
+    monkeypatch.setattr(kube, "REQUEST_SECONDS", (5.0, 1.0))
+    with told_of(type("Server", (Endless,), {"slow": slow}), tmp_path, monkeypatch):
+        with pytest.raises(TransientError, match=rf"does not answer \(list pods\): HTTPError: {said}"):
+            Api("here", patience=0.1).pods("job")
+        assert Api("here", patience=0.1).last_lines("pod", 10) == ""
+        with pytest.raises(UnknownError, match="HTTPError"):
+            Kube().pods("here", "a=b")
