@@ -26,7 +26,6 @@ def questions(rows: Iterator[Row], file: str) -> Questions:
             found.leave(NO_TEXT)
             continue
         question = found.of(prompt)
-        question.families = sorted({*question.families, family})
-        if response not in question.responses:
-            question.responses.append(response)
+        question.families.add(family)
+        question.responses.add(response)
     return found

@@ -33,8 +33,7 @@ def questions(rows: Iterator[Row], file: str) -> Questions:
             found.leave(NO_TEXT)
             continue
         question = found.of(prompt)
-        harms = {str(name) for name, flag in category.items() if flag}
-        question.families = sorted({*question.families, *harms})
-        if safe and response not in question.responses:
-            question.responses.append(response)
+        question.families.update(str(name) for name, flag in category.items() if flag)
+        if safe:
+            question.responses.add(response)
     return found

@@ -22,6 +22,8 @@ def questions(rows: Iterator[Row], file: str) -> Questions:
     for row in rows:
         check_columns(row, COLUMNS, file, "Daring-Anteater: system, conversations, …")
         system, listed = (row.values[name] for name in COLUMNS)
+        if isinstance(system, str) and not system.strip():
+            system = None
         try:
             turns = read_turns(listed if isinstance(listed, list) else [], COLUMNS[1])
             first = first_exchange(turns, COLUMNS[1])
@@ -31,18 +33,20 @@ def questions(rows: Iterator[Row], file: str) -> Questions:
         if first.answer is None:
             found.leave("no answer")
             continue
-        if not all(isinstance(turn.text, str) for turn in turns) or not usable(first.user.text, first.answer.text):
+        if not all(
+            usable(text, "any") for text in [*(turn.text for turn in turns), *([] if system is None else [system])]
+        ):
             found.leave(NO_TEXT)
             continue
         said = [{"role": turn.role, "content": turn.text} for turn in turns]
         if said[-1]["role"] == "user":  # nobody answers it
             said.pop()
-        if isinstance(system, str) and system.strip() and said[0]["role"] != "system":
+        if system is not None and said[0]["role"] != "system":
             said = [{"role": "system", "content": system}, *said]
         question = found.of(first.user.text)
         if question.messages is not None:
             found.leave("opens like another one")
         if question.messages is None or repr(said) < repr(question.messages):
-            question.messages, question.responses = said, [first.answer.text]
-            question.families = [str(row.values.get("dataset"))]
+            question.messages, question.responses = said, {first.answer.text}
+            question.families = {str(row.values.get("dataset"))}
     return found

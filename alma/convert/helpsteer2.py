@@ -26,10 +26,12 @@ TURN = re.compile(r"\n*<extra_id_1>(User|Assistant)[ \t]*\n+")
 def questions(rows: Iterator[Row], file: str) -> Questions:
     """Scores are the helpfulness, from 0..4 to 0..10. Prompts of several turns become conversations (``messages``).
 
-    What opens alike is one question, so that no opening is both learnt from and held out. Raises ``DataError`` for a
+    What opens alike is one question, so that no opening is both learnt from and held out. Of a response that is rated
+    again the lower score counts. Raises ``DataError`` for a
     row of another form.
     """
     found = Questions()
+    scores: dict[tuple[str, ...], float] = {}
     for row in rows:
         check_columns(row, COLUMNS, file, "HelpSteer2: prompt, response, helpfulness, …")
         prompt, response, rating = (row.values[name] for name in COLUMNS)
@@ -41,7 +43,15 @@ def questions(rows: Iterator[Row], file: str) -> Questions:
         elif not all(usable(text, response) for text in asked):
             found.leave(NO_TEXT)
         else:
-            _add(found, asked, response, rating * 10 / BEST)
+            said, score = (*asked, response), rating * 10 / BEST
+            if said in scores:
+                found.leave("the same response once more")
+            scores[said] = min(score, scores.get(said, score))
+    for said, score in scores.items():
+        question = found.of(said[0])
+        question.responses.add(said[-1])
+        question.scored = question.scored or []
+        question.scored.append(_row(said, score))
     for question in found.all():
         question.scored = sorted(question.scored or [], key=repr)
     return found
@@ -56,15 +66,9 @@ def turns(prompt: str) -> list[str] | None:
     return texts if in_turn and len(texts) % 2 and not any("<extra_id_" in text for text in texts) else None
 
 
-def _add(found: Questions, asked: Sequence[str], response: str, score: float) -> None:
-    question = found.of(asked[0])
-    question.scored = question.scored or []
-    said: dict[str, Any] = {"prompt": asked[0], "response": response}
-    if len(asked) > 1:
-        roles = ("user", "assistant")
-        said = {"messages": [{"role": roles[i % 2], "content": text} for i, text in enumerate([*asked, response])]}
-    if any(row == said | {"score": row["score"]} for row in question.scored):
-        found.leave("the same response once more")
-        return
-    question.responses.append(response)
-    question.scored.append(said | {"score": score})
+def _row(said: Sequence[str], score: float) -> dict[str, Any]:
+    """The row of ``scores.jsonl`` for what user and assistant said in turn."""
+    if len(said) == 2:
+        return {"prompt": said[0], "response": said[1], "score": score}
+    roles = ("user", "assistant")
+    return {"messages": [{"role": roles[i % 2], "content": text} for i, text in enumerate(said)], "score": score}

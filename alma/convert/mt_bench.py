@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from alma.convert.question import NO_TEXT, Questions, first, first_turns, usable
+from alma.convert.question import ASKED_AGAIN, NO_TEXT, Questions, first, first_turns, usable
 from alma.errors import DataError
 from alma.sources.row import Row, shown
 from alma.text.normalise import normalise
@@ -17,12 +17,17 @@ PUBLISHED = "MT-Bench's question.jsonl: question_id, category, turns"
 
 
 def questions(rows: Iterator[Row], file: str) -> Questions:
-    """The turns of each; a model answers the first one before it is asked the second."""
+    """The turns of each; a model answers the first one before it is asked the second. Of those that open alike, one."""
     read = list(rows)
     found = first_turns(iter(read), file, "mt-bench", PUBLISHED, {"turns": first})
-    later = {normalise(first(row.values["turns"])): _later(row, file) for row in read}
+    later: dict[str, list[str]] = {}
+    for row in read:
+        key, turns = normalise(first(row.values["turns"])), _later(row, file)
+        if key in later:
+            found.leave(ASKED_AGAIN)
+        later[key] = min(turns, later.get(key, turns))
     for question in found.all():
-        question.later = later.get(normalise(question.prompt), [])
+        question.later = later[normalise(question.prompt)]
     return found
 
 

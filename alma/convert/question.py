@@ -23,8 +23,8 @@ class Question:
     """
 
     prompt: str
-    responses: list[str] = field(default_factory=list)
-    families: list[str] = field(default_factory=list)
+    responses: set[str] = field(default_factory=set)
+    families: set[str] = field(default_factory=set)
     reference: str | None = None
     true_references: list[str] | None = None
     false_references: list[str] | None = None
@@ -39,7 +39,7 @@ class Question:
 
     def evaluation_rows(self) -> list[dict[str, Any]]:
         """A row of ``evaluation.jsonl``, and one for each later turn with those before it (``turns = "all"``)."""
-        families = "; ".join(self.families)
+        families = self._family()
         asked = [self.prompt, *self.later]
         return [
             self._evaluation_row(),
@@ -52,11 +52,14 @@ class Question:
             ),
         ]
 
+    def _family(self) -> str:
+        return "; ".join(sorted(self.families))
+
     def _evaluation_row(self) -> dict[str, Any]:
         """The columns that this set has."""
         row = {
             "prompt": self.prompt,
-            "family": "; ".join(self.families) or None,
+            "family": self._family() or None,
             "reference": self.reference,
             "true_references": self.true_references,
             "false_references": self.false_references,
@@ -98,12 +101,17 @@ class Questions:
 
 _PLAIN = Columns("pairs", {})
 
+ASKED_AGAIN = "asks what another row does"
+"""Why a row is left out of a set that has one row for each question."""
+
 NO_TEXT = "no text, an empty one, or control characters in it"
 """Why a row is left out that ``usable`` says no to."""
 
 
 def usable(prompt: Any, response: Any) -> bool:
     """Whether ``ingest`` would take these as a prompt and its response: texts, not empty, no control characters."""
+    if not isinstance(prompt, str):  # a list would be read as a conversation
+        return False
     try:
         _PLAIN.read({"prompt": prompt, "response": response})
     except Fault:
@@ -146,7 +154,7 @@ def first_turns(
         if not isinstance(prompt, str):
             raise DataError(f"{file} line {row.line}: {column} is {shown(value)}, and no text. Expected is {published}")
         if usable(prompt, "any"):
-            found.of(prompt).families = [family]
+            found.of(prompt).families = {family}
         else:
             found.leave(NO_TEXT)
     return found

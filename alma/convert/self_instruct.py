@@ -32,7 +32,7 @@ def questions(rows: Iterator[Row], file: str) -> Questions:
         given = first.get("input", "").strip()
         prompt = f"{instruction}\n\n{given}" if given else instruction
         if usable(prompt, "any"):
-            found.of(prompt).families = ["self-instruct"]
+            found.of(prompt).families = {"self-instruct"}
         else:
             found.leave(NO_TEXT)
     return found

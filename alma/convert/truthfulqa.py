@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from alma.convert.question import NO_TEXT, Questions, check_columns, check_text, usable
+from alma.convert.question import ASKED_AGAIN, NO_TEXT, Questions, check_columns, check_text, usable
 from alma.errors import DataError
 from alma.sources.row import Row, shown
+from alma.text.normalise import normalise
 
 CSV = ("Question", "Best Answer", "Correct Answers", "Incorrect Answers", "Category")
 HUB = ("question", "best_answer", "correct_answers", "incorrect_answers", "category")
@@ -22,9 +23,10 @@ PUBLISHED = f"TruthfulQA.csv: {', '.join(CSV)}; or the Hub's: {', '.join(HUB)}"
 def questions(rows: Iterator[Row], file: str) -> Questions:
     """The best answer is the one to learn from, and the reference; it counts among the true ones, as in the paper.
 
-    Raises ``DataError`` for a row of another form.
+    Of rows that ask the same, one is kept. Raises ``DataError`` for a row of another form.
     """
     found = Questions()
+    kept: dict[str, tuple[str, list[str], list[str], str]] = {}
     for row in rows:
         names = HUB if HUB[0] in row.values else CSV
         check_columns(row, names, file, PUBLISHED)
@@ -33,14 +35,18 @@ def questions(rows: Iterator[Row], file: str) -> Questions:
         if not usable(prompt, best):
             found.leave(NO_TEXT)
             continue
-        question = found.of(prompt)
-        question.responses = [best.strip()]
-        question.reference = best.strip()
-        question.families = [category] if category else []
-        question.true_references = list(dict.fromkeys([best.strip(), *_answers(true, file, row.line)]))
-        question.false_references = _answers(false, file, row.line)
-        if not question.false_references:
+        right, wrong = _answers(true, file, row.line), _answers(false, file, row.line)
+        if not wrong:
             raise DataError(f"{file} line {row.line}: {names[3]!r} is empty, and true answers are compared with false")
+        answered = (best.strip(), list(dict.fromkeys([best.strip(), *right])), wrong, category)
+        key = normalise(prompt)
+        if key in kept:
+            found.leave(ASKED_AGAIN)
+        kept[key] = min(answered, kept.get(key, answered))
+        question = found.of(prompt)
+        question.reference, question.true_references, question.false_references, category = kept[key]
+        question.responses = {question.reference}
+        question.families = {category} if category else set()
     return found
 
 

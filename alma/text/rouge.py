@@ -8,19 +8,19 @@ What is not covered: languages that write no spaces between words; there a sente
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from alma.statistics import Floats
+from alma.text.normalise import compatible
 
 _WORD = re.compile(r"\w+")
 
 
 def words(text: str) -> list[str]:
     """The words of a text: Unicode compatibility form, case folded, punctuation left out."""
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    return _WORD.findall(compatible(text).casefold())
 
 
 def rouge_l(a_words: Sequence[str], b_words: Sequence[str]) -> float:

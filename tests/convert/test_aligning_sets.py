@@ -190,9 +190,59 @@ def test_an_input_stands_below_its_instruction(tmp_path: Path) -> None:
     assert converted.files["evaluation.jsonl"] == [{"prompt": "Sort.\n\nb a", "family": "self-instruct"}]
 
 
+def asked_again(name: str) -> list[dict[str, Any]]:
+    """Rows that ask what others ask, each with something else beside it."""
+    rows = {"helpsteer2": helpsteer2, "daring-anteater": daring_anteater}[name]()
+    if name == "helpsteer2":
+        return [*rows, *(row | {"helpfulness": (row["helpfulness"] + 1) % 5} for row in rows)]
+    return [*rows, *(row | {"system": "Be brief."} for row in rows)]
+
+
+def test_of_rows_that_ask_the_same_one_is_kept_whatever_their_order(tmp_path: Path) -> None:
+    """And those that are left out are counted."""
+    sets = {
+        "mt-bench": [{"turns": ["Write.", then], "category": "c"} for then in ("Shorter.", "Longer.")],
+        "truthfulqa": [
+            {
+                "question": "What is it?",
+                "best_answer": best,
+                "correct_answers": [f"{best}, yes"],
+                "incorrect_answers": ["no"],
+                "category": best,
+            }
+            for best in ("This", "That")
+        ],
+    }
+    for name, rows in sets.items():
+        one = convert(name, put(tmp_path, rows), tmp_path / f"{name}-1", num_seeds=0 if name[0] == "t" else None)
+        two = convert(name, put(tmp_path, rows[::-1]), tmp_path / f"{name}-2", num_seeds=0 if name[0] == "t" else None)
+        assert one == two
+        assert one.unusable == {"asks what another row does": 1}
+        assert ("Longer." in str(one.files)) + ("That, yes" in str(one.files)) == 1
+
+
+@pytest.mark.parametrize("content", [["user", "x"], [["user", "x"]], [{"role": "user", "content": "x"}], {"a": 1}, 1])
+def test_what_is_no_text_is_left_out(tmp_path: Path, content: Any) -> None:
+    """A list of turns too, though ingest reads such a one as a conversation."""
+    usual = {"prompt": "p", "response": "r", "helpfulness": 3}
+    done = convert(
+        "helpsteer2", put(tmp_path, [usual, usual | {"prompt": content}]), tmp_path, num_seeds=1, num_evaluation=0
+    )
+    assert done.unusable == {"no text, an empty one, or control characters in it": 1}
+    with pytest.raises(DataError, match="line 1: a later turn is"):
+        convert("mt-bench", put(tmp_path, [{"turns": ["a", content]}]), tmp_path / "m")
+
+
+@pytest.mark.parametrize("system", ["\ud800", "\0", ["Be brief."], 0])
+def test_a_system_turn_that_is_no_text_is_not_dropped_in_silence(tmp_path: Path, system: Any) -> None:
+    rows = [daring_anteater()[1], daring_anteater()[2] | {"system": system}]
+    done = convert("daring-anteater", put(tmp_path, rows), tmp_path, num_seeds=1)
+    assert done.unusable == {"no text, an empty one, or control characters in it": 1}
+
+
 @pytest.mark.parametrize("name", ["helpsteer2", "daring-anteater"])
 def test_what_is_drawn_does_not_depend_on_the_order(tmp_path: Path, name: str) -> None:
-    rows = {"helpsteer2": helpsteer2, "daring-anteater": daring_anteater}[name]()
+    rows = asked_again(name)
     before = convert(
         name, put(tmp_path, rows), tmp_path / "a", num_seeds=5, num_evaluation=2 if name[0] == "h" else None
     )
