@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from alma.bounded import TooLargeError, within
 from alma.errors import AccessError, DataError
+from alma.regular import check_regular
 from alma.sources.row import Bad, Row
 from alma.sources.rows import read_rows
 
@@ -28,8 +29,11 @@ _PIECE = 2**20
 @contextmanager
 def opened(path: Path) -> Iterator[Iterator[Row]]:
     """Yields the rows of ``path``. Raises ``DataError`` with file and line for what cannot be read."""
-    if not path.is_file():
+    if not path.exists():
         raise DataError(f"{path}: no such file; download the set first, and name its file here")
+    check_regular(path)
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; name the set's file in it")
     with TemporaryDirectory(prefix="alma-") as scratch:
         try:
             yield _rows(_unpacked(path, Path(scratch)), path.name)

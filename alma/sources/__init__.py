@@ -172,6 +172,8 @@ def _local_folder(source: str, base: Path) -> Path:
 def _must_exist(source: str, path: Path) -> None:
     if path.exists():
         return
+    if path.is_symlink():
+        raise DataError(f"{source}: is a symbolic link that leads nowhere ({path}); mend it, or name the file itself")
     if path.parent.is_dir():
         raise DataError(
             f"{source}: no such file ({path}).{nearest(path.name, (p.name for p in path.parent.iterdir()))}"

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import random
 import tempfile
 from collections.abc import Callable
@@ -272,6 +273,13 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path, name: str, file: str,
     with pytest.raises(DataError, match=said):
         convert(name, put(tmp_path, file, content), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_file_is_named(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    for name, said in (("pipe.jsonl", "is a pipe"), (".", "is a folder"), ("none.jsonl", "no such file")):
+        with pytest.raises(DataError, match=said):
+            convert("lima", tmp_path / name, tmp_path / "out")
 
 
 def test_all_of_a_set_is_for_evaluation_where_no_seeds_are_asked_for(tmp_path: Path) -> None:

@@ -238,6 +238,7 @@ def test_a_file_of_a_kilobyte_does_not_become_gigabytes(
         pytest.param("s3://bucket", ConfigError, ["names a bucket"], id="bucket"),
         pytest.param("hf://owner", ConfigError, ["hf://owner/name"], id="hub without a name"),
         pytest.param("hf://datasets/owner/name", ConfigError, ["hf://owner/name"], id="hub with a kind"),
+        pytest.param("loop.jsonl", DataError, ["loop.jsonl", "a symbolic link that leads nowhere"], id="loop"),
         pytest.param("hf://o/n/../../x", ConfigError, ["hf://o/n/../../x"], id="hub climbing"),
         pytest.param(
             "hf://o/n", ConfigError, ["revision is missing", "git ls-remote", "/datasets/o/n main"], id="no pin"
@@ -248,6 +249,7 @@ def test_tells_what_is_wrong_with_a_source(
     tmp_path: Path, source: str, error: type[AlmaError], parts: list[str]
 ) -> None:
     (tmp_path / "seeds").mkdir()
+    (tmp_path / "loop.jsonl").symlink_to("loop.jsonl")
     for name in ("sft.jsonl", "scores.csv"):
         (tmp_path / "seeds" / name).write_bytes(lines(GOOD))
     with pytest.raises(error) as caught:
