@@ -19,8 +19,9 @@ COLUMNS = ("prompt", "response", "helpfulness")
 BEST = 4
 """Of the set's scale; the judge's goes to 10, so a point is 2.5."""
 
-TURN = re.compile(r"\n*<extra_id_1>(User|Assistant)[ \t]*\n+")
-"""Stands before every turn but the first one of a prompt that is a conversation; its last turn's answer is rated."""
+TURN = re.compile(r"<extra_id_1>(User|Assistant)[ \t]*\n+")
+"""Stands, with line ends before it, before every turn but the first one of a prompt that is a conversation; its last
+turn's answer is rated."""
 
 
 def questions(rows: Iterator[Row], file: str) -> Questions:
@@ -60,7 +61,8 @@ def questions(rows: Iterator[Row], file: str) -> Questions:
 def turns(prompt: str) -> list[str] | None:
     """What user and assistant say in turn, the user first and last; ``None`` where they do not take turns."""
     first, *others = TURN.split(prompt)
-    texts = [first, *others[1::2]]
+    *before, last = first, *others[1::2]
+    texts = [*(text.rstrip("\n") for text in before), last]
     speakers = ["User", *others[::2]]
     in_turn = all(speaker == ("User", "Assistant")[place % 2] for place, speaker in enumerate(speakers))
     return texts if in_turn and len(texts) % 2 and not any("<extra_id_" in text for text in texts) else None

@@ -33,4 +33,6 @@ def is_name(name: str) -> bool:
 
 def hide_login(uri: str) -> str:
     """``uri`` without login, for messages: nothing before the last ``@`` is shown (secret keys may hold slashes)."""
-    return re.sub(r"(:/+).*@", r"\1…@", uri)
+    before, at, behind = uri.rpartition("@")
+    scheme = re.search(":/+", before)
+    return f"{before[: scheme.end()]}…{at}{behind}" if scheme else uri
