@@ -13,6 +13,7 @@ import pytest
 from alma import cli
 from alma.cli import convert as command
 from alma.convert import SETS, convert
+from alma.convert.helpsteer2 import turns
 from alma.errors import ConfigError, DataError
 from alma.running.stage import run
 from alma.sections import IngestRows
@@ -129,6 +130,16 @@ def test_helpsteer2_s_prompts_of_several_turns_are_conversations(tmp_path: Path)
 
 def talks_of(number: str, talks: list[Any]) -> Any:
     return next(talk for talk in talks if talk[0]["content"] == f"Why {number}?" and talk[-1]["content"][-2] == "0")
+
+
+@pytest.mark.timeout(60)
+def test_line_ends_without_end_take_no_time_of_their_square() -> None:
+    lines = "\n" * 2_000_000
+    assert turns(f"a{lines}b{lines}<extra_id_1>Assistant{lines}c\n\n<extra_id_1>User\nd\n") == [
+        f"a{lines}b",
+        "c",
+        "d\n",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,26 @@
+"""A login in an address is not printed."""
+
+from __future__ import annotations
+
+import pytest
+
+from alma.store.names import hide_login
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("s3://key:sec/ret@host/b", "s3://…@host/b"),
+        ("s3://key:sec\nret@host", "s3://…@host"),
+        ("s3:/key@one@host", "s3:/…@host"),
+        ("s3://bucket/prefix", "s3://bucket/prefix"),
+        ("folder/me@home", "folder/me@home"),
+    ],
+)
+def test_nothing_before_the_last_sign_is_shown(uri: str, shown: str) -> None:
+    assert hide_login(uri) == shown
+
+
+@pytest.mark.timeout(60)
+def test_an_address_of_any_length_is_read_once() -> None:
+    assert hide_login(":/" * 500_000) == ":/" * 500_000
