@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 
 from alma import early
 from alma.errors import EXIT_FAILED, EXIT_USER, AlmaError, InternalError, NoSpaceError
+from alma.logins import hide_logins
 from alma.progress import json_lines
 from alma.remedies import Terminated, as_ours
 
@@ -112,8 +113,8 @@ def tell(program: str, error: BaseException, *, as_json: bool = False) -> int:
 
 
 def spelt(message: str, most: int = MOST_CHARS) -> str:
-    """A message fit for a terminal: control characters spelled out, its middle cut out where it is long."""
-    text = escaped(_cut(message, most))
+    """A message fit for a terminal: control characters spelled out, no login, its middle cut out where it is long."""
+    text = escaped(hide_logins(_cut(message, most)))
     return _cut(text, most)
 
 

@@ -69,6 +69,13 @@ def expand(path: str | Path, kind: type[UserError] = DataError) -> Path:
         raise kind(f"{text}: this machine knows no user of this name; write the whole path, or ./{text}") from error
 
 
+def is_same(one: Path, other: Path) -> bool:
+    """Whether they are one file, however they are spelt; also of files that are not there yet."""
+    if one.exists() and other.exists():
+        return one.samefile(other)
+    return one.resolve() == other.resolve()
+
+
 def check_regular(
     path: Path, most_bytes: int | None = None, *, named: str = "", kind: type[UserError] = DataError
 ) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from alma.bounded_pool import BoundedPool
 from alma.errors import AccessError, ConfigError, TransientError
+from alma.store.waiting import waiting
 
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -124,10 +125,22 @@ class Api:
         missing: int | tuple[int, ...] = (),
         **named: Any,
     ) -> Object | None:
-        """The answer; ``None`` for a status that ``missing`` expects. Tries again what may pass.
+        """The answer; ``None`` for a status that ``missing`` expects. Tries again what may pass, and says so.
 
         Raises ``TransientError`` when patience is over, ``AccessError`` and ``ConfigError`` at once.
         """
+        with waiting("the Kubernetes API"):
+            return self._patiently(verb, resource, method, *given, missing=missing, **named)
+
+    def _patiently(
+        self,
+        verb: str,
+        resource: str,
+        method: Callable[..., Any],
+        *given: Any,
+        missing: int | tuple[int, ...],
+        **named: Any,
+    ) -> Object | None:
         from kubernetes.client import ApiException
 
         expected = (missing,) if isinstance(missing, int) else missing

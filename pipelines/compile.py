@@ -15,7 +15,7 @@ from alma.arguments import written
 from alma.config import load, read_tree
 from alma.ending import escaped
 from alma.errors import ConfigError
-from alma.regular import expand
+from alma.regular import expand, is_same
 from components.placement import load_placement
 from pipelines.rules import check
 from pipelines.shrink import shrink
@@ -105,8 +105,11 @@ def compile_run(
             raise ConfigError(f"{option} {path}: name a file that ends in .yaml")
         if path and path.exists() and not path.is_file():  # a pipe would wait for a reader
             raise ConfigError(f"{option} {path}: is a device or a pipe; name a file that is to be written")
-    if output == manifests:
+    if manifests and is_same(output, manifests):
         raise ConfigError(f"--manifests {manifests}: is the file of --output; name another one")
+    for option, path in (("--output", output), ("--manifests", manifests)):
+        if path and is_same(run_file, path):
+            raise ConfigError(f"{option} {path}: is the run file, which would be lost; name another one")
     pipeline = trace(run_file, overrides, name)
     with tempfile.TemporaryDirectory() as folder:  # what is refused leaves an earlier output as it was
         whole = Path(folder, "whole.yaml")
@@ -143,12 +146,14 @@ def documents(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def write(path: Path, header: str, several: Sequence[Mapping[str, Any]]) -> None:
-    """Writes documents as YAML."""
+    """Writes documents as YAML, all or nothing."""
     import yaml
 
     dumper = yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper
     text = "---\n".join(yaml.dump(dict(each), Dumper=dumper, sort_keys=True, width=120) for each in several if each)
-    path.write_text(header + text, encoding="utf-8")
+    unfinished = path.with_name(f".{path.name[:200]}.unfinished")
+    unfinished.write_text(header + text, encoding="utf-8")
+    unfinished.replace(path.resolve())
 
 
 def kubernetes_manifests(name: str, spec: Mapping[str, Any], platform: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -16,6 +16,9 @@ from alma.regular import DOCUMENT_BYTES, read_regular
 Spec = Mapping[str, Any]
 
 MAX_NESTING = 32
+MAX_TASKS = 100_000
+"""Of a pipeline that is not ours; a run of ten rounds has some hundred."""
+
 MAX_LEVELS = 200
 """Of YAML; a compiled pipeline has ten."""
 
@@ -89,19 +92,44 @@ def _check_levels(events: Iterable[Any]) -> None:
 
 
 def spec_of(stored: Any) -> Spec | None:
-    """The pipeline's spec out of what a run or a pipeline version holds; none where it holds none."""
-    if not isinstance(stored, dict):
+    """The pipeline's spec out of what a run or a pipeline version holds; none where it holds none that is whole."""
+    from google.protobuf import json_format
+    from kfp.pipeline_spec import pipeline_spec_pb2
+
+    inner = stored.get("pipeline_spec", stored) if isinstance(stored, dict) else None
+    if not isinstance(inner, dict):
         return None
-    inner = stored.get("pipeline_spec", stored)
-    return inner if isinstance(inner, dict) and "root" in inner else None
+    try:  # whatever types a server sends, those of a pipeline are what is read
+        message = json_format.ParseDict(inner, pipeline_spec_pb2.PipelineSpec(), ignore_unknown_fields=True)
+        spec: Spec = _in_order_of(inner, json_format.MessageToDict(message))
+        tasks_of(spec)
+    except (json_format.ParseError, json_format.SerializeToJsonError, ValueError, LookupError, TypeError):
+        return None
+    return spec
+
+
+def _in_order_of(given: Any, read: Any) -> Any:
+    """``read`` with its keys in the order of ``given``: a message keeps none."""
+    if not isinstance(given, dict) or not isinstance(read, dict):
+        return read
+    order = [*(key for key in given if key in read), *(key for key in read if key not in given)]
+    return {key: _in_order_of(given.get(key), read[key]) for key in order}
 
 
 def tasks_of(spec: Spec) -> list[Task]:
-    """Every task that runs a container, in the order of the pipeline's definition."""
+    """Every task that runs a container, in the order of the pipeline's definition.
+
+    Raises ``ValueError`` for more of them, or more levels of pipelines in pipelines, than there can be, and
+    ``KeyError`` for a spec that lacks something.
+    """
     components, found = spec.get("components", {}), []
+    num_seen = 0
 
     def walk(dag: Spec, times: int, path: tuple[str, ...], layer: str) -> None:
-        assert len(path) < MAX_NESTING, "the compiler nests no pipeline in itself"
+        nonlocal num_seen
+        num_seen += len(dag.get("tasks", {}))
+        if len(path) >= MAX_NESTING or num_seen > MAX_TASKS:
+            raise ValueError(f"it has more than {MAX_NESTING} levels, or more than {MAX_TASKS:,} tasks")
         for key, task in dag.get("tasks", {}).items():
             component = components.get(task["componentRef"]["name"], {})
             rounds, name = times * _iterations(task), task.get("taskInfo", {}).get("name") or key
@@ -154,7 +182,7 @@ def _check(path: Path, package: Mapping[str, Any]) -> None:
     try:
         name = package["pipeline_spec"]["pipelineInfo"]["name"]
         tasks_of(package["pipeline_spec"])
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ConfigError(f"{path}: not a whole pipeline ({error!r}); compile it again") from None
     if not name:
         raise ConfigError(f"{path}: not a whole pipeline: it has no name; compile it again")

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from alma.errors import AccessError, ConfigError, StoreUnavailableError
+from alma.logins import hide_logins
 from alma.sources.hub import STRANGE
 from alma.sources.session import bound_answers
 from alma.store.waiting import waiting
@@ -53,11 +54,12 @@ def push(folder: Path, repository: str, *, public: bool) -> str:
             raise AccessError(
                 f"{repository}: the Hub refuses access ({status}); set HF_TOKEN to a token that may write there"
             ) from error
-        raise StoreUnavailableError(f"{repository}: the Hub answered {status}: {error}") from error
+        raise StoreUnavailableError(f"{repository}: the Hub answered {status}: {hide_logins(str(error))}") from error
     except errors.HTTPError as error:
-        raise StoreUnavailableError(f"{repository}: the Hub does not answer: {error}") from error
+        raise StoreUnavailableError(f"{repository}: the Hub does not answer: {hide_logins(str(error))}") from error
     except STRANGE as error:
         raise StoreUnavailableError(
-            f"{repository}: what answered is no Hub ({type(error).__name__}: {error}); check HF_ENDPOINT"
+            f"{repository}: what answered is no Hub ({type(error).__name__}: {hide_logins(str(error))}); check "
+            "HF_ENDPOINT"
         ) from error
     return str(commit.commit_url)

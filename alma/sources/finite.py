@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from alma.errors import DataError
 
-CHUNK = 2**24
-"""Numbers that are looked at together."""
+CHUNK_BYTES = 2**25
+"""That are looked at together, of each file."""
 
 _INFINITY = {"F64": 0x7FF << 52, "F32": 0xFF << 23, "F16": 0x1F << 10, "BF16": 0xFF << 7}
 """The bits of infinity in each format; those of a NaN are larger. What is quantized has neither."""
@@ -25,7 +26,8 @@ def check_finite(files: Sequence[Path], source: str) -> None:
     """Raises ``DataError`` with the names of the tensors in safetensors that hold a NaN or an infinity.
 
     ``source`` is the folder's name in messages. The files are whole: ``alma.sources.weights.tensor_shapes`` has read
-    their headers. Some GB a second of a core.
+    their headers. One that becomes shorter meanwhile raises ``DataError`` too: were it mapped into memory, the system
+    would kill this process without a word. Some GB a second of a core.
     """
     weights = [file for file in files if file.suffix == ".safetensors"]
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as threads:  # NumPy releases the GIL
@@ -44,20 +46,28 @@ def _wrong(file: Path) -> list[str]:
     with file.open("rb") as opened:
         size = int.from_bytes(opened.read(8), "little")
         header = json.loads(opened.read(size))
-    data = np.memmap(file, np.uint8, "r")[8 + size :] if file.stat().st_size > 8 + size else np.empty(0, np.uint8)
-    return sorted(
-        name
-        for name, tensor in header.items()
-        if tensor.get("dtype") in _INFINITY and not _finite(data[slice(*tensor["data_offsets"])], tensor["dtype"])
-    )
+        return sorted(
+            name
+            for name, tensor in header.items()
+            if tensor.get("dtype") in _INFINITY
+            and not all(_finite(raw, tensor["dtype"]) for raw in _chunks(opened, 8 + size, *tensor["data_offsets"]))
+        )
 
 
-def _finite(raw: np.ndarray, dtype: str) -> bool:
+def _chunks(opened: BinaryIO, start: int, first: int, end: int) -> Iterator[bytes]:
+    """The bytes ``first`` to ``end`` behind ``start``."""
+    opened.seek(start + first)
+    for at in range(first, end, CHUNK_BYTES):
+        wanted = min(CHUNK_BYTES, end - at)
+        raw = opened.read(wanted)
+        if len(raw) < wanted:
+            raise DataError(f"{opened.name}: became shorter while it was read; do not write to a model that is read")
+        yield raw
+
+
+def _finite(raw: bytes, dtype: str) -> bool:
     """By the bits alone: as whole numbers with a sign the positive ones are in order, without a sign the negative."""
     infinity, width = _INFINITY[dtype], {"F64": 8, "F32": 4}.get(dtype, 2)
     sign = 1 << (8 * width - 1)
-    for start in range(0, raw.size, CHUNK * width):
-        bits = np.frombuffer(raw[start : start + CHUNK * width], f"<u{width}")
-        if bits.view(f"<i{width}").max() >= infinity or bits.max() >= infinity + sign:
-            return False
-    return True
+    bits = np.frombuffer(raw, f"<u{width}")
+    return bool(bits.view(f"<i{width}").max() < infinity and bits.max() < infinity + sign)

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from alma.errors import AccessError, ConfigError, DataError, StoreUnavailableError
+from alma.logins import hide_logins
 from alma.sections import Ingest, IngestModel, IngestRows
 from alma.sources import embedders, models, nearest, weights
 from alma.sources.rows import SUFFIXES
@@ -92,7 +93,7 @@ def _snapshot(cfg: Ingest, repository: str, kind: str, wanted: list[str], ignore
 
     bound_answers()
     disable_progress_bars()  # standard error carries alma's own events
-    url = f"{constants.ENDPOINT}/{'datasets/' if kind == 'dataset' else ''}{repository}"
+    url = hide_logins(f"{constants.ENDPOINT}/{'datasets/' if kind == 'dataset' else ''}{repository}")
     what = f"{cfg.source}: {url}"
     try:
         with waiting(what, "is being fetched for"):
@@ -112,17 +113,19 @@ def _snapshot(cfg: Ingest, repository: str, kind: str, wanted: list[str], ignore
             fetch = f"hf download {repository} --repo-type {kind} --revision {cfg.revision}"
             remedy = f"unset it, or fetch the commit first: {fetch}"
             raise DataError(f"{what} is not (wholly) in the cache, and HF_HUB_OFFLINE is set; {remedy}") from error
-        raise StoreUnavailableError(f"{what} does not answer: {error}") from error
+        raise StoreUnavailableError(f"{what} does not answer: {hide_logins(str(error))}") from error
     except errors.HfHubHTTPError as error:
         if error.response.status_code in (401, 403):
             raise AccessError(f"{what} refuses access ({error.response.status_code}); set HF_TOKEN") from error
-        raise StoreUnavailableError(f"{what} answered {error.response.status_code}: {error}") from error
+        raise StoreUnavailableError(
+            f"{what} answered {error.response.status_code}: {hide_logins(str(error))}"
+        ) from error
     except errors.HTTPError as error:  # the network, below the Hub's own answers
-        raise StoreUnavailableError(f"{what}: {error}") from error
+        raise StoreUnavailableError(f"{what}: {hide_logins(str(error))}") from error
     except STRANGE as error:
         raise StoreUnavailableError(
-            f"{what} answered what no Hub does ({type(error).__name__}: {error}); check HF_ENDPOINT, and what lies "
-            "between"
+            f"{what} answered what no Hub does ({type(error).__name__}: {hide_logins(str(error))}); check HF_ENDPOINT, "
+            "and what lies between"
         ) from error
 
 

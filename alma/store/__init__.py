@@ -20,8 +20,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from alma.errors import ConfigError
+from alma.logins import hide_login
 from alma.store.folder import FolderStore
-from alma.store.names import hide_login
 from alma.store.protocol import Store
 
 __all__ = ["FolderStore", "Store", "open_store"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 
 TEMPORARY = ".alma-tmp-"  # prefix of the names of unfinished files; no object may have it
@@ -29,10 +28,3 @@ def is_name(name: str) -> bool:
         return bool(check_name(name))
     except ValueError:
         return False
-
-
-def hide_login(uri: str) -> str:
-    """``uri`` without login, for messages: nothing before the last ``@`` is shown (secret keys may hold slashes)."""
-    before, at, behind = uri.rpartition("@")
-    scheme = re.search(":/+", before)
-    return f"{before[: scheme.end()]}…{at}{behind}" if scheme else uri

@@ -24,12 +24,13 @@ from botocore.session import get_session
 from urllib3.exceptions import HTTPError
 
 from alma.errors import AccessError, AlmaError, ConfigError, IntegrityError, NoSpaceError, StoreUnavailableError
+from alma.logins import hide_login
 from alma.store import bounded
 from alma.store.answers import UnreadableError, member
 from alma.store.arrival import Agreed, DamagedError
 from alma.store.files import file_errors
 from alma.store.mending import prepare
-from alma.store.names import check_name, hide_login, is_name
+from alma.store.names import check_name, is_name
 from alma.store.transfer import STREAMS, ChangedError, Transfers, retry_read
 from alma.store.upload import Uploads
 from alma.store.waiting import waiting

@@ -19,6 +19,7 @@ from typing import Any
 from alma.arguments import positive
 from alma.bounded_pool import BoundedPool
 from alma.errors import AccessError, ConfigError, DataError, TransientError, UserError
+from alma.logins import hide_login
 from pipelines.runs.events import Events
 
 IN_CLUSTER_HOST = "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
@@ -30,6 +31,18 @@ FIRST_ANSWER_SECONDS = 60.0
 
 CREATE_SECONDS = 120.0
 """How long an answer to a creation is waited for: asking again could create a second one."""
+
+
+_IDS = {
+    "V2beta1Run": "run_id",
+    "V2beta1Experiment": "experiment_id",
+    "V2beta1Pipeline": "pipeline_id",
+    "V2beta1PipelineVersion": "pipeline_version_id",
+}
+"""Type of an answer → what it has of a real server."""
+
+_LISTED = ("runs", "experiments", "pipelines", "pipeline_versions")
+"""Fields of answers that list those."""
 
 
 class NotFoundError(DataError):
@@ -124,8 +137,23 @@ class Api:
         kind = self._client.last_response.getheader("content-type", "nothing")
         if "json" not in kind:  # the generated client would make an empty run of a login page
             raise self._stranger(kind)
+        if (lacking := self._lacking(answer)) is not None:
+            raise self._stranger(lacking)
         self._reached = True
         return answer
+
+    def _lacking(self, answer: Any) -> str | None:
+        """What the generated client lets through: an answer, or one of a list, that is null or has no id."""
+        if answer is None:
+            return "null"
+        if isinstance(answer, list):
+            return next(filter(None, map(self._lacking, answer)), None)
+        name = type(answer).__name__
+        wanted = _IDS.get(name)
+        if wanted and not getattr(answer, wanted):
+            return f"{name} without {wanted}"
+        lists = (getattr(answer, each) for each in getattr(answer, "openapi_types", {}) if each in _LISTED)
+        return next(filter(None, (self._lacking(each) for each in lists if each is not None)), None)
 
     def _translated(self, error: Any) -> Exception:
         status, said = error.status or 0, self._shown(_message(error.body) or error.reason)
@@ -214,6 +242,8 @@ def _host(given: str | None) -> str:
         host = f"https://{host}"
     if not host.startswith(("http://", "https://")):
         raise ConfigError(f"--host {host}: write an http:// or https:// URL")
+    if hide_login(host) != host:
+        raise ConfigError(f"--host {hide_login(host)}: leave the login out, nobody asks for it; give a --token-file")
     return host.rstrip("/")
 
 

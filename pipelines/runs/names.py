@@ -34,7 +34,7 @@ def name_after(who: str, changed: Mapping[str, Any]) -> str:
 
 def numbered(api: Api, experiment_id: str, base: str) -> str:
     """``base`` with the number after the highest that a run of the experiment has."""
-    pattern = re.compile(re.escape(base + BETWEEN) + r"(\d+)\b")
+    pattern = re.compile(re.escape(base + BETWEEN) + r"(\d{1,9})\b")
     answer = api.ask(
         api.runs.run_service_list_runs,
         experiment_id=experiment_id,

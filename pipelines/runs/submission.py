@@ -75,7 +75,7 @@ class Submission:
 
     def number_of(self, run: Any) -> int:
         """Which attempt of this submission ``run`` is; 0 for a run of another one."""
-        found = re.search(rf"submission {re.escape(self.uid)} attempt (\d+)$", run.description or "")
+        found = re.search(rf"submission {re.escape(self.uid)} attempt (\d{{1,9}})$", run.description or "")
         return int(found[1]) if found else 0
 
     def create(self, api: Api, attempt: int, name: str, run_of: Callable[[str, str], Any]) -> Attempt:

@@ -15,6 +15,7 @@ from typing import Any
 
 from alma.arguments import written
 from alma.errors import ConfigError
+from alma.regular import is_same
 from pipelines.package import Spec, changed, read_package, spec_of
 from pipelines.runs import attempts, attend, client, experiments, follow
 from pipelines.runs.arguments import arguments
@@ -90,6 +91,8 @@ def main(options: argparse.Namespace) -> None:
     events = Events(options.log)
     uploaded = options.package.startswith(UPLOADED)
     job = own_job()
+    if options.id_file and is_same(options.id_file, Path(options.package)):
+        raise ConfigError(f"--id-file {options.id_file}: is the pipeline, which would be lost; name another one")
     if options.attempts > 1 and not options.follow:
         raise ConfigError(f"--attempts {options.attempts} needs --follow: who does not look sees no run fail")
     if not uploaded:

@@ -15,6 +15,7 @@ import pytest
 
 from alma import bounded_pool
 from alma.errors import TransientError
+from alma.store import waiting as store_waiting
 from cluster import api
 from cluster.api import Api
 from pipelines.runs import kube
@@ -68,3 +69,15 @@ def test_an_answer_without_end_is_none(slow: bool, said: str, tmp_path: Path, mo
         assert Api("here", patience=0.1).last_lines("pod", 10) == ""
         with pytest.raises(UnknownError, match="HTTPError"):
             Kube().pods("here", "a=b")
+
+
+def test_waiting_for_an_api_that_is_not_there_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(store_waiting, "WORD_SECONDS", 0.05)
+    monkeypatch.setattr(store_waiting, "NAP_SECONDS", 0.01)
+    with told_of(Endless, tmp_path, monkeypatch):
+        pass  # it has gone again
+    with pytest.raises(TransientError, match="the Kubernetes API does not answer"):
+        Api("here", patience=3.0).pods("job")
+    assert "the Kubernetes API has not answered for" in capsys.readouterr().err

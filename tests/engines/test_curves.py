@@ -54,6 +54,16 @@ def test_where_curves_go_is_no_part_of_a_key() -> None:
         Finetune(report_to=("paper",))  # type: ignore[arg-type]
 
 
+def test_a_login_in_the_address_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:s3cret@127.0.0.1:1")
+    said = train(Finetune(report_to=("mlflow",)))
+    assert "mlflow at http://…@127.0.0.1:1 does not take" in " ".join(said)
+    assert "s3cret" not in " ".join(said)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "file://me:s3cret@host")
+    with pytest.raises(ConfigError, match="it is 'file://…@host'"):
+        train(Finetune(report_to=("mlflow",)))
+
+
 def test_without_being_asked_nothing_is_imported_or_said() -> None:
     before = set(sys.modules)
     assert train(Finetune()) == []

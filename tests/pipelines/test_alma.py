@@ -300,6 +300,22 @@ def test_what_is_refused_leaves_the_earlier_output(tmp_path: Path) -> None:
             compile_run(RUN_FILE, output, name="alma-test", manifests=manifests)
 
 
+def test_no_file_is_written_over_another_of_the_same_command(tmp_path: Path) -> None:
+    """However they are spelt."""
+    (tmp_path / "link").symlink_to(tmp_path)
+    run_file = tmp_path / "run.yaml"
+    run_file.write_bytes(RUN_FILE.read_bytes())
+    for output in (run_file, tmp_path / "link" / "run.yaml"):
+        with pytest.raises(ConfigError, match="is the run file, which would be lost"):
+            compile_run(run_file, output, name="alma-test")
+    output = tmp_path / "new.yaml"
+    for other in (tmp_path / "link" / "new.yaml", tmp_path / "link" / ".." / tmp_path.name / "new.yaml"):
+        with pytest.raises(ConfigError, match=r"--manifests .* is the file of --output"):
+            compile_run(run_file, output, name="alma-test", manifests=other)
+    assert run_file.read_bytes() == RUN_FILE.read_bytes()
+    assert not output.exists()
+
+
 def test_a_pipeline_is_traced_on_a_short_stack_whoever_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """KFP reads the stack 600 times: pytest's, or that of ``python -m``, made more than half of the time."""
     monkeypatch.setattr("pipelines.trace.pipeline_of", lambda *_: len(inspect.stack(0)))

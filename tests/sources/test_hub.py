@@ -205,6 +205,14 @@ def test_what_is_no_hub_is_said(repository: str, monkeypatch: pytest.MonkeyPatch
         hub.fetch_model(model(f"hf://{repository}"))
 
 
+def test_a_login_in_the_address_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", constants.ENDPOINT.replace("://", "://me:s3cret@"))
+    for repository in STRANGERS:
+        with pytest.raises(StoreUnavailableError, match="http://…@") as caught:
+            hub.fetch_model(model(f"hf://{repository}"))
+        assert "s3cret" not in str(caught.value)
+
+
 def test_what_comes_packed_is_not_unpacked() -> None:
     with pytest.raises(StoreUnavailableError, match="an answer in gzip, which was asked to be plain"):
         hub.fetch_model(model("hf://o/packed"))

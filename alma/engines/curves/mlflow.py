@@ -24,6 +24,7 @@ from alma.bounded import within
 from alma.engines.curves import Named, Say, flat
 from alma.engines.curves.sending import Sending
 from alma.errors import ConfigError
+from alma.logins import hide_login
 from alma.sections import Finetune
 
 TIMEOUT_SECONDS = 10.0
@@ -51,7 +52,7 @@ class Mlflow:
         if not uri.startswith(("http://", "https://")):
             raise ConfigError(
                 f"report_to = ['mlflow'] needs a tracking server: set MLFLOW_TRACKING_URI to its address, such as "
-                f"http://mlflow.mlflow:5000{f' (it is {uri!r})' if uri else ''}, or leave it out"
+                f"http://mlflow.mlflow:5000{f' (it is {hide_login(uri)!r})' if uri else ''}, or leave it out"
             )
         self._client = httpx.Client(
             base_url=uri.rstrip("/") + "/api/2.0/mlflow/",
@@ -60,7 +61,8 @@ class Mlflow:
             headers={"Accept-Encoding": "identity"},  # what is compressed may grow without a bound
         )
         self._run, self._made, self._training = os.environ.get("MLFLOW_RUN_ID"), False, training
-        self._sending: Sending[dict[str, Any]] = Sending(self._send, MOST_METRICS, say, f"report_to: mlflow at {uri}")
+        name = f"report_to: mlflow at {hide_login(uri)}"
+        self._sending: Sending[dict[str, Any]] = Sending(self._send, MOST_METRICS, say, name)
 
     def step(self, step: int, metrics: Mapping[str, float]) -> None:
         """See ``Curve``."""

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from alma.logins import hide_logins
+
 T = TypeVar("T")
 
 PAUSE_SECONDS = 30.0
@@ -77,5 +79,5 @@ class Sending(Generic[T]):
     def _tell(self, error: Exception) -> None:
         if not self._told:
             self._told = True
-            said = str(error).partition("\n")[0] or type(error).__name__
+            said = hide_logins(str(error)).partition("\n")[0] or type(error).__name__
             self._say(f"{self._name} does not take the training's curves, which goes on; it is tried again: {said}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alma.store.names import hide_login
+from alma.logins import hide_login, hide_logins
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,9 @@ def test_nothing_before_the_last_sign_is_shown(uri: str, shown: str) -> None:
 @pytest.mark.timeout(60)
 def test_an_address_of_any_length_is_read_once() -> None:
     assert hide_login(":/" * 500_000) == ":/" * 500_000
+
+
+def test_addresses_within_a_text_have_no_login() -> None:
+    text = "https://me:s3cret@host/a does not answer: <http://tok@h:1>, http://host/me@x and me@home://b"
+    assert hide_logins(text) == "https://…@host/a does not answer: <http://…@h:1>, http://host/me@x and me@home://b"
+    assert hide_logins("://" * 500_000) == "://" * 500_000
