@@ -227,6 +227,7 @@ def test_an_endpoint_that_is_down_is_said_at_once(folder: Path) -> None:
         pytest.param({"text": None}, "'text': 'NoneType'", id="text"),
         pytest.param({"text": 5}, "'text': 'int'", id="number"),
         pytest.param({"finish_reason": "\x1b[31m"}, "finish_reason", id="reason"),
+        pytest.param({"finish_reason": ["stop"]}, "'finish_reason': ['stop']", id="reasons"),
     ],
 )
 def test_an_answer_of_another_form_is_refused(folder: Path, change: dict[str, Any], said: str) -> None:
@@ -238,7 +239,10 @@ def test_an_answer_of_another_form_is_refused(folder: Path, change: dict[str, An
 
 def test_an_answer_without_usage_or_choice_is_refused(folder: Path) -> None:
     without_usage = ServerStub(folder, change=lambda answer: answer.pop("usage"))
-    assert "completion_tokens': None" in refused(without_usage, ConfigError)
+    assert "'usage': None" in refused(without_usage, ConfigError)
+    for count in (None, True, -1, 2**31, 10**30, 1.5, "5"):
+        wrong = ServerStub(folder, change=lambda answer, count=count: answer["usage"].update(completion_tokens=count))
+        assert f"'completion_tokens': {count!r}"[:60] in refused(wrong, ConfigError)
     without_choices = ServerStub(folder, change=lambda answer: answer.pop("choices"))
     assert "one choice" in refused(without_choices, ConfigError)
     with_two = ServerStub(folder, change=lambda answer: answer["choices"].append({}))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
@@ -109,13 +111,15 @@ def test_a_server_that_lists_too_few_or_none_is_refused(folder: Path) -> None:
     def none(answer: dict[str, Any]) -> None:
         answer["choices"][0]["logprobs"] = None
 
-    def wrong(answer: dict[str, Any]) -> None:
+    def saying(value: Any, answer: dict[str, Any]) -> None:
         [listed] = answer["choices"][0]["logprobs"]["top_logprobs"]
-        listed[next(iter(listed))] = 3.5
+        listed[next(iter(listed))] = value
 
     refused("lists 5 log-probabilities .* where 20 were asked for", ServerStub(folder, change=few))
     refused("lists 0 log-probabilities", ServerStub(folder, change=none))
-    refused("lists '3.5' as the log-probability", ServerStub(folder, change=wrong))
+    for value in (3.5, True, "-1", -(10**400), float("nan"), None):
+        said = re.escape(f"lists {str(value)[:40]!r} as the log-probability")
+        refused(said, ServerStub(folder, change=partial(saying, value)))
     refused("HTTP 400: logprobs may be 5 at most", ServerStub(folder, max_logprobs=5))
     refused("HTTP 400: Unrecognized request arguments", ServerStub(folder), extensions="vllm")
 

@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from alma.engines.openai.endpoint import Endpoint
-from alma.engines.openai.http import RequestRefusedError
+from alma.engines.openai.http import RequestRefusedError, tokens_of
 
 MAX_CHARS = 1_000_000
 """Longest text of an answer; more than any judge writes within its tokens."""
-_MOST_TOKENS = 2**31 - 1
 
 
 class Reply(NamedTuple):
@@ -76,10 +75,5 @@ class OpenaiChat(Endpoint):
 
 def _paid(usage: Any) -> int | None:
     """Tokens of prompt and answer together, where the server says both."""
-    total = 0
-    for name in ("prompt_tokens", "completion_tokens"):
-        count = usage.get(name) if isinstance(usage, dict) else None
-        if type(count) is not int or not 0 <= count <= _MOST_TOKENS:
-            return None
-        total += count
-    return total
+    asked, answered = (tokens_of(usage, name) for name in ("prompt_tokens", "completion_tokens"))
+    return None if asked is None or answered is None else asked + answered

@@ -15,6 +15,7 @@ from alma.engines.answering import OneByOne
 from alma.engines.chat import check_stop_texts, stop_texts
 from alma.engines.continuation import answer_of, before_first
 from alma.engines.dialogue import asking
+from alma.engines.openai.http import tokens_of
 from alma.engines.openai.model import ServedModel
 from alma.engines.requests import TOO_LONG, Completion, GenerateRequest, OnTokens
 from alma.engines.tokenizer import special_texts, stop_ids
@@ -133,9 +134,9 @@ class OpenaiGenerator(ServedModel, OneByOne[GenerateRequest, list[list[Completio
 
     def _completion(self, told: dict[str, Any], stop: Sequence[str]) -> Completion:
         text, reason, usage = told.get("text"), told.get("finish_reason"), told.get("usage")
-        num_tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
-        if not isinstance(text, str) or not isinstance(num_tokens, int) or num_tokens < 0 or reason not in _ENDS:
-            fields = {"text": type(text).__name__, "finish_reason": reason, "usage.completion_tokens": num_tokens}
+        num_tokens = tokens_of(usage, "completion_tokens")
+        if not isinstance(text, str) or num_tokens is None or not isinstance(reason, str) or reason not in _ENDS:
+            fields = {"text": type(text).__name__, "finish_reason": reason, "usage": usage}
             raise self.endpoint.refusal(f"answers otherwise than OpenAI does: {self.endpoint.shown(str(fields))}")
         text = text.encode("utf-8", "replace").decode()  # JSON may spell halves of characters
         cut = before_first(text, stop)

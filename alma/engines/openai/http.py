@@ -31,6 +31,8 @@ LONGEST_ASKED_SECONDS = 300.0
 """A server that asks us to wait for longer (Retry-After) has the process end instead, to be run again later."""
 MAX_BYTES = 64 * 2**20
 """Of one answer."""
+MOST_TOKENS = 2**31 - 1
+"""Of one answer, as it counts them."""
 CONNECT_SECONDS = 10.0
 
 _AGAIN = frozenset({408, 409, 425, 429, *range(500, 600)})
@@ -228,6 +230,12 @@ def choice_of(answer: Any) -> dict[str, Any] | None:
     if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choices[0], dict):
         return None
     return dict(choices[0])
+
+
+def tokens_of(usage: Any, name: str) -> int | None:
+    """How many tokens an answer's ``usage`` states as ``name``; ``None`` where that is no number there can be."""
+    count = usage.get(name) if isinstance(usage, dict) else None
+    return count if type(count) is int and 0 <= count <= MOST_TOKENS else None
 
 
 def _message(content: bytes) -> str:

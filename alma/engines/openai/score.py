@@ -23,6 +23,9 @@ from alma.sections import Scoring
 
 log = logging.getLogger(__name__)
 
+MOST_NATS = 1e6
+"""Below 0 of a log-probability: servers write -9999 for none at all, some minus infinity."""
+
 MAX_UNSEEN_SHARE = 0.02
 """Largest share of the scale that may lie in ratings the server did not list; beyond it a response is unparsable.
 
@@ -140,12 +143,8 @@ class OpenaiScorer(ServedModel, OneByOne[ScoreRequest, list[list[Rating]]]):
             )
         probs: dict[str, float] = {}
         for token, logprob in pairs:
-            if (
-                not isinstance(token, str)
-                or not isinstance(logprob, int | float)
-                or math.isnan(logprob)
-                or logprob > 0.01
-            ):
+            number = isinstance(logprob, int | float) and not isinstance(logprob, bool)
+            if not isinstance(token, str) or not number or not (-MOST_NATS <= logprob <= 0.01 or logprob == -math.inf):
                 raise self.endpoint.refusal(f"lists {str(logprob)[:40]!r} as the log-probability of a token")
             probs[token] = min(1.0, math.exp(logprob))
         if self.extended:
