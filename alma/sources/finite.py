@@ -42,6 +42,11 @@ def check_finite(files: Sequence[Path], source: str) -> None:
         )
 
 
+def shorter(file: str) -> str:
+    """What is said of a file that ended before it should."""
+    return f"{file}: became shorter while it was read; do not write to a model that is read"
+
+
 def _wrong(file: Path) -> list[str]:
     with file.open("rb") as opened:
         size = int.from_bytes(opened.read(8), "little")
@@ -61,7 +66,7 @@ def _chunks(opened: BinaryIO, start: int, first: int, end: int) -> Iterator[memo
     for at in range(first, end, CHUNK_BYTES):
         piece = room[: min(CHUNK_BYTES, end - at)]
         if opened.readinto(piece) < len(piece):  # type: ignore[attr-defined] # a file of bytes has it
-            raise DataError(f"{opened.name}: became shorter while it was read; do not write to a model that is read")
+            raise DataError(shorter(opened.name))
         yield piece
 
 
