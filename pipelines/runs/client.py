@@ -41,9 +41,6 @@ _IDS = {
 }
 """Type of an answer → what it has of a real server."""
 
-_LISTED = ("runs", "experiments", "pipelines", "pipeline_versions")
-"""Fields of answers that list those."""
-
 
 class NotFoundError(DataError):
     """The server knows no such run, pipeline or experiment."""
@@ -152,8 +149,8 @@ class Api:
         wanted = _IDS.get(name)
         if wanted and not getattr(answer, wanted):
             return f"{name} without {wanted}"
-        lists = (getattr(answer, each) for each in getattr(answer, "openapi_types", {}) if each in _LISTED)
-        return next(filter(None, (self._lacking(each) for each in lists if each is not None)), None)
+        fields = (getattr(answer, each) for each in getattr(answer, "openapi_types", {}))
+        return next(filter(None, (self._lacking(each) for each in fields if each is not None)), None)
 
     def _translated(self, error: Any) -> Exception:
         status, said = error.status or 0, self._shown(_message(error.body) or error.reason)

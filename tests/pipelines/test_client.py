@@ -43,6 +43,14 @@ def test_a_list_of_runs_has_runs(said: Any) -> None:
         numbered(api_of(host), "experiment", "a")
 
 
+@pytest.mark.parametrize("details", [[None], [{"task_id": "a", "pods": [None]}], [{"child_tasks": [None]}]])
+def test_a_run_has_no_null_among_its_tasks(details: Any) -> None:
+    with served(Says({"run_id": "r", "run_details": {"task_details": details}})) as host:
+        api = api_of(host)
+        with pytest.raises(UserError, match=r"does not answer as Kubeflow Pipelines does \(null\)"):
+            api.ask(api.runs.run_service_get_run, "r")
+
+
 @pytest.mark.parametrize("said", [{}, {"runs": {"a": 1}}, {"run_id": ""}, None])
 def test_what_was_created_has_an_id(said: Any) -> None:
     """Its id is what is followed, and what a caller gets."""
