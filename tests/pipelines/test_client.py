@@ -43,7 +43,7 @@ def test_a_list_of_runs_has_runs(said: Any) -> None:
         numbered(api_of(host), "experiment", "a")
 
 
-@pytest.mark.parametrize("details", [[None], [{"task_id": "a", "pods": [None]}], [{"child_tasks": [None]}]])
+@pytest.mark.parametrize("details", [[None], [{"task_id": "a", "child_tasks": [None]}]])
 def test_a_run_has_no_null_among_its_tasks(details: Any) -> None:
     with served(Says({"run_id": "r", "run_details": {"task_details": details}})) as host:
         api = api_of(host)
