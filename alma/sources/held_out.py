@@ -9,7 +9,8 @@ from alma.artifact import Metrics, Rows
 from alma.artifact.out import Out
 from alma.errors import DataError
 from alma.prompts.conversation import questions
-from alma.sections import IngestRows
+from alma.sections import IngestRows, Likeness
+from alma.store.waiting import waiting
 from alma.text.overlap import KINDS, Known, overlap_metric
 
 NAMES = {"seeds": "SFT seeds", "scores": "judge's seeds"}
@@ -23,16 +24,24 @@ def held_out(
 ) -> tuple[list[dict[str, Any]], Metrics]:
     """The rows that stay, and how many are in each of ``others`` (port → rows), by kind; a row counts once in each.
 
-    Raises ``DataError`` for prompts that are word for word in one of them, unless ``cfg.overlap`` says otherwise.
+    Raises ``DataError`` for prompts that are word for word in one of them, unless ``cfg.overlap`` says otherwise, and
+    ``Stopped`` where the process was asked to stop meanwhile.
     """
     if cfg.likeness is None:
         return rows, {}
-    known = Known([questions(row)[-1] for row in rows], cfg.likeness)
+    with waiting(cfg.source, "is being compared with what is trained on for"):
+        return _compared(cfg, cfg.likeness, rows, others, out)
+
+
+def _compared(
+    cfg: IngestRows, likeness: Likeness, rows: list[dict[str, Any]], others: Mapping[str, Rows], out: Out
+) -> tuple[list[dict[str, Any]], Metrics]:
+    known = Known([questions(row)[-1] for row in rows], likeness, out.check_stop)
     metrics: Metrics = {}
     dropped: set[int] = set()
     for port, other in others.items():
         theirs = other.table(["source_id", "earlier", "prompt"]).to_pylist()
-        found = _found(known, theirs)
+        found = _found(known, theirs, out)
         exact = [place for place, (kind, _) in found.items() if kind == "exact"]
         if exact and cfg.overlap == "refuse":
             raise DataError(_refusal(cfg, rows, exact, found, port, len(theirs)))
@@ -47,10 +56,11 @@ def held_out(
     return [row for place, row in enumerate(rows) if place not in dropped], metrics
 
 
-def _found(known: Known, theirs: Sequence[Mapping[str, Any]]) -> dict[int, tuple[str, str]]:
+def _found(known: Known, theirs: Sequence[Mapping[str, Any]], out: Out) -> dict[int, tuple[str, str]]:
     """Place of ours → the surest kind, and the id of the first of theirs that is so like it; in the order of ours."""
     found: dict[int, tuple[str, str]] = {}
     for row in theirs:
+        out.check_stop()
         for text in questions(row):
             for place, kind in known.matches(text).items():
                 if place not in found or KINDS.index(kind) < KINDS.index(found[place][0]):

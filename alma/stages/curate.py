@@ -40,10 +40,10 @@ def run(
 
     No prompt of the pool gives away one of ``evaluation`` and ``heldout`` (scores), or copies one of the ``seeds``
     that it was written after; a candidate that does several counts as the first of them. Raises ``StageError`` where
-    nothing is left.
+    nothing is left, and ``Stopped`` between two candidates.
     """
     given = {"evaluation": evaluation, "heldout": heldout, "seeds": seeds}
-    others = {name: _known(rows, cfg) for name, rows in given.items() if rows is not None}
+    others = {name: _known(rows, cfg, out) for name, rows in given.items() if rows is not None}
     reasons: Counter[str] = Counter()
     seen: set[bytes] = set()
     kept: list[int] = []
@@ -52,6 +52,7 @@ def run(
     unmatched = _unmatched(cfg, _in_turn(rows))
     with out.progress(rows.num_rows, "candidates") as progress:
         for place, row in enumerate(_in_turn(rows)):
+            out.check_stop()
             progress.advance()
             text = row["prompt"]
             form = normalise(text)
@@ -92,10 +93,10 @@ def _in_turn(rows: pa.Table) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
-def _known(rows: Rows, cfg: Curate) -> Known:
+def _known(rows: Rows, cfg: Curate, out: Out) -> Known:
     """All that the rows ask, in the midst of conversations too."""
     given = rows.table(["earlier", "prompt"]).to_pylist()
-    return Known(list(dict.fromkeys(text for row in given for text in questions(row))), cfg.likeness)
+    return Known(list(dict.fromkeys(text for row in given for text in questions(row))), cfg.likeness, out.check_stop)
 
 
 def _overlap(others: Mapping[str, Known], text: str) -> str | None:

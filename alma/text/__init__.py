@@ -3,6 +3,7 @@
 ::
 
     normalise  when two texts are one; overlap: what sets that should share none have in common
+    common     how many grams a text has in common with each of many
     rouge      how much of two texts is one sequence of words
     twice      which of many names stands twice
     shots      which rows are shown as examples; turns: how they are written bare

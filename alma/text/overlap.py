@@ -14,10 +14,12 @@ What is not covered: a translation, or the same request in other words.
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 from alma.sections import Likeness
+from alma.text.common import Common
 from alma.text.normalise import normalise
 from alma.text.rouge import words
 
@@ -40,18 +42,26 @@ def char_grams(form: str, length: int = 5) -> Iterator[str]:
 
 
 class Known:
-    """A set of prompts, and which of them a text gives away. Places are those in the given order."""
+    """A set of prompts, and which of them a text gives away. Places are those in the given order.
 
-    def __init__(self, prompts: Sequence[str], cfg: Likeness) -> None:
-        self._forms = [normalise(text) for text in prompts]
-        self._exact = _places((place, (form,)) for place, form in enumerate(self._forms))
+    Exactly those of the definitions above, and without a look at each pair: ``alma.text.common`` says why. ``pause``
+    is called before each prompt is read, and may raise.
+    """
+
+    def __init__(self, prompts: Sequence[str], cfg: Likeness, pause: Callable[[], object] = lambda: None) -> None:
+        def each() -> Iterator[str]:
+            for text in prompts:
+                pause()
+                yield text
+
+        self._exact = _places(map(normalise, each()))
         self._threshold = None if cfg.near_duplicate == "off" else cfg.near_duplicate
-        self._rare = {} if self._threshold is None else _rare_grams(self._forms, self._threshold)
-        self._num_words = cfg.ngram_words
         self._share = None if cfg.ngram_share == "off" else cfg.ngram_share
-        grams = [] if self._share is None else [self._word_grams(text) for text in prompts]
-        self._nums_grams = [len(each) for each in grams]
-        self._word_places = _places(enumerate(grams))
+        self._num_words = cfg.ngram_words
+        if self._threshold is not None:
+            self._chars = Common((set(char_grams(normalise(text))) for text in each()), self._threshold)
+        if self._share is not None:
+            self._words = Common((set(self._word_grams(text)) for text in each()), self._share)
 
     def matches(self, text: str) -> dict[int, str]:
         """Place → kind of every known prompt that ``text`` gives away, the surest kind of each."""
@@ -65,47 +75,38 @@ class Known:
         found = set(self.matches(text).values())
         return next((kind for kind in KINDS if kind in found), None)
 
-    def _nearly(self, form: str) -> Iterator[int]:
+    def _nearly(self, form: str) -> list[int]:
         if self._threshold is None:
-            return
-        grams = set(char_grams(form))
-        for place in {place for gram in grams for place in self._rare.get(gram, ())}:
-            others = set(char_grams(self._forms[place]))
-            common = len(grams & others)
-            if common >= self._threshold * (len(grams) + len(others) - common):
-                yield place
+            return []
+        grams: set[str] = set()
+        rest, largest = char_grams(form), int(self._chars.nums_P.max(initial=0))
+        while piece := set(islice(rest, PIECE_GRAMS)):
+            grams |= piece
+            if largest < self._threshold * len(grams):  # too many for any, whatever else there is
+                return []
+        places, common = self._chars.of(grams, math.ceil(self._threshold * len(grams)))
+        all_grams = len(grams) + self._chars.nums_P[places] - common
+        found: list[int] = places[common >= self._threshold * all_grams].tolist()
+        return found
 
-    def _with_ngrams(self, text: str) -> Iterator[int]:
+    def _with_ngrams(self, text: str) -> list[int]:
         if self._share is None:
-            return
-        common = Counter(place for gram in self._word_grams(text) for place in self._word_places.get(gram, ()))
-        for place, num in common.items():
-            if num >= self._share * self._nums_grams[place]:
-                yield place
+            return []
+        places, common = self._words.of(self._word_grams(text))
+        found: list[int] = places[common >= self._share * self._words.nums_P[places]].tolist()
+        return found
 
-    def _word_grams(self, text: str) -> set[str]:
+    def _word_grams(self, text: str) -> Iterator[str]:
         given = words(text)
-        return {" ".join(given[i : i + self._num_words]) for i in range(len(given) - self._num_words + 1)}
+        return (" ".join(given[i : i + self._num_words]) for i in range(len(given) - self._num_words + 1))
 
 
-def _places(texts: Iterable[tuple[int, Iterable[str]]]) -> dict[str, list[int]]:
+PIECE_GRAMS = 2**16
+"""Of a text, between two looks at whether it has too many: a text of 64 MiB is not cut up whole for that."""
+
+
+def _places(texts: Iterable[str]) -> dict[str, list[int]]:
     found: defaultdict[str, list[int]] = defaultdict(list)
-    for place, several in texts:
-        for text in several:
-            found[text].append(place)
+    for place, text in enumerate(texts):
+        found[text].append(place)
     return dict(found)
-
-
-def _rare_grams(forms: Sequence[str], threshold: float) -> dict[str, list[int]]:
-    """Of each text as many of its rarest grams as no text that is near it can lack: where to look for near ones.
-
-    A text at Jaccard t shares at least t of its grams, so it has one of any 1 - t of them and one more (prefix
-    filtering, Bayardo and others 2007, https://doi.org/10.1145/1242572.1242591).
-    """
-    counts = Counter(gram for form in forms for gram in set(char_grams(form)))
-
-    def rarest(form: str) -> list[str]:
-        grams = sorted(set(char_grams(form)), key=lambda gram: (counts[gram], gram))
-        return grams[: len(grams) - math.ceil(threshold * len(grams)) + 1]
-
-    return _places((place, rarest(form)) for place, form in enumerate(forms))

@@ -1,13 +1,16 @@
 """Held-out prompts that are among what is trained on."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from alma.artifact import Rows
-from alma.errors import DataError
+from alma.errors import DataError, Stopped
 from alma.sections import IngestRows
+from alma.sources import held_out
 from alma.stages import ingest
 from tests.builders.bench import Bench
 from tests.builders.ingested import write_lines
@@ -91,3 +94,28 @@ def test_conversations_are_compared_by_what_they_ask_with_what_was_said_before(b
     left = bench.seal(out, metrics).table(["source_id"])["source_id"].to_pylist()
     assert left == ["last", "other", "system"]
     assert metrics["num_seeds_exact"] == 2
+
+
+def test_a_comparison_that_takes_long_says_so(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[tuple[str, str]] = []
+
+    @contextmanager
+    def waiting(whom: str, state: str) -> Iterator[None]:
+        said.append((whom, state))
+        yield
+
+    monkeypatch.setattr(held_out, "waiting", waiting)
+    taken_in(bench, overlap="keep")
+    assert said == [("asked.jsonl", "is being compared with what is trained on for")]
+
+
+@pytest.mark.parametrize("after", [1, len(ASKED) + 1])
+def test_a_comparison_ends_when_it_is_asked_to_stop(bench: Bench, after: int) -> None:
+    """While our prompts are read, and between theirs."""
+    out = bench.out("ingest")
+    asked = iter(range(100))
+    out.stopping = lambda: next(asked) >= after
+    cfg = IngestRows.model_validate({"source": "asked.jsonl", "kind": "prompts", "likeness": {}, "overlap": "keep"})
+    seeds = [{"source_id": f"s{i}", "prompt": text, "response": "x"} for i, text in enumerate(TRAINED)]
+    with pytest.raises(Stopped):
+        ingest.run(cfg, base=bench.folder, out=out, seeds=bench.rows("pair", seeds))
