@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from alma.bounded import bounded_memory
-from alma.errors import AccessError, DataError, UserError
+from alma.errors import AccessError, ConfigError, DataError, UserError
 
 SETTINGS_BYTES = 2**20
 """Of a run file, and of what a command line names with it."""
@@ -35,6 +35,9 @@ that size, a list of empty lists, takes 1.7 GB when it is read. [ours]"""
 
 JSON_MEMORY = 2**32
 """Bytes that the values of a JSON text may take: a list of empty lists takes twenty times its text. [ours]"""
+
+LEVELS = 64
+"""Of lists and mappings in each other in what is a setting; the deepest of ours has five. [ours]"""
 
 TOO_MANY_DIGITS = "integer string conversion"
 """Python's words, whose remedy is for programmers."""
@@ -137,3 +140,25 @@ def parse(
         if TOO_MANY_DIGITS in str(error):
             raise kind(f"{named}: {MANY_DIGITS}") from error
         raise kind(f"{named}: is not readable as JSON: {str(error)[:200]}") from error
+
+
+def check_levels(value: Any, named: str, kind: type[UserError] = ConfigError) -> None:
+    """Raises ``kind`` with the place for lists and mappings in each other of more than ``LEVELS`` levels.
+
+    A dotted key of a thousand names is read as quickly as any, and ends what walks through its value by recursion.
+    """
+    level: list[tuple[tuple[str, ...], Any]] = [((), value)]
+    for _ in range(LEVELS + 1):
+        level = [inner for outer in level for inner in _inside(*outer)]
+    if level:
+        place = ".".join(level[0][0])
+        raise kind(
+            f"{named}{': ' if place else ''}{place}… is nested in more than {LEVELS} levels; no setting has as many as "
+            "ten: take it out"
+        )
+
+
+def _inside(place: tuple[str, ...], value: Any) -> list[tuple[tuple[str, ...], Any]]:
+    if isinstance(value, dict):
+        return [((*place, str(key)[:60]) if len(place) < 4 else place, each) for key, each in value.items()]
+    return [(place, each) for each in value] if isinstance(value, list | tuple) else []

@@ -11,7 +11,9 @@ import pytest
 
 from alma.config.runfile import read_tree
 from alma.errors import ConfigError, DataError
-from alma.regular import check_regular, expand, parse, read_regular
+from alma.regular import check_levels, check_regular, expand, parse, read_regular
+from alma.running.form import fill_in, resolve
+from alma.running.pod import json_object
 from alma.store.files import publish
 
 
@@ -86,3 +88,37 @@ def test_no_device_or_folder_is_replaced_by_a_file(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"name another file to be written"), publish(path):
             raise AssertionError
     assert (tmp_path / "pipe").is_fifo()
+
+
+DEEP = ".".join(["a"] * 1000)
+
+
+@pytest.mark.parametrize("text", [f"alma.{DEEP} = 1", f"[alma.{DEEP}]", f"[[alma.{DEEP}]]\nx = 1"])
+def test_a_run_file_of_a_thousand_levels_is_refused_with_its_place(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.toml").write_text(text)
+    with pytest.raises(
+        ConfigError, match=r"run\.toml: alma\.a\.a\.a… is nested in more than 64 levels; .* out"
+    ):
+        read_tree(tmp_path / "run.toml")
+
+
+@pytest.mark.parametrize("override", [f"alma.{DEEP}=1", f"alma.a={{ {DEEP} = 1 }}"])
+def test_a_setting_of_a_thousand_levels_is_refused(tmp_path: Path, override: str) -> None:
+    (tmp_path / "run.toml").write_text("[alma]")
+    with pytest.raises(ConfigError, match=r"--set 'alma\.a.*': .* more than 64 levels") as told:
+        read_tree(tmp_path / "run.toml", [override])
+    assert len(str(told.value)) < 400
+
+
+def test_what_a_form_or_a_pod_is_given_is_bounded_too() -> None:
+    nested = '{"a":' * 100 + "1" + "}" * 100
+    with pytest.raises(ConfigError, match=r"--config .*: a\.a\.a\.a… is nested in more than 64 levels"):
+        json_object(nested, "--config")
+    with pytest.raises(ConfigError, match=r"the form's vllm: a\.a\.a\.a… is nested"):
+        fill_in({"form": "vllm", "json": True}, {"vllm": nested})
+    with pytest.raises(ConfigError, match=r"the form's changes: 'alma\.a.*': names more than 64 levels"):
+        resolve({"alma": {}}, f"alma.{DEEP}=1", {})
+
+
+def test_sixty_four_levels_are_read() -> None:
+    check_levels(json_object('{"a":' * 64 + "1" + "}" * 64, "--config"), "it")

@@ -14,7 +14,7 @@ from alma.config.alma import Alma
 from alma.config.isara import Isara
 from alma.config.method import Method
 from alma.errors import ConfigError
-from alma.regular import MANY_DIGITS, SETTINGS_BYTES, TOO_MANY_DIGITS, read_regular
+from alma.regular import LEVELS, MANY_DIGITS, SETTINGS_BYTES, TOO_MANY_DIGITS, check_levels, read_regular
 from alma.sections import Section
 
 METHODS: dict[str, type[Method]] = {"alma": Alma, "isara": Isara}
@@ -54,6 +54,7 @@ def read_tree(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         if TOO_MANY_DIGITS in str(error):
             raise ConfigError(f"{path}: {MANY_DIGITS}") from error
         raise ConfigError(f"{path}: not readable as TOML: {error}; mend it") from error
+    check_levels(tree, str(path))
     for override in overrides:
         apply(tree, override)
     return tree
@@ -145,6 +146,11 @@ def apply(tree: dict[str, Any], override: str, where: str = "--set ") -> None:
         raise ConfigError(
             f"{where}{shown!r}: the value is not readable as TOML: {str(error)[:100]}; mend it"
         ) from error
+    if len(steps) > LEVELS:
+        raise ConfigError(
+            f"{where}{shown!r} is nested in more than {LEVELS} levels; a setting has as many as ten at most"
+        )
+    check_levels(value, f"{where}{shown!r}")
     for step in steps[:-1]:
         tree = _entered(tree, step, f"{where}{shown!r}")
     if not isinstance(tree, dict):

@@ -9,7 +9,7 @@ from typing import Any
 from alma.config import METHODS
 from alma.config.runfile import apply
 from alma.errors import ConfigError
-from alma.regular import parse
+from alma.regular import check_levels, parse
 
 CHANGES = "changes"
 """The field that holds a setting per line."""
@@ -62,7 +62,11 @@ def fill_in(value: Any, form: Mapping[str, str]) -> Any:
         field = str(value["form"])
         if field not in form:
             raise ConfigError(f"the form has no field {field!r}, which the placement was compiled with")
-        return parse(form[field], f"the form's {field}", ConfigError) if value.get("json") else form[field]
+        if not value.get("json"):
+            return form[field]
+        found = parse(form[field], f"the form's {field}", ConfigError)
+        check_levels(found, f"the form's {field}")
+        return found
     if isinstance(value, dict):
         return {name: fill_in(each, form) for name, each in value.items()}
     if isinstance(value, list):

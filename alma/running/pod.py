@@ -18,7 +18,7 @@ from alma.monitor.display import display
 from alma.monitor.journal import Journal, Place, kept
 from alma.nodes import Nodes
 from alma.progress import Event
-from alma.regular import DOCUMENT_BYTES, parse, read_regular
+from alma.regular import DOCUMENT_BYTES, check_levels, parse, read_regular
 from alma.running.executor_input import fill
 from alma.running.hand_on import check_there, hand_on, read_made
 from alma.running.helper import await_seal
@@ -147,6 +147,7 @@ def json_object(text: str, option: str) -> dict[str, Any]:
     value = parse(text, f"{option} {text[:200]!r}", ConfigError)
     if not isinstance(value, dict):
         raise ConfigError(f"{option} must be a JSON object, not {text[:40]!r}")
+    check_levels(value, f"{option} {text[:200]!r}")
     return value
 
 
