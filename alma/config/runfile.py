@@ -147,9 +147,7 @@ def apply(tree: dict[str, Any], override: str, where: str = "--set ") -> None:
             f"{where}{shown!r}: the value is not readable as TOML: {str(error)[:100]}; mend it"
         ) from error
     if len(steps) > LEVELS:
-        raise ConfigError(
-            f"{where}{shown!r} is nested in more than {LEVELS} levels; a setting has as many as ten at most"
-        )
+        raise ConfigError(f"{where}{shown!r}: names more than {LEVELS} levels; no setting has as many as ten")
     check_levels(value, f"{where}{shown!r}")
     for step in steps[:-1]:
         tree = _entered(tree, step, f"{where}{shown!r}")
