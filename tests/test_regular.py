@@ -96,9 +96,7 @@ DEEP = ".".join(["a"] * 1000)
 @pytest.mark.parametrize("text", [f"alma.{DEEP} = 1", f"[alma.{DEEP}]", f"[[alma.{DEEP}]]\nx = 1"])
 def test_a_run_file_of_a_thousand_levels_is_refused_with_its_place(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.toml").write_text(text)
-    with pytest.raises(
-        ConfigError, match=r"run\.toml: alma\.a\.a\.a… is nested in more than 64 levels; .* out"
-    ):
+    with pytest.raises(ConfigError, match=r"run\.toml: alma\.a\.a\.a… is nested in more than 64 levels; .* out"):
         read_tree(tmp_path / "run.toml")
 
 

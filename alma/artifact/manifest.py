@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from alma.artifact.records import SCHEMAS
 from alma.errors import DataError, IntegrityError
+from alma.faults import first_fault
 from alma.store import Store
 from alma.store.names import is_name
 
@@ -119,7 +120,7 @@ def find_manifest(store: Store, ref: Ref) -> Manifest | None:
         manifest = Manifest.model_validate_json(data)
     except ValidationError as error:
         raise IntegrityError(
-            f"{store.uri}: {ref}/manifest.json is not a manifest ({error.errors()[0]['msg']}); "
+            f"{store.uri}: {ref}/manifest.json is not a manifest: {first_fault(error)}; "
             "remove the artifact's folder and run again"
         ) from error
     fault = _fault(manifest)

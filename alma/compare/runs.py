@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from alma.artifact import Artifact, Page, Ref
 from alma.errors import ConfigError, DataError
+from alma.faults import first_fault
 from alma.monitor import journal
 from alma.page.numbers import Point, Quality, Report
 from alma.regular import DOCUMENT_BYTES, read_regular
@@ -86,5 +87,6 @@ def _read(path: Path) -> Report:
         raise DataError(f"{path}: no such file; a report's folder holds report.html and report.json") from error
     except ValidationError as error:
         raise DataError(
-            f"{path}: these are no numbers of a report ({error.errors()[0]['msg']}); name a report's folder"
+            f"{path}: these are no numbers of a report: {first_fault(error)}; name the folder of a report that this "
+            "version of alma wrote, or make that report again"
         ) from error

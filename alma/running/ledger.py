@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from alma.artifact import KEY_CHARS, Ref
 from alma.config import Method, parse
 from alma.errors import DataError, IntegrityError
+from alma.faults import first_fault
 from alma.regular import parse as parse_json
 from alma.store import Store
 
@@ -44,7 +45,10 @@ class _Named(BaseModel):
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
-            raise IntegrityError(f"{store.uri}: {name}: {error.errors()[0]['msg']}") from error
+            raise IntegrityError(
+                f"{store.uri}: {name}: {first_fault(error)}; another version of alma wrote it: run with that one, or "
+                "begin the run anew"
+            ) from error
 
     def write(self, store: Store) -> str:
         """Puts it into the store; its name."""

@@ -16,6 +16,7 @@ from alma.artifact.records import DROP_REASONS, SCHEMAS
 from alma.engines import ways
 from alma.engines.ways import PROOF
 from alma.errors import ConfigError, DataError
+from alma.faults import first_fault
 from alma.page import measure, overlaps, render, samples, selection
 from alma.page.arms import arms, imitation_of, measured
 from alma.page.comparison_files import comparison_files
@@ -146,10 +147,9 @@ def _earlier(previous: Page | None, cfg: Report) -> tuple[Point, ...]:
     try:
         points = Numbers.model_validate_json((previous.folder / NUMBERS).read_bytes()).points
     except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"]))
         raise DataError(
-            f"{previous.ref}/{NUMBERS}: {where}: {error.errors()[0]['msg']}; it was not written by this version of "
-            "alma, make that report again"
+            f"{previous.ref}/{NUMBERS}: {first_fault(error)}; it was not written by this version of alma, make that "
+            "report again"
         ) from error
     if cfg.label in {point.label for point in points}:
         raise ConfigError(f"report.label = {cfg.label!r} is a point of {previous.ref} already; give this one its own")

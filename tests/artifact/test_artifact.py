@@ -198,11 +198,14 @@ def test_a_damaged_cache_is_fetched_again(s3_store_uri: str, tmp_path: Path, mon
     assert rows.table() == before
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b'{"stage": 1}'])
-def test_a_broken_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"", "Invalid JSON"), (b"{}", "stage: is required"), (b'{"stage": 1}', r"stage: .* valid string \(it is 1\)")],
+)
+def test_a_broken_manifest_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
     store = open_store(str(tmp_path / "store"))
     store.write(f"{REF}/manifest.json", content)
-    with pytest.raises(IntegrityError, match=r"manifest\.json is not a manifest"):
+    with pytest.raises(IntegrityError, match=rf"manifest\.json is not a manifest: {said}"):
         find_manifest(store, REF)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -46,8 +47,11 @@ def test_a_run_is_found_by_its_name_its_report_and_its_files(ran: Ran, runs: lis
         find([str(ran.manifest("round 02 · evaluate").ref)], ran.store.uri)
     with pytest.raises(DataError, match="no such file"):
         find([str(tmp_path)], ran.store.uri)
-    (tmp_path / "report.json").write_text("{}")
-    with pytest.raises(DataError, match="these are no numbers of a report"):
+    wrong = by_ref.report.model_dump(mode="json")
+    wrong["points"][0]["round"] = "three"
+    (tmp_path / "report.json").write_text(json.dumps(wrong))
+    said = r"no numbers of a report: points\.0\.round: .* \(it is 'three'\); name the folder of .* make that report again"
+    with pytest.raises(DataError, match=said):
         find([str(tmp_path / "report.html")], ran.store.uri)
 
 
