@@ -50,7 +50,7 @@ def test_a_run_is_found_by_its_name_its_report_and_its_files(ran: Ran, runs: lis
     wrong = by_ref.report.model_dump(mode="json")
     wrong["points"][0]["round"] = "three"
     (tmp_path / "report.json").write_text(json.dumps(wrong))
-    said = r"no numbers of a report: points\.0\.round: .* \(it is 'three'\); name the folder of .* make that report again"
+    said = r"no numbers of a report: points\.0\.round: .* \(it is 'three'\); name the folder of .* that report again"
     with pytest.raises(DataError, match=said):
         find([str(tmp_path / "report.html")], ran.store.uri)
 
