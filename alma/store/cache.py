@@ -51,12 +51,17 @@ def cached(store: Store, name: str, size: int, sha256: str) -> Path:
         problem = _problem(place, size, sha256)
         if problem:
             raise IntegrityError(
-                f"{place}: {problem}; remove the folder {place.parent} and run again to compute it anew"
+                f"{place}: {problem}; remove the folder {_artifact(place, name)} and run again to compute it anew"
             )
         return place
     root = cache_root()
     with file_errors(root):
         return _fetched(store, root, name, size, sha256)
+
+
+def _artifact(place: Path, name: str) -> Path:
+    """The folder STAGE/KEY that ``name`` is of: with its manifest, which would say of the rest that it is whole."""
+    return place.parents[max(len(PurePosixPath(name).parts) - 3, 0)]
 
 
 def current(store: Store, name: str) -> Path:

@@ -1,6 +1,7 @@
 """Keys, ids, parts, manifests: what makes an artifact whole and what makes it refused."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -177,8 +178,12 @@ def test_an_altered_part_is_refused(tmp_path: Path, change: bytes) -> None:
     rows = publish(store, tmp_path / "scratch", 4, 4)
     (part,) = (tmp_path / "store" / str(REF) / "parts").glob("00000-*.parquet")
     part.write_bytes((part.read_bytes()[:-1] + change) if change else b"")
-    with pytest.raises(IntegrityError, match=r"00000-[0-9a-f]{16}\.parquet.*manifest says.*remove the folder"):
+    folder = tmp_path / "store" / str(REF)
+    said = rf"00000-[0-9a-f]{{16}}\.parquet.*manifest says.*remove the folder {folder} and run"
+    with pytest.raises(IntegrityError, match=said):
         rows.table()
+    shutil.rmtree(folder)  # as it says: nothing of the artifact is left that would say that it is whole
+    assert find_manifest(store, REF) is None
 
 
 def test_a_missing_part_is_refused(tmp_path: Path) -> None:
