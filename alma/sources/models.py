@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from alma.errors import AccessError, DataError
+from alma.regular import check_regular
 from alma.sizes import size_faults
 from alma.sources import embedders
 from alma.sources.heads import reward_faults
@@ -56,12 +57,11 @@ def model_files(folder: Path, source: str, task: str = "generation") -> list[Pat
     Whatever else lies there (pickles, other layouts of the weights) is left out. ``source`` is the folder's name in
     messages. Raises ``DataError`` with what is missing.
     """
+    check_lead_somewhere(folder, source, task)
     if not (folder / "config.json").is_file():
-        check_lead_somewhere(folder, source)
         if (folder / "adapter_config.json").is_file():
             raise DataError(f"{source}: is an adapter, not a model; merge it into its base model first")
         raise DataError(f"{source}: no config.json in {folder}; name the folder that save_pretrained wrote")
-    check_lead_somewhere(folder, source)
     weights = weight_files(folder, source)
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise DataError(f"{source}: no tokenizer ({', '.join(TOKENIZERS)}); copy the one the model was trained with")
@@ -73,10 +73,17 @@ def model_files(folder: Path, source: str, task: str = "generation") -> list[Pat
     return files
 
 
-def check_lead_somewhere(folder: Path, source: str) -> None:
-    """Raises ``DataError`` for a link to nothing: the model would be taken without its file, as if it had none."""
+def check_lead_somewhere(folder: Path, source: str, task: str = "generation") -> None:
+    """Raises ``DataError`` for a link to nothing, a pipe or a device.
+
+    The model would be taken without its file, as if it had none.
+    """
     for path in sorted(folder.iterdir()):
-        if belongs(path.name) and path.is_symlink() and not path.exists():
+        if not (belongs(path.name) or (task == "embedding" and embedders.belongs(path.name))):
+            continue
+        if path.exists():
+            check_regular(path, named=f"{source}: {path.name}")
+        elif path.is_symlink():
             raise DataError(
                 f"{source}: {path.name} is a link to {path.readlink()}, where nothing is; put the file there, or fetch "
                 "the model again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from alma.artifact import Manifest, Metrics, Model, Ref, artifact_key
 from alma.artifact.out import Out
-from alma.engines.chat import stop_texts
+from alma.engines.chat import check_chat, stop_texts
 from alma.engines.probe.prove import prove
 from alma.engines.tokenizer import load_tokenizer, stop_ids
 from alma.engines.ways import PROOF, Proof
@@ -477,6 +478,30 @@ def test_a_link_to_nothing_is_no_missing_file(folder: Path, name: str, target: s
     (folder / name).symlink_to(target or name)
     with pytest.raises(DataError, match=f"{name} is a link to {target or name}, where nothing is"):
         model_files(folder, "there")
+
+
+def test_a_store_that_is_moved_away_meanwhile_is_no_fault_of_the_model(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(model: Path) -> None:
+        (folder.parent / "scratch").rename(folder.parent / "elsewhere")
+        check_chat(model)
+
+    monkeypatch.setattr("alma.engines.chat.check_chat", check)
+    with pytest.raises(DataError, match=r"^\S+scratch/folder: what was put there is gone: the store was moved"):
+        take_in(IngestModel(source="base"), folder.parent)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "config.json", "merges.txt", "model.safetensors", "modules.json"])
+def test_a_device_or_a_pipe_is_no_missing_file(folder: Path, name: str) -> None:
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to("/dev/null")
+    with pytest.raises(DataError, match=rf"^base: {name}: is a device, and not a regular file"):
+        model_files(folder, "base", "embedding")
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(DataError, match=rf"^base: {name}: is a pipe, and not a regular file"):
+        model_files(folder, "base", "embedding")
 
 
 def test_a_snapshot_of_the_hubs_cache_is_links_into_its_own_blobs(folder: Path, tmp_path: Path) -> None:

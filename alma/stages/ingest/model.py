@@ -38,6 +38,7 @@ def ingest_model(cfg: IngestModel, base: Path, scratch: Path, out: Out) -> Metri
         faults.of(check_finite, files, cfg.source)
     weights = [file for file in files if file.suffix == ".safetensors"]
     models.copy_model([file for file in files if file not in weights], folder, out.folder, lambda _: None)
+    faults.copied = True
     metrics: Metrics = {"bytes": sum(file.stat().st_size for file in files)}
     if cfg.task == "generation":
         from alma.engines.chat import chat_notes, check_chat
@@ -117,12 +118,19 @@ class _Faults:
 
     def __init__(self, source: str, folder: Path) -> None:
         self.source, self.folder, self.found = source, folder, list[str]()
+        self.copied = False
+        """Whether ``folder`` has the model's small files."""
 
     def of(self, check: Callable[..., T], *given: Any) -> T | None:
         """What ``check`` returns; ``None`` where it finds a fault."""
         try:
             return check(*given)
         except DataError as error:
+            if self.copied and not (self.folder / "config.json").is_file():  # that is what the check has met
+                raise DataError(
+                    f"{self.folder}: what was put there is gone: the store was moved or removed meanwhile; leave it in "
+                    "its place and run again"
+                ) from error
             told = str(error).replace(str(self.folder), "the model")  # a check of the copy knows only where that lies
             self.found += [
                 line if line.startswith(self.source) else f"{self.source}: {line}" for line in told.splitlines()
