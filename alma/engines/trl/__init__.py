@@ -8,7 +8,7 @@ Not covered: quantized weights.
 ``rows``       rows as token ids
 ``devices``    how many devices, and how they share the model
 ``attempt``    one attempt, in this process or as one of several
-``launch``     several processes, started and followed; ``worker`` is one of them
+``launch``     several processes, started by an ``agent`` and followed; ``worker`` is one of them
 ``model``      the model loaded: ``randomness`` and ``router`` switch off what is its own, ``adapter`` gives it one
 ``start``      what is shown of it before the first step; ``head`` is where its log-probabilities come from
 ``save``       the model written, and shown to be the one that was trained

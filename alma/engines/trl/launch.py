@@ -6,16 +6,14 @@ What the processes need lies in ``Training.scratch``: the rows as they are read,
 says what happens, a line of JSON on its standard output each; what else they print is kept for the case that they fail.
 The store, its credentials and its checkpoints stay with this process.
 
-``python -m alma.engines.trl.launch PARENT torchrun's arguments…`` is torchrun, ended with the process that started it.
+``alma.engines.trl.agent`` is torchrun, ended with this process.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
@@ -117,7 +115,7 @@ def _processes(
     They end with the block, and with this process however it ends.
     """
     torchrun = [*options, f"--nproc-per-node={cfg.num_devices}", "-m", "alma.engines.trl.worker"]
-    command = [sys.executable, "-m", "alma.engines.trl.launch", str(os.getpid()), *torchrun, str(scratch / SPEC)]
+    command = [sys.executable, "-m", "alma.engines.trl.agent", str(os.getpid()), *torchrun, str(scratch / SPEC)]
     threads = max(len(os.sched_getaffinity(0)) // (cfg.num_devices or 1), 1)  # torchrun would give each one
     # ninja, which DeepSpeed compiles with, lies beside python.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
@@ -186,27 +184,3 @@ def _raised(event: dict[str, Any]) -> Exception:
     assert issubclass(kind, AlmaError)
     error: AlmaError = kind(event["message"])
     return error
-
-
-def die_with(parent: int) -> None:
-    """Ends this process when ``parent``, which started it, ends in whatever way (Linux).
-
-    Else a training whose stage was killed would go on, and write into what the next attempt reads.
-    """
-    set_parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
-    ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before we asked
-        os._exit(1)
-
-
-def main(parent: int, torchrun: list[str]) -> None:
-    """Is torchrun until it ends or ``parent`` does."""
-    from torch.distributed import run
-
-    die_with(parent)
-    os.environ["ALMA_TRAINING_PARENT"] = str(os.getpid())
-    run.main(torchrun)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])

@@ -11,14 +11,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from alma.engines.trl.launch import OUTCOME, ROWS, STOP, die_with
+from alma.engines.trl.agent import PARENT, die_with
+from alma.engines.trl.launch import OUTCOME, ROWS, STOP
 from alma.engines.trl.together import take_rank
 from alma.nodes import Nodes
 
 
 def main(spec_file: str) -> int:
     """Trains as ``spec_file`` says; the exit code."""
-    die_with(int(os.environ["ALMA_TRAINING_PARENT"]))
+    die_with(int(os.environ[PARENT]))
     warnings.simplefilter("ignore")  # of libraries, once per process: nobody reads them here
     nodes = Nodes.here()
     take_rank(nodes)
