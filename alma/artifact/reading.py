@@ -85,7 +85,16 @@ class Rows(Artifact):
         return list(SCHEMAS[str(self.manifest.schema_name)].names)
 
     def table(self, columns: list[str] | None = None, start: int = 0, stop: int | None = None) -> pa.Table:
-        """Rows ``start`` to ``stop``; only the parts that hold them are fetched."""
+        """Rows ``start`` to ``stop``; only the parts that hold them are fetched.
+
+        Raises ``DataError`` for ``columns`` that these rows do not have.
+        """
+        lacking = next((name for name in columns or () if name not in self.columns), None)
+        if lacking is not None:
+            raise DataError(
+                f"{self.store.uri}: {self.ref} holds {self.manifest.schema_name} rows, which have no {lacking!r}; they "
+                "have " + ", ".join(self.columns) + ": was another artifact meant?"
+            )
         tables = list(self._tables(columns, start, len(self) if stop is None else stop))
         if tables:
             return pa.concat_tables(tables)

@@ -71,9 +71,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="memory of one GPU, such as 80GiB: say what fits where, by the arithmetic of docs/plan.md, and exit 2 "
         "where something cannot fit",
     )
-    parser.add_argument("--gpus", type=int, default=1, metavar="N", help="GPUs of one machine or pod (default: 1)")
+    parser.add_argument("--gpus", type=whole(1), default=1, metavar="N", help="GPUs of one machine or pod (default: 1)")
     parser.add_argument(
-        "--nodes", type=int, default=1, metavar="N", help="machines that train one model together (default: 1)"
+        "--nodes", type=whole(1), default=1, metavar="N", help="machines that train one model together (default: 1)"
     )
     parser.add_argument(
         "--model-config",

@@ -8,7 +8,6 @@ not counted.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from typing import Self
 
@@ -19,6 +18,10 @@ from alma.plan.step import Step, Work
 FLOPS_PER_PARAMETER: dict[Work, int] = {"generate": 2, "read": 2, "embed": 2, "train": 6}
 SAME_SIZE = 0.01
 """Fraction by which two models' sizes may differ and still count as equal: "8.03e9" is 8,030,261,248."""
+
+
+LEAST, MOST = 1e-9, 1e24
+"""Of what the user gives: beyond them products are no numbers any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,8 @@ class Means:
             "--utilisation": utilisation,
         }
         for name, value in numbers.items():
-            if value is not None and not (isfinite(value) and value > 0):
-                raise ConfigError(f"{name} {value} is not a positive number; give one, such as 8.03e9")
+            if value is not None and not LEAST <= value <= MOST:
+                raise ConfigError(f"{name} {value} is no number from {LEAST:g} to {MOST:g}; give one, such as 8.03e9")
         if utilisation is not None and utilisation > 1:
             raise ConfigError(f"--utilisation {utilisation} is a fraction of the peak; give at most 1, such as 0.4")
         if (flops_per_second is None) != (utilisation is None):

@@ -33,16 +33,13 @@ class Machine:
     @classmethod
     def of(cls, *, gpu_memory: str | None, gpus: int, nodes: int) -> Self | None:
         """From the command line; ``None`` where no memory is stated. Raises ``ConfigError``."""
-        for name, value in (("--gpus", gpus), ("--nodes", nodes)):
-            if value < 1:
-                raise ConfigError(f"{name} {value}: must be 1 or more")
         if gpu_memory is None:
             if gpus > 1 or nodes > 1:
                 raise ConfigError("--gpus and --nodes go with --gpu-memory, the memory of one GPU, such as 80GiB")
             return None
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)", gpu_memory.strip())
+        found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*([A-Za-z]+)", gpu_memory.strip(), re.ASCII)
         if found is None or found[2] not in UNITS or float(found[1]) <= 0:
             raise ConfigError(
-                f"--gpu-memory {gpu_memory!r}: write the memory of one GPU as 80GiB; units: {', '.join(UNITS)}"
+                f"--gpu-memory {gpu_memory[:60]!r}: write the memory of one GPU as 80GiB; units: {', '.join(UNITS)}"
             )
         return cls(float(found[1]) * UNITS[found[2]], gpus, nodes)

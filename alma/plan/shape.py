@@ -10,9 +10,13 @@ from typing import Any, Self
 from alma.errors import ConfigError
 from alma.regular import CONFIG_BYTES, parse, read_regular
 from alma.sections import IngestModel
+from alma.sources.row import shown
 
 BIASED = {"qwen2": ("q_proj", "k_proj", "v_proj")}
 """Model types whose counted layers have biases that config.json does not name."""
+
+MOST_SIZE = 10**9
+"""Of each size: a context of ten million tokens has 1% of it."""
 
 COUNTED = ("llama", "mistral", "qwen2", "qwen3", "smollm3")
 """Model types whose parameters follow from these sizes: gated feed-forward layers, grouped-query attention."""
@@ -61,17 +65,24 @@ class Shape:
 
         Raises ``ConfigError`` where a size is missing, or the parameters of such a model cannot be counted from them.
         """
-        text = config.get("text_config", config)
+        text = config.get("text_config") or config
+        if not isinstance(text, dict):
+            raise ConfigError(f"{origin}: text_config is {shown(text)}, and no object of sizes; mend it there")
 
         def size(name: str, default: int | None = None) -> int:
             value = text.get(name, default)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_SIZE:
                 raise ConfigError(
-                    f"{origin}: {name} is {value!r}, and memory is planned from it: a whole number above 0"
+                    f"{origin}: {name} is {shown(value)}, and memory is planned from it: a whole number from 1 to "
+                    f"{MOST_SIZE:,}"
                 )
             return value
 
         heads, hidden = size("num_attention_heads"), size("hidden_size")
+        if heads > hidden and text.get("head_dim") is None:
+            raise ConfigError(
+                f"{origin}: num_attention_heads is {heads:,} and hidden_size {hidden:,}: mend the smaller"
+            )
         shape = cls(
             parameters=parameters or 0,
             layers=size("num_hidden_layers"),

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from alma.artifact import Artifact, Manifest, Ref, artifact_key, find_manifest
+from alma.artifact import Artifact, Manifest, Model, Page, Ref, Rows, artifact_key, find_manifest
 from alma.artifact.checkpoints import Checkpoints
 from alma.artifact.out import Out
 from alma.artifact.shard import Shard, ShardDone
@@ -27,6 +27,8 @@ SOURCE_FIELDS = {"source", "revision"}
 """Fields that are no part of a key: the hash of what a source holds is, whatever its address."""
 
 Inputs = Mapping[str, Ref | None]
+
+_WORDS: Mapping[type, str] = {Rows: "rows", Model: "a model", Page: "a report"}
 
 
 def parse_section(stage: Stage, values: Mapping[str, Any]) -> Section:
@@ -103,6 +105,7 @@ def run_shard(
             return ref, sealed
         given = {port: source for port, source in inputs.items() if source is not None}
         opened: dict[str, Any] = {port: Artifact.open(store, source) for port, source in given.items()}
+        check_kinds(stage, opened)
         out = Out(store, ref, scratch, emit=emit, stopping=stopping, shard=shard, title=title)
         out.clear_folder()
         extra = {"base": base} if "base" in inspect.signature(stage.module.run).parameters else {}
@@ -146,6 +149,17 @@ def check_ports(stage: Stage, inputs: Inputs) -> None:
     missing = [port for port, required in stage.ports.items() if required and inputs.get(port) is None]
     if missing:
         raise ConfigError(f"stage {stage.name} needs the input {missing[0]!r}: --in {missing[0]}=<stage>/<key>")
+
+
+def check_kinds(stage: Stage, opened: Mapping[str, Artifact]) -> None:
+    """Raises ``ConfigError`` for an artifact that is not of its port's kind. What rows it takes a stage says itself."""
+    for port, artifact in opened.items():
+        kind = stage.kinds.get(port, Artifact)
+        if not isinstance(artifact, kind):
+            raise ConfigError(
+                f"stage {stage.name} takes {_WORDS[kind]} as its input {port!r}, and {artifact.ref} is "
+                f"{_WORDS[type(artifact)]}; give another artifact with --in {port}=<stage>/<key>"
+            )
 
 
 def _kinds(section: type[Section]) -> tuple[Any, ...]:

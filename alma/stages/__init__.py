@@ -53,6 +53,8 @@ class Stage:
     sections: tuple[type[Section], ...]
     ports: Mapping[str, bool]
     """Port → whether it must be given."""
+    kinds: Mapping[str, type]
+    """Port → ``Rows``, ``Model`` or ``Page``."""
     family: bool = False
     """Whether it also takes any number of ports ``by_<name>``."""
 
@@ -86,7 +88,8 @@ def load_stage(name: str) -> Stage:
         for port, parameter in parameters.items()
         if port not in ("cfg", "out", "base") and parameter.kind is not inspect.Parameter.VAR_KEYWORD
     }
-    return Stage(name, module, _sections(hints["cfg"]), ports, family)
+    kinds = {port: next(kind for kind in (*typing.get_args(hints[port]), hints[port]) if kind) for port in ports}
+    return Stage(name, module, _sections(hints["cfg"]), ports, kinds, family)
 
 
 def _sections(hint: Any) -> tuple[type[Section], ...]:

@@ -165,7 +165,8 @@ BAD = {
     "no unit": (["--gpu-memory", "80"], "write the memory of one GPU as 80GiB"),
     "zero": (["--gpu-memory", "0GiB"], "write the memory of one GPU"),
     "GPUs alone": (["--gpus", "8"], "go with --gpu-memory"),
-    "none": (["--gpu-memory", "80GiB", "--gpus", "0"], "--gpus 0: must be 1 or more"),
+    "400 digits": (["--gpu-memory", f"{'9' * 400}GiB"], "write the memory of one GPU"),
+    "no number": (["--gpu-memory", "80GiB", "--parameters", "1e308"], r"--parameters 1e\+308 is no number from"),
     "config alone": (["--model-config", "x"], "--model-config goes with --gpu-memory"),
     "no config": (["--gpu-memory", "80GiB", "--model-config", "nowhere.json"], "nowhere.json: there is no such"),
 }
@@ -190,6 +191,17 @@ def test_sizes_that_are_missing_are_named(tmp_path: Path) -> None:
     path.write_text(json.dumps(sizes | {"vocab_size": None}))
     with pytest.raises(ConfigError, match=r"config\.json: vocab_size is None"):
         read_shape(path, None)
+    path.write_text(json.dumps(sizes | {"vocab_size": 10**400}))
+    with pytest.raises(ConfigError, match=r"vocab_size is 1000.*…, and memory .* from 1 to 1,000,000,000"):
+        read_shape(path, None)
+    path.write_text(json.dumps(sizes | {"num_attention_heads": 5000}))
+    with pytest.raises(ConfigError, match="num_attention_heads is 5,000 and hidden_size 4,096"):
+        read_shape(path, None)
+    path.write_text(json.dumps({"text_config": None} | sizes))
+    assert read_shape(path, None) == read_shape(EXAMPLES / "shapes" / "llama3-8b.json", None)
+    path.write_text(json.dumps(sizes | {"text_config": [1]}))
+    with pytest.raises(ConfigError, match=r"text_config is \[1\], and no object of sizes"):
+        read_shape(path, None)
     path.write_text(json.dumps(sizes | {"model_type": "mamba"}))
     with pytest.raises(ConfigError, match=r"model_type 'mamba'.*give --parameters"):
         read_shape(path, None)
@@ -206,7 +218,8 @@ def _written(path: Path, text: str) -> Path:
 @given(st.dictionaries(st.sampled_from(["hidden_size", "num_attention_heads", "head_dim"]), st.integers(-2, 5)))
 def test_no_config_makes_anything_but_a_shape_or_a_refusal(changes: dict[str, int]) -> None:
     sizes = json.loads((EXAMPLES / "shapes" / "qwen2.5-1.5b.json").read_text()) | changes
-    if min(changes.values(), default=1) < 1:
+    too_many = "head_dim" not in changes and sizes["num_attention_heads"] > sizes["hidden_size"]
+    if min(changes.values(), default=1) < 1 or too_many:
         with pytest.raises(ConfigError, match=r"^config\.json: "):
             Shape.of(sizes, None, "config.json")
     else:

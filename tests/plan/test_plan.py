@@ -213,8 +213,8 @@ BAD_OPTIONS = {
     "utilisation alone": (["--utilisation", "0.4"], "--flops-per-second and --utilisation go together"),
     "share above one": (["--utilisation", "40", "--flops-per-second", "1e15"], "at most 1"),
     "no size": (["--utilisation", "0.4", "--flops-per-second", "1e15"], "--parameters"),
-    "negative": (["--parameters", "-1"], "--parameters -1.0 is not a positive number"),
-    "not a number": (["--parameters", "nan"], "not a positive number"),
+    "negative": (["--parameters", "-1"], "--parameters -1.0 is no number from"),
+    "not a number": (["--parameters", "nan"], "is no number from"),
     "scaled without rates": (["--parameters", "8e9", "--scale-by-parameters"], "--rates FILE"),
     "no file": (["--parameters", "8e9", "--rates", "nowhere.json"], "nowhere.json: no such file of rates"),
 }
