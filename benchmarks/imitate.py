@@ -31,7 +31,7 @@ from timing import Way, compare, machine, options, parse
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from alma.artifact import Artifact, Ref, Rows, row_id
+from alma.artifact import Artifact, Ref, Rows, artifact_key, row_id
 from alma.artifact.out import Out
 from alma.artifact.records import SCHEMAS
 from alma.running.stage import run
@@ -152,14 +152,18 @@ class Stage:
 
     def __init__(self, cfg: Imitate, folder: Path, store: Store, pairs: list[dict[str, str]]) -> None:
         self.cfg, self.store = cfg, store
-        seeds = Out(store, Ref("ingest", "0" * 20), folder.parent / "seeds")
+        stated = {
+            each: {"version": 1, "section": {}, "inputs": {}, "identity": {"name": each}} for each in ("seeds", "model")
+        }
+        refs = {each: Ref("ingest", artifact_key("ingest", **given)) for each, given in stated.items()}
+        seeds = Out(store, refs["seeds"], folder.parent / "seeds")
         rows = [{"id": row_id(seeds.ref, n), "source_id": str(n)} | pair for n, pair in enumerate(pairs)]
         seeds.write(pa.Table.from_pylist(rows, schema=SCHEMAS["pair"]), "pair", len(rows))
-        model = Out(store, Ref("ingest", "1" * 20), folder.parent / "model")
+        model = Out(store, refs["model"], folder.parent / "model")
         for path in folder.iterdir():
             (model.folder / path.name).write_bytes(path.read_bytes())
-        for out, kind in ((seeds, "rows"), (model, "model")):
-            out.seal(kind=kind, version=1, section={}, inputs={}, identity={}, metrics={}, device="cpu")
+        seeds.seal(kind="rows", metrics={}, device="cpu", **stated["seeds"])
+        model.seal(kind="model", metrics={}, device="cpu", **stated["model"])
         self.inputs = {"seeds": seeds.ref, "model": model.ref}
         self.shots = [Shot(row["id"], row["prompt"], row["response"]) for row in rows]
 

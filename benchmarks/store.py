@@ -34,7 +34,7 @@ from link import slow_link
 from parts import s3_server
 from timing import Way, compare, machine, options, parse
 
-from alma.artifact import Artifact, Model, Ref
+from alma.artifact import Artifact, Model, Ref, artifact_key
 from alma.artifact.out import Out
 from alma.store import open_store
 from alma.store.cache import sha256_file
@@ -76,21 +76,27 @@ def make_model(folder: Path, size: int) -> Path:
     return folder
 
 
+def work_of(repeat: int) -> tuple[Ref, dict[str, Any]]:
+    """The artifact of a repeat, and what its key is made of."""
+    stated: dict[str, Any] = {"version": 1, "section": {}, "inputs": {}, "identity": {"repeat": str(repeat)}}
+    return Ref("finetune", artifact_key("finetune", **stated)), stated
+
+
 def alma_up(case: Case, repeat: int) -> Ref:
     """Publishes and seals. The files are linked into the place where a stage would have written them."""
-    ref = Ref("finetune", f"{repeat + 1:020x}")
+    ref, stated = work_of(repeat)
     scratch = case.scratch / "stage" / str(repeat)
     out = Out(open_store(f"s3://{BUCKET}/store"), ref, scratch)
     for file in case.files:
         os.link(file, out.folder / file.name)
-    out.seal(kind="model", version=1, section={}, inputs={}, identity={}, metrics={}, device="cpu")
+    out.seal(kind="model", metrics={}, device="cpu", **stated)
     return ref
 
 
 def alma_down(case: Case, repeat: int) -> Path:
     """Opens the model through a cache that is empty."""
     os.environ["ALMA_CACHE"] = str(case.scratch / f"cache-{repeat}")
-    model = Artifact.open(open_store(f"s3://{BUCKET}/store"), Ref("finetune", f"{0:020x}"))
+    model = Artifact.open(open_store(f"s3://{BUCKET}/store"), work_of(-1)[0])
     assert isinstance(model, Model)
     return model.folder
 

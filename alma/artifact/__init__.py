@@ -7,7 +7,7 @@ write equal bytes. What differs from run to run, seconds above all, lies beside 
 
 ::
 
-    manifest     names, keys, the manifest
+    manifest     names, keys, the manifest; digest: the hash of a content in a name
     reading      a sealed artifact: rows, a model, a page; tables: one of its Parquet files
     out          what a stage publishes to; parts: rows that are published but not sealed yet; statement: what is said
                  of a part, and whether it is so; seal: the end

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from alma.artifact.digest import folder_name
 from alma.artifact.records import SCHEMAS
 from alma.errors import DataError, IntegrityError
 from alma.faults import first_fault
@@ -140,9 +141,24 @@ def _fault(manifest: Manifest) -> str | None:
     name = next((file.name for file in manifest.files if not is_name(file.name)), None)
     if name is not None:
         return f"{name[:60]!r} is no file's name"
+    try:
+        key = artifact_key(manifest.stage, manifest.version, manifest.section, manifest.inputs, manifest.identity)
+    except ValueError:  # a NaN, which no key is made of
+        return "its settings are no JSON"
+    if key != manifest.key:
+        return f"its settings, inputs and sources are those of {manifest.stage[:60]}/{key}"
+    if manifest.kind != "rows" and not _lie_in_their_folder(manifest.files):
+        return "its files are not those of their folder's name"
     if manifest.kind == "rows" and manifest.schema_name not in SCHEMAS:
         return f"{str(manifest.schema_name)[:60]!r} is no kind of rows"
     rows = [file.rows or 0 for file in manifest.files]
     if manifest.kind == "rows" and (min(rows, default=0) < 0 or sum(rows) != manifest.num_rows):
         return f"its files hold {sum(rows)} rows, and num_rows is {manifest.num_rows}"
     return None
+
+
+def _lie_in_their_folder(files: Sequence[File]) -> bool:
+    """Whether these are all files of one published folder, whose name holds their hash."""
+    contents = [(file.name.split("/", 2)[-1], file.sha256) for file in files]
+    folder = folder_name(contents)
+    return all(file.name == f"{folder}/{name}" for file, (name, _) in zip(files, contents, strict=True))

@@ -128,7 +128,7 @@ class Folder(Artifact):
         if not paths:
             raise DataError(f"{self.store.uri}: {self.ref} is empty; remove its folder and run again")
         depth = len(Path(self.manifest.files[0].name).parts)
-        return paths[0].parents[depth - 3]  # the names begin with files/<hash>/
+        return paths[0].parents[depth - 3]  # all names begin with files/<hash>/, as find_manifest saw
 
 
 class Model(Folder):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
-import json
 from pathlib import Path
 
 from alma import __version__
+from alma.artifact.digest import folder_name
 from alma.artifact.manifest import File, Ref
-from alma.artifact.statement import HASH_CHARS
 from alma.parallel import FILES, in_order
 from alma.store import Store
 from alma.store.cache import sha256_file
@@ -26,12 +24,12 @@ def publish_folder(store: Store, ref: Ref, folder: Path) -> list[File]:
     paths = sorted(p for p in folder.rglob("*") if p.is_file())
     names = [path.relative_to(folder).as_posix() for path in paths]
     hashes = in_order(sha256_file, paths, FILES)
-    digest = hashlib.sha256(json.dumps(list(zip(names, hashes, strict=True))).encode()).hexdigest()
+    place = folder_name(list(zip(names, hashes, strict=True)))
 
-    def send(place: int) -> File:
-        name = f"files/{digest[:HASH_CHARS]}/{names[place]}"
-        store.upload(paths[place], f"{ref}/{name}")
-        return File(name=name, size=paths[place].stat().st_size, sha256=hashes[place])
+    def send(number: int) -> File:
+        name = f"{place}/{names[number]}"
+        store.upload(paths[number], f"{ref}/{name}")
+        return File(name=name, size=paths[number].stat().st_size, sha256=hashes[number])
 
     return in_order(send, range(len(paths)), FILES)
 

@@ -17,10 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
+from alma.artifact.digest import HASH_CHARS
 from alma.artifact.manifest import Ref
-
-HASH_CHARS = 16
-"""Hex digits of the content's hash in a name: 64 bits, enough to tell the few attempts at one part apart."""
 
 METADATA = b"alma.part"
 

@@ -1,8 +1,11 @@
 """Keys, ids, parts, manifests: what makes an artifact whole and what makes it refused."""
 
+import hashlib
 import json
 import shutil
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,15 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alma.artifact import Artifact, Ref, Rows, artifact_key, find_manifest, parse_row_id, row_id
+from alma.artifact import Artifact, Folder, Ref, Rows, artifact_key, find_manifest, parse_row_id, row_id
+from alma.artifact.digest import folder_name
 from alma.artifact.out import Out
 from alma.artifact.parts import Part
 from alma.artifact.records import PAIR, PROMPT
 from alma.artifact.tables import read_part
 from alma.errors import DataError, IntegrityError, InternalError, Stopped
 from alma.store import Store, open_store
+from tests.builders import sealed
 
-REF = Ref("curate", "0123456789abcdef0123")
+REF = sealed.named("curate", "rows")
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -41,7 +46,7 @@ def publish(store: Store, scratch: Path, num_rows: int, part_rows: int, *, stop_
 
 
 def seal(out: Out) -> Rows:
-    manifest = out.seal(kind="rows", version=1, section={}, inputs={}, identity={}, metrics={"x": 1.5}, device="cpu")
+    manifest = sealed.seal(out, "rows", {"x": 1.5})
     rows = Artifact.open(out.store, manifest.ref)
     assert isinstance(rows, Rows)
     return rows
@@ -225,11 +230,11 @@ def test_the_manifest_of_another_artifact_is_refused(tmp_path: Path) -> None:
 
 def test_folders_come_back_as_they_were(store_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALMA_CACHE", str(tmp_path / "cache"))
-    out = Out(open_store(store_uri), Ref("finetune", "a" * 20), tmp_path / "scratch")
+    out = Out(open_store(store_uri), sealed.named("finetune", "model"), tmp_path / "scratch")
     (out.folder / "config.json").write_text("{}")
     (out.folder / "deep").mkdir()
     (out.folder / "deep" / "x.txt").write_text("x")
-    manifest = out.seal(kind="model", version=1, section={}, inputs={}, identity={}, metrics={}, device="cpu")
+    manifest = sealed.seal(out, "model")
     folder = Artifact.open(open_store(store_uri), manifest.ref).folder
     assert (folder / "config.json").read_text() == "{}"
     assert (folder / "deep" / "x.txt").read_text() == "x"
@@ -253,6 +258,111 @@ def test_an_altered_manifest_is_refused(tmp_path: Path, field: str, value: objec
     store.write(f"{REF}/manifest.json", json.dumps(manifest).encode())
     with pytest.raises(IntegrityError, match=rf"was altered \(.*{said}.*remove the artifact's folder"):
         find_manifest(store, REF)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("section", {"max_rouge": 0.8}, "settings, inputs and sources are those of finetune/"),
+        ("section", {"max_rouge": float("nan")}, "settings are no JSON"),
+        ("inputs", {"model": f"ingest/{'1' * 20}"}, "settings, inputs and sources are those of finetune/"),
+        ("inputs", {}, "settings, inputs and sources are those of finetune/"),
+        ("identity", {"name": "other"}, "settings, inputs and sources are those of finetune/"),
+        ("version", 2, "settings, inputs and sources are those of finetune/"),
+        ("stage", "select", "settings, inputs and sources are those of select/"),
+        ("key", "1" * 20, "settings, inputs and sources are those of finetune/"),
+    ],
+)
+def test_a_manifest_of_other_work_than_its_key_says_is_refused(
+    tmp_path: Path, field: str, value: object, said: str
+) -> None:
+    store = open_store(str(tmp_path / "store"))
+    ref = sealed.named("finetune", "model", section={"max_rouge": 0.7}, inputs={"model": f"ingest/{'0' * 20}"})
+    sealed.seal(Out(store, ref, tmp_path / "scratch"), "model")
+    assert find_manifest(store, ref) is not None
+    manifest = json.loads(store.read(f"{ref}/manifest.json")) | {field: value}
+    store.write(f"{ref}/manifest.json", json.dumps(manifest).encode())
+    with pytest.raises(IntegrityError, match=rf"was altered \(its {said}.*remove the artifact's folder and run again"):
+        Artifact.open(store, ref)
+
+
+@given(section=st.dictionaries(st.text(), json_values, max_size=4), text=st.text())
+def test_whatever_the_settings_are_a_manifest_fits_its_key(section: dict[str, Any], text: str) -> None:
+    """Floats, long numbers and characters are read as they were written."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store(folder)
+        out = Out(store, sealed.named("curate", text, section=section, inputs={text: text}), Path(folder, ".scratch"))
+        out.write(PROMPT.empty_table(), "prompt", 10)
+        written = sealed.seal(out, "rows")
+        assert find_manifest(store, out.ref) == written
+
+
+def beside(files: list[dict[str, Any]]) -> None:
+    """As first it names what lies beside the artifact's files: the folder would be that of the store's stage."""
+    files.insert(0, {"name": "cost.json", "size": 2, "sha256": hashlib.sha256(b"{}").hexdigest()})
+
+
+def above(files: list[dict[str, Any]]) -> None:
+    files[0]["name"] = files[0]["name"].rpartition("/")[2]
+
+
+def deeper(files: list[dict[str, Any]]) -> None:
+    for file in files:
+        file["name"] = f"files/{file['name']}"
+
+
+def of_another(files: list[dict[str, Any]]) -> None:
+    files.append(files[0] | {"name": "files/0123456789abcdef/config.json"})
+
+
+def all_of_another(files: list[dict[str, Any]]) -> None:
+    for file in files:
+        file["name"] = f"files/0123456789abcdef/{file['name'].split('/', 2)[2]}"
+
+
+def renamed(files: list[dict[str, Any]]) -> None:
+    files[0]["name"] += ".old"
+
+
+def other_hash(files: list[dict[str, Any]]) -> None:
+    files[1]["sha256"] = "0" * 64
+
+
+@pytest.mark.parametrize("kind", ["model", "page"])
+@pytest.mark.parametrize(
+    "alter", [beside, above, deeper, of_another, all_of_another, renamed, other_hash, list.pop, list.reverse]
+)
+def test_a_folder_of_other_files_than_its_name_says_is_refused(tmp_path: Path, kind: Any, alter: Any) -> None:
+    store = open_store(str(tmp_path / "store"))
+    out = Out(store, sealed.named("finetune", "model"), tmp_path / "scratch")
+    (out.folder / "deep").mkdir()
+    for name in ("config.json", "deep/x.txt", "deep.txt"):  # as paths these are in another order than as texts
+        (out.folder / name).write_text(name)
+    sealed.seal(out, kind)
+    artifact = Artifact.open(store, out.ref)
+    assert isinstance(artifact, Folder)
+    assert sorted(path.name for path in artifact.folder.iterdir()) == ["config.json", "deep", "deep.txt"]
+    manifest = json.loads(store.read(f"{out.ref}/manifest.json"))
+    alter(manifest["files"])
+    store.write(f"{out.ref}/manifest.json", json.dumps(manifest).encode())
+    with pytest.raises(
+        IntegrityError, match=r"was altered \(its files are not those of .*remove the artifact's folder"
+    ):
+        Artifact.open(store, out.ref)
+
+
+def test_a_folder_without_files_is_said_to_be_empty(tmp_path: Path) -> None:
+    out = Out(open_store(str(tmp_path / "store")), sealed.named("finetune", "model"), tmp_path / "scratch")
+    sealed.seal(out, "model")
+    artifact = Artifact.open(out.store, out.ref)
+    assert isinstance(artifact, Folder)
+    with pytest.raises(DataError, match="is empty; remove its folder and run again"):
+        artifact.folder  # noqa: B018
+
+
+def test_a_known_folder_name_stays() -> None:
+    """The folders that people's models lie in are named so."""
+    assert folder_name([("config.json", "0" * 64), ("deep/é.txt", "1" * 64)]) == "files/25747bcf4e105053"
 
 
 def test_equal_manifests_are_equal_bytes(tmp_path: Path) -> None:

@@ -11,22 +11,23 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alma.artifact import Artifact, Manifest, Model, Ref, Rows, find_manifest, row_id
+from alma.artifact import Artifact, Manifest, Model, Rows, find_manifest, row_id
 from alma.artifact.checkpoints import Checkpoints
 from alma.artifact.out import Out
 from alma.artifact.shard import SEAL, Shard, ShardDone
 from alma.errors import AccessError, TransientError
 from alma.running import stage as stage_run
 from alma.store import Store, open_store
+from tests.builders.sealed import named, seal
 
-REF = Ref("respond", "0123456789abcdef0123")
-MODEL = Ref("finetune", "0123456789abcdef0123")
+REF = named("respond", "rows")
+MODEL = named("finetune", "model")
 NUM_ROWS, PART_ROWS = 5, 2
 
 
@@ -106,10 +107,6 @@ def attempt(store: Any, scratch: Path, who: str, shard: Shard | None = None) -> 
     counts = out.counts()
     metrics |= {f"counted_of_{name}": counts.get(f"num_of_{name}", 0) for name in "abc"}
     return seal(out, "rows", metrics)
-
-
-def seal(out: Out, kind: Literal["rows", "model"], metrics: dict[str, Any]) -> Manifest:
-    return out.seal(kind=kind, version=1, section={}, inputs={}, identity={}, metrics=metrics, device="cpu")
 
 
 def together(

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from alma.artifact import Manifest, Ref, row_id
+from alma.artifact import Manifest, row_id
 from alma.artifact.out import Out
 from alma.errors import ConfigError, TransientError
 from alma.store import Store, open_store
+from tests.builders.sealed import named, seal
 
-REF = Ref("respond", "0123456789abcdef0123")
+REF = named("respond", "rows")
 NUM_ROWS, PART_ROWS = 6, 2
 
 
@@ -27,7 +28,7 @@ def attempt(store: Store, scratch: Path, told: list[Any], num_parts: int = 3) ->
         rows = [{"id": row_id(REF, i), "candidate_id": "c", "prompt": f"{i}"} for i in range(part.start, part.stop)]
         out.publish(part, "prompt", rows, {"num_tokens": sum(range(part.start, part.stop))})
     read = len(out.read_back(["prompt"]))
-    return out.seal(kind="rows", version=1, section={}, inputs={}, identity={}, metrics={"read": read}, device="cpu")
+    return seal(out, "rows", {"read": read})
 
 
 def changed(**fields: Any) -> Callable[[Store, str], None]:

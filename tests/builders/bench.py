@@ -8,10 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from alma.artifact import Artifact, Model, Ref, Rows, row_id
+from alma.artifact import Artifact, Model, Rows, row_id
 from alma.artifact.out import Out
 from alma.artifact.records import SCHEMAS
 from alma.store import open_store
+from tests.builders import sealed
 
 
 class Bench:
@@ -24,7 +25,7 @@ class Bench:
 
     def out(self, stage: str) -> Out:
         self.count += 1
-        return Out(self.store, Ref(stage, f"{self.count:020x}"), self.folder / f"scratch{self.count}")
+        return Out(self.store, sealed.named(stage, self.count), self.folder / f"scratch{self.count}")
 
     def rows(self, schema: str, rows: list[dict[str, Any]]) -> Rows:
         out = self.out("ingest")
@@ -38,13 +39,13 @@ class Bench:
         out = self.out("finetune")
         shutil.copytree(folder, out.folder, dirs_exist_ok=True)
         (out.folder / "chat_template.jinja").write_text(template)
-        out.seal(kind="model", version=1, section={}, inputs={}, identity={}, metrics={}, device="cpu")
+        sealed.seal(out, "model")
         model = Artifact.open(self.store, out.ref)
         assert isinstance(model, Model)
         return model
 
     def seal(self, out: Out, metrics: dict[str, Any]) -> Rows:
-        out.seal(kind="rows", version=1, section={}, inputs={}, identity={}, metrics=metrics, device="cpu")
+        sealed.seal(out, "rows", metrics)
         rows = Artifact.open(self.store, out.ref)
         assert isinstance(rows, Rows)
         return rows

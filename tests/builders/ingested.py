@@ -43,7 +43,13 @@ def ingested(folder: Path, source: str, kind: str, **settings: Any) -> Ingested:
     out = Out(store, ref, folder / "scratch", emit=emit)
     metrics = ingest.run(cfg, base=folder, out=out)
     manifest = out.seal(
-        kind="rows", version=1, section=section, inputs={}, identity=identity, metrics=metrics, device="cpu"
+        kind="rows",
+        version=ingest.VERSION,
+        section=section,
+        inputs={},
+        identity=identity,
+        metrics=metrics,
+        device="cpu",
     )
     return Ingested(Rows(store, manifest).table().to_pylist(), metrics, notes)
 

@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from alma import progress
 from alma.artifact import Ref
@@ -24,19 +23,19 @@ from alma.running import stage as stage_run
 from alma.running.stopping import stop_signals
 from alma.sections import Finetune
 from alma.store import Store, open_store
+from tests.builders.sealed import named, seal
 from tests.builders.training import PAIRS
 
 
 def inputs(store: Store, start: Path, folder: Path) -> dict[str, Ref | None]:
     """The start model and the rows as sealed artifacts."""
-    common: dict[str, Any] = {"version": 1, "section": {}, "inputs": {}, "identity": {}, "metrics": {}, "device": "cpu"}
-    model = Out(store, Ref("ingest", "a" * 20), folder / "model")
+    model = Out(store, named("ingest", "model"), folder / "model")
     shutil.copytree(start, model.folder, dirs_exist_ok=True)
-    model.seal(kind="model", **common)
-    rows = Out(store, Ref("ingest", "b" * 20), folder / "rows")
+    seal(model, "model")
+    rows = Out(store, named("ingest", "rows"), folder / "rows")
     table = [{"id": str(i), "source_id": str(i)} | row for i, row in enumerate(PAIRS)]
     rows.publish(rows.parts(len(table), len(table))[0][0], "pair", table)
-    rows.seal(kind="rows", **common)
+    seal(rows, "rows")
     return {"model": model.ref, "rows": rows.ref}
 
 

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alma.artifact import Artifact, Ref
+from alma.artifact import Artifact
 from alma.artifact.out import Out, Part
 from alma.artifact.shard import Shard, ShardDone
 from alma.engines import Answered, OnTokens
 from alma.engines.feed import PartRequests, feed
 from alma.errors import StageError, Stopped
 from alma.store import FolderStore, open_store
+from tests.builders.sealed import named, seal
 
 Asked = tuple[int, Any]
 
@@ -72,12 +73,12 @@ def run(out: Out, engine: Any, num_rows: int, part_rows: int, turns: int = 1, pa
 
 
 def make(folder: Path, **settings: Any) -> Out:
-    return Out(open_store(str(folder / "store")), Ref("embed", "0" * 20), folder / "scratch", **settings)
+    return Out(open_store(str(folder / "store")), named("embed", "rows"), folder / "scratch", **settings)
 
 
 def rows(out: Out, num_rows: int, part_rows: int) -> list[str]:
     out.parts(num_rows, part_rows)  # another attempt: it looks at what is there before it seals
-    out.seal(kind="rows", version=1, section={}, inputs={}, identity={}, metrics={}, device="cpu")
+    seal(out, "rows")
     artifact: Any = Artifact.open(out.store, out.ref)
     ids = artifact.table(["id"])["id"].to_pylist()
     assert ids == [out.row_id(row) for row in range(len(ids))]

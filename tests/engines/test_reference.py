@@ -32,6 +32,7 @@ from alma.store import Store, open_store
 from tests.builders.margins import BETA, Case, dpo, first_margins
 from tests.builders.recipe import SMALL, Ran
 from tests.builders.recipe import settings as recipe_settings
+from tests.builders.sealed import named, seal
 from tests.builders.training import CHAT, PREFERENCES, curve, place, settings, train, write_model
 
 torch.set_num_threads(1)
@@ -216,7 +217,7 @@ class Bench:
         self.pairs = self.select("a", WORDS)
 
     def select(self, key: str, words: Sequence[str]) -> Ref:
-        out = Out(self.store, Ref("select", f"{key:0<20}"), self.folder / f"scratch-{key}")
+        out = Out(self.store, named("select", key), self.folder / f"scratch-{key}")
         rows = [
             {
                 "id": out.row_id(i),
@@ -233,7 +234,7 @@ class Bench:
             for i, word in enumerate(words)
         ]
         out.write(pa.Table.from_pylist(rows, schema=SCHEMAS["preference"]), "preference", 4)
-        out.seal(kind="rows", version=1, section={}, inputs={}, identity={}, metrics={}, device="cpu")
+        seal(out, "rows")
         return out.ref
 
     def read(self, rows: Ref, previous: Ref | None = None, **changes: Any) -> Manifest:
@@ -314,7 +315,8 @@ def test_training_reads_the_rows_by_their_ids(bench: Bench) -> None:
 
 def test_what_is_of_other_rows_or_another_model_is_refused(bench: Bench) -> None:
     few = bench.read(bench.select("b", WORDS[:6]))
-    with pytest.raises(DataError, match=rf"{few.ref} has no row of 10 of the 10 pairs, select-a0+-0 the first"):
+    first = f"select-{bench.pairs.key}-0"
+    with pytest.raises(DataError, match=rf"{few.ref} has no row of 10 of the 10 pairs, {first} the first"):
         bench.finetune(few.ref)
     reference = bench.read(bench.pairs).ref
     other = bench.finetune(reference)
@@ -330,10 +332,10 @@ def test_what_is_of_other_rows_or_another_model_is_refused(bench: Bench) -> None
 
 
 def sft(bench: Bench) -> Ref:
-    out = Out(bench.store, Ref("ingest", "c" * 20), bench.folder / "scratch-c")
+    out = Out(bench.store, named("ingest", "c"), bench.folder / "scratch-c")
     rows = [{"id": out.row_id(0), "source_id": "1", "prompt": "say ab", "response": "abab"}]
     out.write(pa.Table.from_pylist(rows, schema=SCHEMAS["pair"]), "pair", 4)
-    out.seal(kind="rows", version=1, section={}, inputs={}, identity={}, metrics={}, device="cpu")
+    seal(out, "rows")
     return out.ref
 
 

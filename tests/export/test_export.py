@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from alma.artifact import Artifact, Model, Ref
+from alma.artifact.out import Out
 from alma.errors import ConfigError, DataError, IntegrityError
 from alma.export import export
 from alma.export.card import card
@@ -20,6 +21,7 @@ from alma.export.results import results
 from alma.monitor import journal
 from tests.builders.bench import Bench
 from tests.builders.recipe import Ran, settings
+from tests.builders.sealed import named, seal
 
 KEY = "0123456789abcdef0123"
 
@@ -157,10 +159,9 @@ def test_a_run_names_its_latest_model(ran: Ran) -> None:
 def test_exams_are_results_and_trials_of_a_few_questions_are_none(tmp_path: Path) -> None:
     bench, model = Bench(tmp_path), Ref("finetune", KEY)
     for section, value in (({"tasks": ["arc"]}, 0.5), ({"tasks": ["arc"], "limit": 3}, 1.0)):
-        out = bench.out("examine")
-        metrics = {"num_tasks": 1, "arc.acc": value, "arc.acc_error": 0.01}
-        given = {"model": str(model)}
-        out.seal(kind="model", version=1, section=section, inputs=given, identity={}, metrics=metrics, device="cpu")
+        ref = named("examine", value, section=section, inputs={"model": str(model)})
+        out = Out(bench.store, ref, tmp_path / ref.key)
+        seal(out, "model", {"num_tasks": 1, "arc.acc": value, "arc.acc_error": 0.01})
     [found] = results(bench.store, model, judge=False)
     assert (found.label, found.value, found.error) == ("arc.acc, lm-evaluation-harness", 0.5, 0.01)
     assert found.outside

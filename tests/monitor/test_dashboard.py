@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alma.artifact import Cost, Ref
+from alma.artifact import Cost
 from alma.artifact.out import Out
 from alma.artifact.records import EXAMPLE
 from alma.monitor.dashboard import histogram, markdown
 from alma.store import open_store
+from tests.builders.sealed import named, seal
 
 
 def sealed(folder: Path, prompts: list[str]) -> str:
@@ -29,9 +30,9 @@ def sealed(folder: Path, prompts: list[str]) -> str:
         for i, text in enumerate(prompts)
     ]
     store = open_store(str(folder / "store"))
-    out = Out(store, Ref("select", "0" * 20), folder / "scratch")
+    out = Out(store, named("select", "rows"), folder / "scratch")
     out.write(pa.Table.from_pylist(rows, schema=EXAMPLE), "example", 100)
-    manifest = out.seal(kind="rows", version=1, section={}, inputs={}, identity={}, metrics={}, device="cpu")
+    manifest = seal(out, "rows")
     return markdown(manifest, Cost(seconds=1.0, tokens=0, device="cpu"), store.uri)
 
 

@@ -10,11 +10,12 @@ from alma.artifact import Manifest
 from alma.artifact.manifest import find_manifest
 from alma.monitor.outcome import _rounds
 from tests.builders.bench import Bench
+from tests.builders.sealed import seal
 
 
 def sealed(bench: Bench, stage: str, **metrics: float) -> Manifest:
     out = bench.out(stage)
-    out.seal(kind="model", version=1, section={}, inputs={}, identity={}, metrics=metrics, device="cpu")
+    seal(out, "model", metrics)
     found = find_manifest(bench.store, out.ref)
     assert found is not None
     return found

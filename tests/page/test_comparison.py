@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from scipy import stats
 
-from alma.artifact import Artifact, Page, Ref
+from alma.artifact import Artifact, Page
 from alma.artifact.out import Out
 from alma.artifact.records import DROP_REASONS, SCHEMAS
 from alma.config import Isara
@@ -33,6 +33,7 @@ from alma.statistics import mean_and_error
 from alma.store import open_store
 from alma.text.visible import visible
 from tests.builders.page import HOSTILE, Elements
+from tests.builders.sealed import named, seal
 
 PAGE: Report = Isara.model_fields["report"].default
 
@@ -61,20 +62,21 @@ class Bench:
         self.folder = folder
         self.count = 0
 
-    def rows(self, schema: str, rows: list[dict[str, Any]], stage: str, **manifest: Any) -> Any:
-        out = self.out(stage)
+    def rows(
+        self, schema: str, rows: list[dict[str, Any]], stage: str, metrics: Any = None, section: Any = None
+    ) -> Any:
+        out = self.out(stage, section)
         blank = dict.fromkeys(SCHEMAS[schema].names)
         full = [blank | {"id": out.row_id(i)} | row for i, row in enumerate(rows)]
         out.write(pa.Table.from_pylist(full, schema=SCHEMAS[schema]), schema, 100)
-        return self.seal(out, "rows", **manifest)
+        return self.seal(out, "rows", metrics)
 
-    def out(self, stage: str) -> Out:
+    def out(self, stage: str, section: Any = None) -> Out:
         self.count += 1
-        return Out(self.store, Ref(stage, f"{self.count:020x}"), self.folder / f"scratch{self.count}")
+        return Out(self.store, named(stage, self.count, section=section), self.folder / f"scratch{self.count}")
 
-    def seal(self, out: Out, kind: Any, metrics: dict[str, Any] | None = None, section: Any = None) -> Any:
-        given = {"version": 1, "section": section or {}, "inputs": {}, "identity": {}, "device": "cpu"}
-        out.seal(kind=kind, metrics=metrics or {}, **given)
+    def seal(self, out: Out, kind: Any, metrics: dict[str, Any] | None = None) -> Any:
+        seal(out, kind, metrics)
         return Artifact.open(self.store, out.ref)
 
     def evaluation(self, correct: list[int], repeat: int | None, **more: Any) -> Any:

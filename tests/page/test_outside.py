@@ -22,6 +22,7 @@ from alma.stages import report, reward
 from alma.statistics import interval_error, t_interval
 from tests.builders.bench import Bench
 from tests.builders.page import Elements
+from tests.builders.sealed import seal
 
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 SECTIONS = ("quality", "length", "outside")
@@ -34,7 +35,7 @@ class Run(Bench):
         super().__init__(folder)
         out = self.out("ingest")
         (out.folder / "config.json").write_text("{}", encoding="utf-8")
-        out.seal(kind="model", version=1, section={}, inputs={}, identity={}, metrics={}, device="cpu")
+        seal(out, "model")
         self.model = Artifact.open(self.store, out.ref)
         self.page: Page | None = None
 
@@ -67,7 +68,7 @@ class Run(Bench):
         section = Report(label=f"round {number:02d}", round=number, sections=SECTIONS)
         out: Out = self.out("report")
         metrics = report.run(section, previous=self.page, evaluation=evaluation, out=out, **ports)
-        out.seal(kind="page", version=1, section={}, inputs={}, identity={}, metrics={}, device="cpu")
+        seal(out, "page")
         page = Artifact.open(self.store, out.ref)
         assert isinstance(page, Page)
         self.page = page

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alma.artifact import Artifact, Ref
+from alma.artifact import Artifact
 from alma.artifact.out import Out
 from alma.artifact.records import SCHEMAS
 from alma.config import Alma
@@ -32,6 +32,7 @@ from alma.stages import report
 from alma.store import Store, open_store
 from alma.text.visible import visible
 from tests.builders.page import HOSTILE, Elements
+from tests.builders.sealed import named, seal
 
 QUICK = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 """A busy machine is no failure."""
@@ -86,17 +87,15 @@ class World:
             ],
         )
 
-    def seal(self, out: Out, kind: Any, inputs: dict[str, Artifact], seconds: float, tokens: int) -> Artifact:
-        given = {port: str(artifact.ref) for port, artifact in inputs.items()}
-        out.seal(
-            kind=kind, version=1, section={}, inputs=given, identity={}, metrics={"num_tokens": tokens}, device="cpu"
-        )
+    def seal(self, out: Out, kind: Any, seconds: float, tokens: int) -> Artifact:
+        seal(out, kind, {"num_tokens": tokens})
         cost = {"seconds": seconds, "tokens": tokens, "device": "cpu"}
         self.store.write(f"{out.ref}/cost.json", json.dumps(cost).encode())
         return Artifact.open(self.store, out.ref)
 
-    def out(self, stage: str) -> Out:
-        ref = Ref(stage, f"{next(self.keys):020x}")
+    def out(self, stage: str, inputs: dict[str, Artifact] | None = None) -> Out:
+        given = {port: str(artifact.ref) for port, artifact in (inputs or {}).items()}
+        ref = named(stage, next(self.keys), inputs=given)
         return Out(self.store, ref, self.scratch / str(ref))
 
     def rows(
@@ -108,12 +107,12 @@ class World:
         seconds: float = 1.0,
         tokens: int = 0,
     ) -> Any:
-        out = self.out(stage)
+        out = self.out(stage, inputs)
         out.write(pa.Table.from_pylist(rows, schema=SCHEMAS[schema]), schema, 100_000)
-        return self.seal(out, "rows", inputs or {}, seconds, tokens)
+        return self.seal(out, "rows", seconds, tokens)
 
     def model(self, stage: str, inputs: dict[str, Artifact], seconds: float, floor: float = 0.4) -> Any:
-        out = self.out(stage)
+        out = self.out(stage, inputs)
         (out.folder / "config.json").write_text("{}")
         if stage == "finetune":
             steps = np.arange(1, 121)
@@ -123,7 +122,7 @@ class World:
                 for s, v in zip(steps, losses, strict=True)
             ]
             (out.folder / "curve.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        return self.seal(out, "model", inputs, seconds, 480_000 if stage == "finetune" else 0)
+        return self.seal(out, "model", seconds, 480_000 if stage == "finetune" else 0)
 
     def answer(self, family: str, word: str, skill: float) -> tuple[str, bool]:
         right = FAMILIES[family](word)
@@ -262,11 +261,10 @@ class World:
 
     def report(self, number: int, previous: Any, inputs: dict[str, Any], **settings_: Any) -> Any:
         cfg = PAGE.changed(**({"label": LABELS[number], "round": number} | settings_))
-        out = self.out("report")
+        out = self.out("report", {name: each for name, each in inputs.items() if each is not None})
         metrics = report.run(cfg, previous=previous, **inputs, out=out)
         assert all(math.isfinite(value) for value in metrics.values())
-        inputs = {name: each for name, each in inputs.items() if each is not None}
-        return self.seal(out, "page", inputs, 2.0, 0)
+        return self.seal(out, "page", 2.0, 0)
 
 
 @pytest.fixture(scope="module")
@@ -559,7 +557,7 @@ def test_a_label_is_used_once(world: World, pages: list[Any]) -> None:
 def test_foreign_numbers_are_refused(world: World) -> None:
     out = world.out("report")
     (out.folder / "report.json").write_text('{"format": 2, "title": "t", "sections": [], "points": [{"label": 3}]}')
-    page = world.seal(out, "page", {}, 1.0, 0)
+    page = world.seal(out, "page", 1.0, 0)
     with pytest.raises(DataError, match=r"report.json: points.0.label: .* make that report again"):
         world.report(0, page, {})
 
@@ -719,7 +717,7 @@ def test_how_fast_a_training_was_is_read_from_beside_it(world: World) -> None:
 def test_curves_of_another_version_are_refused(world: World, pages: list[Any]) -> None:
     out = world.out("report")
     (out.folder / "report.json").write_bytes((pages[0].folder / "report.json").read_bytes())
-    page = world.seal(out, "page", {}, 1.0, 0)
+    page = world.seal(out, "page", 1.0, 0)
     with pytest.raises(DataError, match=r"curves.json was not written by this version of alma, make that report again"):
         world.report(1, page, {})
 

@@ -37,7 +37,13 @@ def take_in(cfg: IngestRows, base: Path, place: Path) -> tuple[Metrics, list[dic
     out = Out(store, ref, place / "scratch")
     metrics = ingest.run(cfg, base=base, out=out)
     manifest = out.seal(
-        kind="rows", version=1, section=section, inputs={}, identity=identity, metrics=metrics, device="cpu"
+        kind="rows",
+        version=ingest.VERSION,
+        section=section,
+        inputs={},
+        identity=identity,
+        metrics=metrics,
+        device="cpu",
     )
     return metrics, Rows(store, manifest).table().to_pylist(), manifest
 

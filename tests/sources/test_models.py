@@ -80,7 +80,13 @@ def take_in(cfg: IngestModel, base: Path) -> tuple[Metrics, Path, Manifest]:
     out = Out(store, ref, base / "scratch")
     metrics = ingest.run(cfg, base=base, out=out)
     manifest = out.seal(
-        kind="model", version=1, section=section, inputs={}, identity=identity, metrics=metrics, device="cpu"
+        kind="model",
+        version=ingest.VERSION,
+        section=section,
+        inputs={},
+        identity=identity,
+        metrics=metrics,
+        device="cpu",
     )
     return metrics, Model(store, manifest).folder, manifest
 

@@ -1,6 +1,5 @@
 """``evaluate``: examples before prompts, every measure against a reckoning of its own, and what is refused."""
 
-import hashlib
 import json
 import math
 import shutil
@@ -38,6 +37,7 @@ from alma.text.rouge import rouge_l, rouge_l_matrix, words
 from alma.text.turns import answer_prompt
 from tests.builders.asking import embed, generate
 from tests.builders.models import llama, saved
+from tests.builders.sealed import named, seal
 
 torch.set_num_threads(1)
 ECHO = Evaluate(engine="echo", max_new_tokens=12, part_rows=5)
@@ -57,9 +57,9 @@ class Bench:
 
     def model(self, name: str, folder: Path) -> Ref:
         """A folder as the artifact of a training."""
-        out = Out(self.store, Ref("finetune", hashlib.sha256(name.encode()).hexdigest()[:20]), self.folder / name)
+        out = Out(self.store, named("finetune", name), self.folder / name)
         shutil.copytree(folder, out.folder, dirs_exist_ok=True)
-        out.seal(kind="model", version=1, section={}, inputs={}, identity={}, metrics={}, device="cpu")
+        seal(out, "model")
         return out.ref
 
     def echo_model(self, name: str) -> Ref:

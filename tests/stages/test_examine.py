@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from alma.running.stage import run
 from alma.sections import Harness, IngestTasks
 from alma.stages.examine import summary
 from alma.store import Store, open_store
+from tests.builders.sealed import named, seal
 
 TASKS = Path(__file__).parents[2] / "examples" / "micro" / "tasks"
 
@@ -33,9 +33,9 @@ def store(tmp_path: Path) -> Store:
 
 
 def model(store: Store, tmp_path: Path, name: str = "m") -> Ref:
-    out = Out(store, Ref("finetune", hashlib.sha256(name.encode()).hexdigest()[:20]), tmp_path / name)
+    out = Out(store, named("finetune", name), tmp_path / name)
     (out.folder / "config.json").write_text(f'{{"name": "{name}"}}')
-    out.seal(kind="model", version=1, section={}, inputs={}, identity={}, metrics={}, device="cpu")
+    seal(out, "model")
     return out.ref
 
 

@@ -36,6 +36,7 @@ from alma.seeds import sample_seed
 from alma.stages import finetune, imitate
 from alma.store import Store, open_store
 from tests.builders.asking import embed, generate
+from tests.builders.sealed import named, seal
 
 torch.set_num_threads(1)
 MICRO = Path(__file__).parents[2] / "examples" / "micro"
@@ -62,7 +63,7 @@ class World:
     made: list[Ref] = field(default_factory=list)
 
     def out(self, stage: str = "ingest") -> Out:
-        self.made.append(Ref(stage, f"{len(self.made):020x}"))
+        self.made.append(named(stage, len(self.made)))
         return Out(self.store, self.made[-1], self.folder / f"scratch{len(self.made)}")
 
     def rows(self, schema: str, rows: Sequence[dict[str, Any]]) -> Ref:
@@ -85,7 +86,7 @@ class World:
         return self.seal(out, "model")
 
     def seal(self, out: Out, kind: Any) -> Ref:
-        out.seal(kind=kind, version=1, section={}, inputs={}, identity={}, metrics={}, device="cpu")
+        seal(out, kind)
         return out.ref
 
     def imitate(self, cfg: Imitate, **inputs: Ref | None) -> Rows:

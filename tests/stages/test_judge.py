@@ -18,6 +18,7 @@ from alma.sections.judge import check_variants
 from alma.seeds import sample_seed
 from alma.stages import judge
 from tests.builders.bench import Bench
+from tests.builders.sealed import seal
 from tests.builders.training import TEMPLATE as TRAINED
 from tests.builders.training import write_model
 
@@ -32,7 +33,7 @@ SCORES = [{"source_id": str(i), "prompt": f"p{i}", "response": f"s{i}", "score":
 def model(bench: Bench, name: str) -> Model:
     out = bench.out("finetune")
     (out.folder / "config.json").write_text(name)
-    out.seal(kind="model", version=1, section={}, inputs={}, identity={}, metrics={}, device="cpu")
+    seal(out, "model")
     found = Artifact.open(bench.store, out.ref)
     assert isinstance(found, Model)
     return found

@@ -13,6 +13,7 @@ from alma.sections import Respond, Sampling
 from alma.stages import respond
 from tests.builders.bench import Bench
 from tests.builders.models import CHARACTERS, llama, saved
+from tests.builders.sealed import seal
 
 LETTERS = [each for each in CHARACTERS if each.isalnum()]
 RATED = "{prompt}" + "".join(f"\n{each}:" for each in LETTERS) + "{response}\n[rated]: ["
@@ -28,7 +29,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 def model(bench: Bench) -> Model:
     out = bench.out("finetune")
     saved(out.folder, llama, ten=False)
-    out.seal(kind="model", version=1, section={}, inputs={}, identity={}, metrics={}, device="cpu")
+    seal(out, "model")
     found = Artifact.open(bench.store, out.ref)
     assert isinstance(found, Model)
     return found

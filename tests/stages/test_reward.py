@@ -9,6 +9,7 @@ from alma.prompts.conversation import exchanges
 from alma.sections import Reward
 from alma.stages import reward
 from tests.builders.bench import Bench
+from tests.builders.sealed import seal
 
 CFG = Reward(name="outsider", engine="echo", model={"source": "model"}, part_rows=2, max_tokens=6)
 BLANK = {
@@ -27,7 +28,7 @@ def model(bench):
     """Any folder will do for the echo engine."""
     out = bench.out("ingest")
     (out.folder / "config.json").write_text("{}", encoding="utf-8")
-    out.seal(kind="model", version=1, section={}, inputs={}, identity={}, metrics={}, device="cpu")
+    seal(out, "model")
     return Artifact.open(bench.store, out.ref)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from alma.sections import Evaluate, IngestRows, Refusals, Safety
 from alma.stages.evaluate.refusals import refused
 from alma.statistics import wilson
 from alma.store import open_store
+from tests.builders.sealed import named, seal
 
 FAMILIES = ("weapons", "figures of speech")
 ASKED = [
@@ -40,9 +40,9 @@ class World:
         self.store = open_store(str(folder / "store"))
 
     def model(self, name: str) -> Ref:
-        out = Out(self.store, Ref("finetune", hashlib.sha256(name.encode()).hexdigest()[:20]), self.folder / name)
+        out = Out(self.store, named("finetune", name), self.folder / name)
         (out.folder / "config.json").write_text(json.dumps({"name": name}))
-        out.seal(kind="model", version=1, section={}, inputs={}, identity={}, metrics={}, device="cpu")
+        seal(out, "model")
         return out.ref
 
     def prompts(self, rows: list[dict[str, Any]], suffix: str = "jsonl", **more: Any) -> Ref:
