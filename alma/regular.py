@@ -68,6 +68,8 @@ def expand(path: str | Path, kind: type[UserError] = DataError) -> Path:
         raise kind(f"{text!r} holds half a character (a lone surrogate), which no path can; take it out") from error
     try:
         return Path(text).expanduser()
+    except RecursionError:  # a RuntimeError too, and no fault of the path
+        raise
     except RuntimeError as error:
         raise kind(f"{text}: this machine knows no user of this name; write the whole path, or ./{text}") from error
 

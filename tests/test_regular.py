@@ -55,6 +55,15 @@ def test_what_is_no_path_is_said(path: str, said: str) -> None:
         expand(path)
 
 
+def test_a_stack_that_is_full_is_no_fault_of_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path) -> Path:
+        raise RecursionError("maximum recursion depth exceeded")
+
+    monkeypatch.setattr(Path, "expanduser", full)
+    with pytest.raises(RecursionError):
+        expand("a")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

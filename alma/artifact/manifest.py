@@ -37,12 +37,19 @@ class Ref(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Ref:
         """Reads ``stage/key``. Raises ``DataError``."""
-        stage, slash, key = text.strip("/").partition("/")
-        if not slash or not stage.isidentifier() or len(key) != KEY_CHARS or not set(key) <= set("0123456789abcdef"):
+        found = cls.find(text)
+        if found is None:
             raise DataError(
                 f"{text!r} is not the name of an artifact; those look like respond/{'0123456789abcdef' * 2:.20}"
             )
-        return cls(stage, key)
+        return found
+
+    @classmethod
+    def find(cls, text: str) -> Ref | None:
+        """As ``parse``; ``None`` for what is no artifact's name."""
+        stage, slash, key = text.strip("/").partition("/")
+        is_key = len(key) == KEY_CHARS and set(key) <= set("0123456789abcdef")
+        return cls(stage, key) if slash and stage.isidentifier() and is_key else None
 
 
 class File(BaseModel):

@@ -18,9 +18,11 @@ class Lineage(NamedTuple):
 
     @property
     def base(self) -> Manifest:
-        """The model from outside at which the trainings began."""
+        """The model from outside at which the trainings began. Raises ``DataError`` for one that began at none."""
         at = self.model
         while at.stage == "finetune":
+            if "model" not in at.inputs:
+                raise DataError(f"{at.ref} states no model that its training began at; remove its folder and run again")
             at = self.ancestors[Ref.parse(at.inputs["model"])]
         return at
 
@@ -39,10 +41,14 @@ class Lineage(NamedTuple):
 def lineage(store: Store, ref: Ref) -> Lineage:
     """Reads the manifests back to the sources. Raises ``DataError`` where ``ref`` is no model, or one is missing."""
     found: dict[Ref, Manifest] = {}
+    waiting: set[Ref] = set()
 
     def visit(ref: Ref, needed_by: Ref | None) -> Manifest:
         if ref in found:
             return found[ref]
+        if ref in waiting:
+            raise DataError(f"{store.uri}: {ref} came from itself, by way of {needed_by}; remove it and run again")
+        waiting.add(ref)
         manifest = find_manifest(store, ref)
         if manifest is None:
             why = f", which {needed_by} came from," if needed_by else ""

@@ -67,9 +67,9 @@ def results(store: Store, model: Ref, *, judge: bool) -> list[Result]:
 
 
 def sealed(store: Store, stage: str) -> Iterator[Manifest]:
-    """All artifacts of a stage, by their keys."""
-    names = [name for name in store.list(stage) if name.count("/") == 2 and name.endswith("/manifest.json")]
-    found = (find_manifest(store, Ref.parse(name.removesuffix("/manifest.json"))) for name in names)
+    """All artifacts of a stage, by their keys. A folder of another name is somebody's own, and passed over."""
+    names = [name.removesuffix("/manifest.json") for name in store.list(stage) if name.endswith("/manifest.json")]
+    found = (find_manifest(store, ref) for name in names if (ref := Ref.find(name)) is not None)
     return (each for each in found if each is not None)
 
 

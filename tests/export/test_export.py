@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from alma.artifact import Artifact, Model, Ref
+from alma.artifact import Artifact, Manifest, Model, Ref
 from alma.artifact.out import Out
 from alma.errors import ConfigError, DataError, IntegrityError
 from alma.export import export
@@ -19,6 +19,7 @@ from alma.export.lineage import lineage
 from alma.export.place import place
 from alma.export.results import results
 from alma.monitor import journal
+from alma.store import open_store
 from tests.builders.bench import Bench
 from tests.builders.recipe import Ran, settings
 from tests.builders.sealed import named, seal
@@ -154,6 +155,48 @@ def test_a_run_names_its_latest_model(ran: Ran) -> None:
         place("micro-01234567:round 01", uri)
     with pytest.raises(ConfigError, match=r"'micro' names no model: .*runs there: micro-01234567"):
         place("micro", uri)
+
+
+def test_what_people_keep_beside_the_artifacts_is_passed_over(tmp_path: Path) -> None:
+    bench, model = Bench(tmp_path), Ref("finetune", KEY)
+    ref = named("evaluate", 1, inputs={"model": str(model)})
+    seal(Out(bench.store, ref, tmp_path / "scratch"), "page", {"judge_score": 5.0})
+    manifest = bench.store.read(f"{ref}/manifest.json")
+    for name in ("old copy", ref.key[:-1], f"{ref.key}.bak", f"{ref.key}/old", "a/b"):
+        bench.store.write(f"evaluate/{name}/manifest.json", manifest)
+    [found] = results(bench.store, model, judge=False)
+    assert found.by.ref == ref
+
+
+def a_training(name: str, inputs: dict[str, str]) -> Manifest:
+    return Manifest(
+        stage="finetune",
+        version=1,
+        key=name * 20,
+        kind="model",
+        section={},
+        inputs=inputs,
+        identity={},
+        files=(),
+        metrics={},
+        libraries={},
+    )
+
+
+def test_a_training_that_came_from_itself_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No manifests whose keys fit say so."""
+    first, second = (a_training(name, {"model": f"finetune/{other * 20}"}) for name, other in ("ab", "ba"))
+    made = {each.ref: each for each in (first, second)}
+    monkeypatch.setattr("alma.export.lineage.find_manifest", lambda store, ref: made[ref])
+    with pytest.raises(DataError, match=f"{first.ref} came from itself, by way of {second.ref}; remove"):
+        lineage(open_store(str(tmp_path)), first.ref)
+
+
+def test_a_training_that_began_at_no_model_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    begun = a_training("a", {})
+    monkeypatch.setattr("alma.export.lineage.find_manifest", lambda store, ref: begun)
+    with pytest.raises(DataError, match=f"{begun.ref} states no model that its training began at; remove"):
+        _ = lineage(open_store(str(tmp_path)), begun.ref).base
 
 
 def test_exams_are_results_and_trials_of_a_few_questions_are_none(tmp_path: Path) -> None:
