@@ -27,6 +27,7 @@ NEEDS_RCLONE = pytest.mark.skipif(
 )
 
 TABLES = {
+    "alike": ("**unlike, 20 × 20 prompts**", "| alma | 400 |"),
     "generate": ("**25M parameters, uneven answers (mean 20 tokens if not cut off)**", "| model.generate | 16 |"),
     "judge": ("**25M parameters, prompts of 30 tokens × 4 responses of 20 to 60**", "| one call per response | 4 |"),
     "parts": ("**micro world's model on rclone serve s3**", "| alma, 1 parts of up to 48 rows | 48 |"),
