@@ -6,6 +6,7 @@ two machines' clocks need not agree. It needs no right in the cluster for it: it
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from alma.errors import Abandoned, AlmaError, Stopped
+from alma.errors import Abandoned, AlmaError, ConfigError, Stopped
 from alma.running.stopping import Stop
 from alma.store import Store
 
@@ -35,7 +36,12 @@ class Lease(BaseModel):
 
 
 def object_of(name: str) -> str:
-    """Where the lease lies in the store."""
+    """Where the lease lies in the store. Raises ``ConfigError`` for a name that no Job can have."""
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", name):
+        raise ConfigError(
+            f"--lease {name[:60]!r}: give the name of a Job: up to 253 letters, digits, dots and dashes, the first and "
+            "last of them a letter or digit"
+        )
     return f"leases/{name}.json"
 
 
@@ -69,7 +75,7 @@ class Watch:
     """Asks ``stop`` to stop when the lease has been silent for too long; ``silent`` says that it did."""
 
     def __init__(self, store: Store, name: str, stop: Stop) -> None:
-        self._store, self._name, self._stop = store, name, stop
+        self._store, self._place, self._stop = store, object_of(name), stop
         self._seconds = SILENCE_SECONDS
         self.silent = False
 
@@ -94,7 +100,7 @@ class Watch:
 
     def _read(self) -> bytes | None:
         try:
-            data = self._store.read(object_of(self._name))
+            data = self._store.read(self._place)
             self._seconds = Lease.model_validate_json(data).silence_seconds
         except (FileNotFoundError, ValidationError):
             return None

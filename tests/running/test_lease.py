@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alma.errors import Abandoned, Stopped, StoreUnavailableError
+from alma.errors import Abandoned, ConfigError, Stopped, StoreUnavailableError
 from alma.running import lease
 from alma.running.lease import Watch, object_of, renewed, watched
 from alma.running.stopping import Stop
@@ -84,3 +84,13 @@ def test_the_time_in_which_the_store_is_away_is_not_counted(tmp_path: Path, monk
 
 def test_a_lease_that_never_was_is_silent_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert looks_until_silent(FolderStore(tmp_path), monkeypatch, 100) == 16
+
+
+@pytest.mark.parametrize("name", ["/nope/x", "a//b", "..", "a\tb", "x" * 3000, "", "-a"])
+def test_a_lease_of_no_job_is_refused_before_any_work(name: str, tmp_path: Path) -> None:
+    """A thread of its own watches it, whose end nobody would see."""
+    with (
+        pytest.raises(ConfigError, match=r"--lease .*: give the name of a Job"),
+        watched(FolderStore(tmp_path), name, Stop()),
+    ):
+        pytest.fail("work began")
