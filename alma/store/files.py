@@ -69,6 +69,7 @@ def file_errors(path: Path) -> Iterator[None]:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise AccessError(f"{where}: {reason}; give uid {os.geteuid()} access, or use another folder") from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = error.filename2 or where  # of a copy: the one that was written
             raise NoSpaceError(f"{where}: {reason}; free some space there, or use another folder") from error
         if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG):
             raise ConfigError(f"{where}: {reason}; give a folder, and files below it that are none") from error

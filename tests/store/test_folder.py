@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -14,9 +15,9 @@ from urllib.parse import quote
 
 import pytest
 
-from alma.errors import ConfigError
+from alma.errors import ConfigError, NoSpaceError
 from alma.store import FolderStore, open_store
-from alma.store.files import publish
+from alma.store.files import file_errors, publish
 from alma.store.names import TEMPORARY
 from tests.builders.small_disk import small_disk
 
@@ -255,3 +256,11 @@ def test_a_path_that_becomes_a_file_later(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="give a folder"):
         store.write("a/b", b"1")
     assert store.list("") == {}
+
+
+def test_of_a_copy_the_file_is_named_that_could_not_be_written(tmp_path: Path) -> None:
+    with (
+        pytest.raises(NoSpaceError, match=r"^there/b: No space left on device; free some space there"),
+        file_errors(tmp_path),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "here/a", None, "there/b")
