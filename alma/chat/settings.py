@@ -27,6 +27,8 @@ class Settings:
             sampling = Sampling(temperature=temperature or 1.0, top_p=top_p, max_new_tokens=max_new_tokens)
         except ValidationError as error:
             first = error.errors()[0]
+            if not first["loc"]:  # of no single setting: its words name it
+                raise ConfigError(first["msg"].removeprefix("Value error, ")) from error
             option = str(first["loc"][0]).replace("_", "-")
             raise ConfigError(f"--{option} {first['input']}: {first['msg'][0].lower()}{first['msg'][1:]}") from error
         return cls(sampling if temperature else None, max_new_tokens, seed, system)

@@ -12,8 +12,9 @@ from alma.sections.section import HOW, QUIET, Fraction, Positive, Section
 
 Engine = Literal["vllm", "hf", "openai", "echo"]
 Dtype = Literal["auto", "float32", "bfloat16"]
-Temperature = Annotated[float, Field(gt=0.0, le=10.0)]
-Nucleus = Annotated[float, Field(gt=0.0, le=1.0)]
+# Below these a division by them, or a sum of float32, is no number: as the most probable token has it, ask for greedy.
+Temperature = Annotated[float, Field(ge=1e-3, le=10.0)]
+Nucleus = Annotated[float, Field(ge=1e-6, le=1.0)]
 
 
 class Sampling(Section):
@@ -28,7 +29,7 @@ class Sampling(Section):
     max_new_tokens: Positive = 1024
     """Longest continuation, in tokens. [ours]"""
 
-    repetition_penalty: Annotated[float, Field(gt=0.0, le=10.0), QUIET] = 1.0
+    repetition_penalty: Annotated[float, Field(ge=1e-3, le=10.0), QUIET] = 1.0
     """What the logit of every token that the text or its continuation holds already is divided by (multiplied, where it
     is negative; arXiv 1909.05858). 1 = off."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from alma.errors import DataError
@@ -29,6 +30,12 @@ def as_csv(items: Sequence[Item]) -> str:
     return text.getvalue()
 
 
+def _num_ours(first: str, between: str) -> int:
+    """How many of our columns the first line names with ``between`` between its cells; other headings may hold it."""
+    names = {each.strip() for each in next(csv.reader([first], delimiter=between), [])}
+    return len(names & set(COLUMNS))
+
+
 def read_csv(path: Path) -> Iterator[Given]:
     """The rows of a filled-in sheet; the rater is the file's name. Further columns are not read.
 
@@ -39,12 +46,11 @@ def read_csv(path: Path) -> Iterator[Given]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not UTF-8; save it as CSV UTF-8") from error
     csv.field_size_limit(ROW_BYTES)
-    first = text.partition("\n")[0]
-    between = max(_BETWEEN, key=first.count)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=between, strict=True)
     names: list[str] = []
     line = 1
     try:
+        between = max(_BETWEEN, key=partial(_num_ours, text.partition("\n")[0]))
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=between, strict=True)
         for cells in lines:
             if not names:
                 names = [each.strip() for each in cells]

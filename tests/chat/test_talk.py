@@ -282,6 +282,9 @@ def test_a_model_that_does_not_fit_is_named(tmp_path: Path, monkeypatch: pytest.
     ("changed", "wrong"),
     [
         ({"temperature": -1}, "--temperature -1"),
+        ({"temperature": 1e-300}, "--temperature 1e-300: input should be greater than or equal to 0.001"),
+        ({"temperature": 1e308}, r"temperature is 1e\+308, and .* give a smaller one"),
+        ({"top_p": 1e-300}, "--top-p 1e-300"),
         ({"top_p": 2}, "--top-p 2"),
         ({"max_new_tokens": 0}, "--max-new-tokens 0"),
     ],

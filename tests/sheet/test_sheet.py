@@ -107,6 +107,14 @@ def test_what_was_given_out_comes_back_with_its_scores(
     assert told.num_scores == {"a": len(items)}
 
 
+def test_a_heading_may_hold_what_stands_between_others(tmp_path: Path) -> None:
+    folder = put(tmp_path, FOUR)
+    path = filled(folder, "a.csv", ["1,5", 2, 3, 4], ";")
+    head, _, rest = path.read_text(encoding="utf-8").partition("\n")
+    path.write_text(f"{head.rstrip()};Notes (a, b, c, d, e)\n{rest}", encoding="utf-8")
+    assert read(folder, [path], tmp_path / "out").num_scores == {"a": 4}
+
+
 def test_several_raters_are_averaged_and_compared(tmp_path: Path) -> None:
     folder = put(tmp_path, FOUR)
     files = [filled(folder, "a.csv", [1, 2, 3, ""]), filled(folder, "b.csv", ["2", " 4.5 ", "", 10])]
