@@ -22,6 +22,7 @@ from alma.sections import (
     Report,
     Section,
 )
+from alma.sections.section import LARGEST
 
 TWO_FORMS = "models are trained and asked in the base's chat template, and write their own data after bare turns"
 """What is said of ``form = "chat"``."""
@@ -145,6 +146,21 @@ class Isara(Method):
                 "that isara.score_seeds train; evaluators belong to [alma]"
             )
         return values
+
+    @model_validator(mode="after")
+    def _over_iterations(self) -> Isara:
+        smallest = self.train.learning_rate * self.learning_rate_decay ** (self.iterations - 1)
+        if smallest == 0.0:
+            raise ValueError(
+                f"learning_rate_decay = {self.learning_rate_decay:g} over {self.iterations} iterations leaves nothing "
+                f"of train.learning_rate = {self.train.learning_rate:g}: raise the first, such as to 0.5"
+            )
+        if self.baselines.one_shot and self.iterations * self.imitate.num_attempts > LARGEST:
+            raise ValueError(
+                f"iterations × imitate.num_attempts = {self.iterations} × {self.imitate.num_attempts} is beyond "
+                f"{LARGEST}, and the one-shot baseline asks for so many: lower the second"
+            )
+        return self
 
     @model_validator(mode="after")
     def _possible(self) -> Isara:

@@ -161,7 +161,8 @@ def _entered(tree: Any, step: str, said: str) -> Any:
     if isinstance(tree, list):
         found = next((each for each in tree if isinstance(each, dict) and each.get("name") == step), None)
         if found is None:
-            names = ", ".join(str(each["name"]) for each in tree if isinstance(each, dict) and "name" in each)
+            given = [each["name"] for each in tree if isinstance(each, dict) and "name" in each]
+            names = ", ".join(each if isinstance(each, str) else _short(each) for each in given)
             raise ConfigError(f"{said}: no entry is named {step}; there are: {names or 'none'}")
         return found
     found = tree.setdefault(step, {})
@@ -175,5 +176,8 @@ def _suggest(near: Sequence[str]) -> str:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # in it a number of 5,000 digits, which TOML may write as 0xF…
+        text = "a whole number of more than 4,300 digits"
     return text if len(text) <= 80 else text[:77] + "..."

@@ -110,7 +110,7 @@ NO_TEXT = "no text, an empty one, or control characters in it"
 
 def usable(prompt: Any, response: Any) -> bool:
     """Whether ``ingest`` would take these as a prompt and its response: texts, not empty, no control characters."""
-    if not isinstance(prompt, str):  # a list would be read as a conversation
+    if not isinstance(prompt, str) or not isinstance(response, str):  # a list would be read as a conversation
         return False
     try:
         _PLAIN.read({"prompt": prompt, "response": response})

@@ -12,6 +12,12 @@ from alma.sections.judge import Scoring
 from alma.sections.section import HOW, QUIET, Fraction, Positive, Section
 
 
+def _check_once(place: str, labels: tuple[str, ...]) -> None:
+    """Raises ``ValueError`` for a label that is named twice: its probability would be added up twice."""
+    if len(set(labels)) < len(labels):
+        raise ValueError(f"{place} = {list(labels)} names one twice; name each label once")
+
+
 class Harm(Section):
     """How a classifier's labels are read as harm."""
 
@@ -28,6 +34,11 @@ class Harm(Section):
 
     max_tokens: Positive = 8192
     """Longest input, the classifier's own limit aside; longer ones are left out and counted. [ours]"""
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        _check_once("harm.labels", self.labels)
+        return self
 
     @model_validator(mode="after")
     def _input(self) -> Self:
@@ -57,6 +68,7 @@ class Refusals(Section):
 
     @model_validator(mode="after")
     def _labelled(self) -> Self:
+        _check_once("refusals.labels", self.labels)
         if (self.by == "openings") == bool(self.labels):
             raise ValueError(
                 f"refusals.by = {self.by!r} and labels = {list(self.labels)}: labels name the classifier's that mean a "

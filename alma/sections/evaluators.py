@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from alma.sections.evaluate import Evaluate, Refusals
 from alma.sections.inference import Inference, OpenAI
 from alma.sections.ingest import Ingest, IngestModel, IngestRows, IngestTasks
-from alma.sections.section import HOW, QUIET, Fraction, Positive, Section
+from alma.sections.section import HOW, QUIET, Fraction, Positive, Section, Seed
 
 BY = "by_"
 """What the ports of a report begin with that take outside evaluators' rows: ``by_<name>``."""
@@ -151,7 +151,7 @@ class Harness(Outsider, Inference):
     chat_template: Annotated[bool, QUIET] = True
     """Ask in the checkpoint's chat template, examples as earlier turns; ``false`` asks in bare text. [ours]"""
 
-    seed: Annotated[int, Field(ge=0), QUIET] = 1234
+    seed: Annotated[Seed, QUIET] = 1234
     """Draws the examples, and what a task samples; the run's seed does not change it. [lm-eval]"""
 
     @model_validator(mode="after")

@@ -53,7 +53,7 @@ class Select(Section):
     pairs: Literal["best_vs_random", "best_vs_worst", "ordered_pair"] | None = None
     """``None`` best-of-n SFT [P 3.2]; else preference pairs for DPO [P 5.3]."""
 
-    round: Positive = 1
+    round: Annotated[Positive, Field(lt=2**31)] = 1
     """The round these rows belong to; set by the recipe."""
 
     part_rows: Annotated[Positive, HOW] = 65536

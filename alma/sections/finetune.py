@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from alma.prompts import JUDGE_TEMPLATE
 from alma.sections.inference import Dtype
-from alma.sections.section import HOW, QUIET, Fraction, Positive, Section
+from alma.sections.section import HOW, QUIET, Fraction, Positive, Section, Seed
 
 Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
 
@@ -134,7 +134,7 @@ class Finetune(Section):
     max_bad_share: Fraction = 0.05
     """Fraction of rows too long to train on up to which the stage goes on. [ours]"""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the data order; set from the run's seed when the recipe runs."""
 
     def reads(self) -> dict[str, bool]:

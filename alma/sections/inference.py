@@ -17,6 +17,10 @@ Temperature = Annotated[float, Field(ge=1e-3, le=10.0)]
 Nucleus = Annotated[float, Field(ge=1e-6, le=1.0)]
 
 
+MOST_ADDRESS_CHARS = 2048
+"""Of an endpoint: what every server and library takes."""
+
+
 class Sampling(Section):
     """How tokens are drawn."""
 
@@ -118,6 +122,18 @@ class OpenAI(Section):
         parts = urlsplit(endpoint)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("must be an address such as https://host:8000/v1")
+        if not endpoint.isprintable() or any(each.isspace() for each in endpoint) or len(endpoint) > MOST_ADDRESS_CHARS:
+            raise ValueError(
+                f"must be an address of at most {MOST_ADDRESS_CHARS:,} characters, without spaces or control characters"
+            )
+        try:
+            port = parts.port
+        except ValueError as error:
+            raise ValueError(
+                "has no port from 1 to 65535 behind the colon; write one, or leave the colon out"
+            ) from error
+        if port == 0:
+            raise ValueError("has port 0, where nothing can be served; write the endpoint's")
         if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
             raise ValueError("must hold no password, query or fragment; name the key's variable as key_variable")
         return endpoint.rstrip("/")

@@ -9,7 +9,7 @@ from pydantic import field_validator, model_validator
 
 from alma.sections.inference import Inference, Sampling
 from alma.sections.likeness import Likeness
-from alma.sections.section import HOW, QUIET, Fraction, Positive, Section
+from alma.sections.section import HOW, QUIET, Fraction, Positive, Section, Seed
 
 
 class Synthesize(Inference):
@@ -45,6 +45,8 @@ class Synthesize(Inference):
             raise ValueError(f"min_shots = {self.min_shots} is above max_shots = {self.max_shots}")
         if self.item.count("{prompt}") != 1:
             raise ValueError(f"item must contain {{prompt}} exactly once, not {self.item!r}")
+        if "" in self.stop:
+            raise ValueError("stop holds an empty text, which would end every prompt at once: take it out")
         return self
 
 
@@ -72,8 +74,18 @@ class Curate(Likeness):
     part_rows: Annotated[Positive, HOW] = 65536
     """Rows per part."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the MinHash permutations."""
+
+    @model_validator(mode="after")
+    def _leaves_some(self) -> Curate:
+        if self.min_chars > self.max_chars:
+            raise ValueError(
+                f"min_chars = {self.min_chars} is above max_chars = {self.max_chars}, and no prompt could stay"
+            )
+        if "" in self.markers:
+            raise ValueError("markers holds an empty text, which is in every prompt: take it out")
+        return self
 
     @field_validator("pattern")
     @classmethod
@@ -99,7 +111,7 @@ class Embed(Inference):
     max_tokens: Positive = 512
     """Only the first this many tokens of a prompt are read. [ours]"""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the projection."""
 
 
@@ -121,7 +133,7 @@ class Diversify(Section):
     part_rows: Annotated[Positive, HOW] = 4096
     """Rows per part; a round fetches only the parts it draws from."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of k-means and of the order."""
 
     def reads(self) -> dict[str, bool]:

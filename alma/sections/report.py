@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from alma.sections.section import QUIET, Positive, Section
+from alma.sections.section import QUIET, Positive, Section, Seed
 
 PageSection = Literal[
     "quality",
@@ -54,5 +54,5 @@ class Report(Section):
     num_samples_shown: Positive = 200
     """Prompts of each round in the sample browser."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Picks the samples that are shown."""

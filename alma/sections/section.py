@@ -39,6 +39,8 @@ GREATEST = 1e12
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""What NumPy's, scikit-learn's and PyTorch's generators all begin with."""
 
 
 def _faults(place: str, value: Any) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Run files: what is accepted, what is refused and how it is said."""
 
+import json
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from alma.config import Alma, Isara, Method, load, parse
+from alma.config.runfile import apply
 from alma.errors import ConfigError
 from alma.sections import Reward, Synthesize, Turns
 
@@ -304,3 +306,61 @@ def test_isara_says_that_it_has_no_outside_evaluators() -> None:
         load(
             ROOT / "examples" / "isara-micro.toml", ['isara.evaluators=[{name="a", kind="reward", model={source="x"}}]']
         )
+
+
+@pytest.mark.parametrize("tree", [{"isara": 16**5000}, {"alma": 16**5000}])
+def test_a_number_that_python_does_not_write_is_refused_where_a_method_is_expected(tree: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"valid dictionary.*whole number of more than 4,300 digits"):
+        parse(tree, "run.toml")
+
+
+def test_a_number_that_python_does_not_write_is_no_evaluators_name() -> None:
+    with pytest.raises(ConfigError, match="no entry is named y; there are: x, a whole number of more than"):
+        apply({"alma": {"evaluators": [{"name": "x"}, {"name": 16**5000}]}}, "alma.evaluators.y.every=1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (["iterations=3", "learning_rate_decay=1e-300"], "learning_rate_decay = 1e-300 over 3 iterations leaves"),
+        (["imitate.num_attempts=9223372036854775807"], "iterations × imitate.num_attempts = "),
+    ],
+)
+def test_what_iterations_make_of_a_setting_is_refused_with_the_run_file(changes: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load(ROOT / "examples" / "isara-micro.toml", [f"isara.{each}" for each in changes])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("curate.min_chars=4001", "min_chars = 4001 is above max_chars = 4000"),
+        ('curate.markers=[""]', "markers holds an empty text"),
+        ('synthesize.stop=["a", ""]', "stop holds an empty text"),
+        ("evaluate.harm={labels=['unsafe', 'unsafe']}", "names one twice"),
+        ("evaluate.refusals={by='labels', labels=['no', 'no']}", "names one twice"),
+        ("diversify.seed=-1", "greater than or equal to 0"),
+        ("embed.seed=4294967296", "less than 4294967296"),
+        ("select.round=4294967296", "less than 2147483648"),
+    ],
+)
+def test_what_a_stage_could_only_fail_with_is_refused_with_the_run_file(change: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        load(ROOT / "examples" / "micro.toml", [f"alma.{change}"])
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "said"),
+    [
+        ("http://host:port/v1", "has no port from 1 to 65535"),
+        ("http://host:99999/v1", "has no port from 1 to 65535"),
+        ("http://host:0/v1", "has port 0"),
+        ("http://host\n/v1", "without spaces or control characters"),
+        ("http://the host/v1", "without spaces or control characters"),
+        (f"http://host/{'v' * 2048}", "at most 2,048 characters"),
+    ],
+)
+def test_an_endpoint_that_no_request_can_reach_is_refused_with_the_run_file(endpoint: str, said: str) -> None:
+    given = f'alma.synthesize.openai={{endpoint={json.dumps(endpoint)}, model="b"}}'
+    with pytest.raises(ConfigError, match=said):
+        load(ROOT / "examples" / "micro.toml", [given])

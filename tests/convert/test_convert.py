@@ -318,6 +318,25 @@ def test_unusable_texts_are_left_out(tmp_path: Path) -> None:
     assert len(converted.files["seeds.jsonl"]) + len(converted.files["evaluation.jsonl"]) == 10
 
 
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("alpacaeval", {"output": [{"role": "assistant", "content": "a"}]}),
+        ("beavertails", {"response": [{"role": "assistant", "content": "a"}], "is_safe": True}),
+        ("truthfulqa", {"Best Answer": [{"role": "assistant", "content": "a"}]}),
+    ],
+)
+def test_a_conversation_in_the_place_of_an_answer_is_left_out(
+    tmp_path: Path, name: str, changes: dict[str, Any]
+) -> None:
+    rows: list[dict[str, Any]] = {"alpacaeval": alpacaeval, "beavertails": beavertails, "truthfulqa": truthfulqa}[
+        name
+    ]()
+    first, *others = rows
+    done = convert(name, put(tmp_path, "set.jsonl", jsonl([first | changes, *others])), tmp_path, num_seeds=1)
+    assert sum(done.unusable.values()) == 1
+
+
 @pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".xz", lzma.compress)])
 def test_a_file_that_unpacks_beyond_its_bound_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, pack: Callable[[bytes], bytes]

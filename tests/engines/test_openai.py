@@ -212,6 +212,14 @@ def test_an_environment_that_no_client_can_be_made_in_is_said(
     assert name in refused(ServerStub(folder), ConfigError)
 
 
+@pytest.mark.parametrize("host", ["a..b", "a" * 64, "\u2603"])
+def test_a_host_that_can_have_no_address_is_said(host: str) -> None:
+    connection = http.Connection(OpenAI(endpoint=f"http://{host}/v1", model="m"))
+    with pytest.raises(ConfigError, match=r"openai\.endpoint = .* is no address: .*; mend it"):
+        connection.ask("GET", "/models")
+    connection.close()
+
+
 def test_an_endpoint_that_is_down_is_said_at_once(folder: Path) -> None:
     with serving(ServerStub(folder)) as address:
         pass

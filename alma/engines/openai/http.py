@@ -148,6 +148,8 @@ class Connection:
             raise _AgainError(f"no answer ({type(error).__name__})", silent=True) from error
         except httpx2.RequestError as error:
             raise _AgainError(self.shown(str(error) or type(error).__name__), silent=True) from error
+        except (httpx2.InvalidURL, UnicodeError) as error:  # a host that no name server can be asked about
+            raise self.refusal(f"is no address: {self.shown(str(error))}; mend it") from error
         if response.status_code != 200:
             raise self._fault(response, path, content)
         try:
