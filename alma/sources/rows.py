@@ -6,6 +6,7 @@ A line that cannot be read becomes a ``Bad`` row; a file that cannot be read rai
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from alma.sources.parquet import read_parquet
 from alma.sources.row import Bad, Row
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
+
+MOST_NAMES, NAME_CHARS = 1000, 200
+"""Columns that are looked at for a message, and what is kept of the name of one. [ours]"""
 
 
 def read_rows(
@@ -39,12 +43,12 @@ def read_rows(
 
 
 def column_names(path: Path, first: Row | None) -> list[str]:
-    """The columns there are, nested ones with dots; ``first`` is the first row that was read."""
+    """The columns there are, nested ones with dots, as many as a message needs; ``first`` is the first row read."""
     if path.suffix.lower() == ".parquet":
         schema = pq.read_metadata(path).schema
         # Parquet writes "list.element" where a place in a list stands.
-        return [schema.column(i).path.replace("list.element", "0") for i in range(len(schema))]
-    return list(_flat(first.values)) if first else []
+        return [schema.column(i).path.replace("list.element", "0") for i in range(min(len(schema), MOST_NAMES))]
+    return list(islice(_flat(first.values), MOST_NAMES)) if first else []
 
 
 def _parquet(path: Path, wanted: Callable[[Sequence[str]], Collection[str]]) -> Iterator[Row | Bad]:
@@ -54,6 +58,9 @@ def _parquet(path: Path, wanted: Callable[[Sequence[str]], Collection[str]]) -> 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[str]:
     """Dotted names of everything below ``value``; of a list only its first two items."""
+    if len(prefix) == NAME_CHARS:
+        yield prefix
+        return
     if isinstance(value, dict):
         items = [(str(name), below) for name, below in value.items()]
     elif isinstance(value, list):
@@ -62,4 +69,5 @@ def _flat(value: Any, prefix: str = "") -> Iterator[str]:
         yield prefix
         return
     for name, below in items:
-        yield from _flat(below, f"{prefix}.{name}" if prefix else name)
+        # A name of a megabyte would stand before each of a hundred thousand others.
+        yield from _flat(below, (f"{prefix}.{name}" if prefix else name)[:NAME_CHARS])

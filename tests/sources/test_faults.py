@@ -19,7 +19,9 @@ from alma.artifact import Ref
 from alma.artifact.out import Out
 from alma.errors import AccessError, AlmaError, ConfigError, DataError
 from alma.sections import IngestRows
-from alma.sources.rows import read_rows
+from alma.sources.columns import explain_missing
+from alma.sources.row import Row
+from alma.sources.rows import MOST_NAMES, NAME_CHARS, column_names, read_rows
 from alma.stages import ingest
 from alma.store import open_store
 
@@ -278,3 +280,19 @@ def test_unknown_column_of_ours(tmp_path: Path) -> None:
         ConfigError, match="'respone' is not a column of scores; those are: id, prompt, response, score"
     ):
         take_in(rows(columns={"respone": "x"}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param({"K" * 10**5: dict.fromkeys(map(str, range(10**5)), 1)}, id="a long name before many"),
+        pytest.param({f"c{i}": [{"role": "user", "content": "x"}] for i in range(10**5)}, id="many conversations"),
+        pytest.param({"a": {"b" * 150: {"c" * 150: {"d": 1}}}}, id="deep"),
+    ],
+)
+def test_columns_are_named_for_a_message_and_no_further(values: dict[str, Any]) -> None:
+    """Of a file of a megabyte they would be gigabytes, and every pair of them be compared."""
+    there = column_names(Path("rows.jsonl"), Row(1, values))
+    assert len(there) <= MOST_NAMES
+    assert max(map(len, there)) <= NAME_CHARS
+    assert "no row has the column 'prompt'" in explain_missing("prompt", "prompt", there)
