@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.console import Console
 from rich.live import Live
@@ -34,6 +34,8 @@ class Screen:
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False, markup=False, emoji=False)
+        self._was_asked: Callable[[], bool] = lambda: False
+        """Whether Ctrl-C came while the last line was looked at: templates and a context are, before any answer."""
 
     def lines(self) -> Iterator[str]:
         """See ``Face``: until Ctrl-D. Ctrl-C throws away what was written on the line."""
@@ -42,7 +44,9 @@ class Screen:
 
         while True:
             try:
-                yield input("> ")
+                line = input("> ")
+                with interruptible() as self._was_asked:
+                    yield line
             except KeyboardInterrupt:
                 self.console.print()
             except EOFError:
@@ -50,7 +54,7 @@ class Screen:
                 return
 
     def show(self, streams: Sequence[Stream]) -> list[tuple[Completion, bool]]:
-        """See ``Face``. Ctrl-C stops an answer; of answers side by side both."""
+        """See ``Face``. Ctrl-C stops an answer; of answers side by side both, and before the first one all."""
         if len(streams) > 1 and self.console.width >= len(streams) * (COLUMN + _BETWEEN):
             return self._side_by_side(streams)
         return [self._growing(name if len(streams) > 1 else None, stream) for name, stream in streams]
@@ -60,25 +64,25 @@ class Screen:
             self.console.print(Text(visible(name), style="bold"))
         shown, last = "", NOTHING
         with interruptible() as stop:
-            for [last] in together([stream], stop):
+            for [last] in together([stream], lambda: stop() or self._was_asked()):
                 # What was shown stays the beginning (``alma.engines.certain``); else all of it is written again.
                 new = last.text[len(shown) :] if last.text.startswith(shown) else f"\n{last.text}"
                 self.console.file.write(visible(new))
                 self.console.file.flush()
                 shown = last.text
             self.console.print()
-            return last, stop()
+            return last, stop() or self._was_asked()
 
     def _side_by_side(self, streams: Sequence[Stream]) -> list[tuple[Completion, bool]]:
         names = [name for name, _ in streams]
         latest = [NOTHING] * len(streams)
         drawn = 0.0
         with interruptible() as stop, Live(console=self.console, auto_refresh=False, transient=True) as live:
-            for latest in together([stream for _, stream in streams], stop):
+            for latest in together([stream for _, stream in streams], lambda: stop() or self._was_asked()):
                 if time.monotonic() - drawn >= _SECONDS:
                     live.update(self._columns(names, latest, self.console.height - 3), refresh=True)
                     drawn = time.monotonic()
-            stopped = stop()
+            stopped = stop() or self._was_asked()
         self.console.print(self._columns(names, latest))
         return [(each, stopped) for each in latest]
 

@@ -237,6 +237,30 @@ def test_ctrl_c_stops_an_answer_and_keeps_what_came(num: int) -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_ctrl_c_before_the_first_token_stops_the_answer_and_not_the_talk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A template may take its time; what is at its place then is the one line's."""
+
+    class Slow(Rule):
+        def chat(self, prompt: str, earlier: Sequence[Any] = ()) -> str:
+            if prompt == "one":
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().chat(prompt, earlier)
+
+    lines = iter(["one", "two"])
+
+    def asked(_: str) -> str:
+        if line := next(lines, None):
+            return line
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", asked)
+    before = signal.getsignal(signal.SIGINT)
+    speaker = Speaker("m", Slow(answer="yes"), settings())
+    Talk([speaker], settings(), Screen(Console(file=io.StringIO(), width=120))).run()
+    assert [(each.text, each.end) for each in speaker.answers] == [("", "stopped"), ("yes", "ended")]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_a_pipe_ends_at_the_first_fault(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def through(data: bytes, *, as_json: bool) -> str:
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
