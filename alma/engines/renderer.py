@@ -98,6 +98,7 @@ class _Child:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env={},
+                start_new_session=True,  # a terminal's Ctrl-C would end it before it can say that it ignores it
             )
         self._end = weakref.finalize(self, _end, self._process, os.getpid())
         self._spent = 0.0
@@ -120,6 +121,9 @@ class _Child:
         except (EOFError, BrokenPipeError):
             code = self._process.wait()
             fault = f"it ended the process that renders it ({f'signal {-code}' if code < 0 else f'status {code}'})"
+        except BaseException:  # its answer would be taken for that to the next request
+            self._end()
+            raise
         self._spent += time.monotonic() - start
         self._asked += 1
         if fault is None and self._spent > SLOW_SECONDS and self._spent / self._asked > SLOW_MEAN:

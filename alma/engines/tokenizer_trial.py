@@ -46,7 +46,13 @@ def try_tokenizer(model: Path) -> None:
     try:
         with unbounded():
             done = subprocess.run(  # noqa: S603 - our own interpreter and program
-                command, stdin=subprocess.DEVNULL, capture_output=True, env={}, timeout=SECONDS, check=False
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                env={},
+                timeout=SECONDS,
+                check=False,
+                start_new_session=True,  # a terminal's Ctrl-C would pass for a fault of the tokenizer
             )
         output, fault = done.stdout, _ended(done.returncode)
     except subprocess.TimeoutExpired as error:

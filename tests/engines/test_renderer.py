@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -107,3 +108,24 @@ def test_what_cannot_be_interrupted_is_killed(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(renderer, "SECONDS", 0.7)
     with pytest.raises(DataError, match=r"takes more than 0.7 s"):
         rendered("{{ 9 ** (9 ** 9) }}")
+
+
+def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Poll:
+        def register(self, *_: object) -> None:
+            pass
+
+        def poll(self, _: float) -> None:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(renderer.select, "poll", Poll)
+        with pytest.raises(KeyboardInterrupt):
+            rendered("first")
+    assert rendered("second") == "second"
+
+
+def test_a_terminals_ctrl_c_does_not_reach_the_process_that_renders() -> None:
+    """It comes to a whole session, and would end one that is only being started."""
+    rendered("anything")
+    assert os.getsid(renderer._children[os.getpid()]._process.pid) != os.getsid(0)
