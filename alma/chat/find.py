@@ -9,6 +9,7 @@ from alma.artifact import Artifact, Model
 from alma.errors import DataError
 from alma.export.place import inside, place
 from alma.regular import expand
+from alma.sources.model_types import check_types
 from alma.sources.models import check_generates
 from alma.store import open_store
 
@@ -43,6 +44,7 @@ def _check_tokenizer(found: Found) -> None:
     """As its ingest does with a model of a store."""
     from alma.engines.tokenizer_trial import try_tokenizer
 
+    check_types(found.folder, found.name)
     try:
         try_tokenizer(found.folder)
     except DataError as error:

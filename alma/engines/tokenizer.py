@@ -15,6 +15,9 @@ from alma.engines.model_folder import check_sizes
 from alma.errors import DataError, is_of_rust
 from alma.regular import CONFIG_BYTES, parse, read_regular
 
+MOST_IDS = 2**31
+"""Of tokens: libraries hold their numbers in 32 or 64 bits, and JSON any."""
+
 
 def load_tokenizer(model: Path) -> Any:
     """The tokenizer in a model's folder; runs no code from there. Raises ``DataError`` if there is none.
@@ -92,8 +95,9 @@ def special_texts(tokenizer: Any) -> frozenset[str]:
 
 
 def _stated_ends(model: Path) -> list[int]:
-    """``eos_token_id`` of a folder's generation config, or of its config."""
+    """``eos_token_id`` of a folder's generation config, or of its config; without what is no token's."""
     paths = [each for each in (model / "generation_config.json", model / "config.json") if each.is_file()]
     whole = parse(read_regular(paths[0], CONFIG_BYTES), str(paths[0])) if paths else {}
     stated = whole.get("eos_token_id") if isinstance(whole, dict) else None
-    return [each for each in (stated if isinstance(stated, list) else [stated]) if type(each) is int]
+    listed = stated if isinstance(stated, list) else [stated]
+    return [each for each in listed if type(each) is int and 0 <= each < MOST_IDS]

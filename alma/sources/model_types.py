@@ -30,7 +30,7 @@ class _Config(_File):
     eos_token_id: Ids = None
     bos_token_id: Ids = None
     pad_token_id: Ids = None
-    max_position_embeddings: int | None = None
+    max_position_embeddings: Annotated[int, Field(ge=1)] | None = None
     id2label: dict[str, Any] | None = None
     label2id: dict[str, Any] | None = None
 

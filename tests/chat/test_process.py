@@ -66,3 +66,7 @@ def test_what_cannot_be_talked_with_is_told(model: Path, tmp_path: Path) -> None
     (tmp_path / "chat_template.jinja").unlink()
     with pytest.raises(DataError, match=r"has no chat template.*add chat_template\.jinja"):
         find(str(tmp_path), "store")
+    config = json.loads((model / "tokenizer_config.json").read_text())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config | {"model_max_length": "512"}))
+    with pytest.raises(DataError, match=r"tokenizer_config\.json: model_max_length.*it is '512'.*mend it there"):
+        find(str(tmp_path), "store")

@@ -80,6 +80,13 @@ def test_an_end_token_that_only_the_generation_config_knows(tmp_path: Path) -> N
     assert stop_ids(known, load_tokenizer(known)) == {2, 5}
 
 
+def test_what_is_no_tokens_number_ends_nothing(tmp_path: Path) -> None:
+    """Such as no library can hold."""
+    known = write(tmp_path, ends=[2, -1, 10**30])
+    check_chat(known)
+    assert stop_ids(known, load_tokenizer(known)) == {2}
+
+
 def test_the_config_names_the_end_where_there_is_no_generation_config(tmp_path: Path) -> None:
     write(tmp_path, chat=CHAT.replace("</s>", "<end>"))
     (tmp_path / "generation_config.json").unlink()

@@ -312,9 +312,14 @@ def code(path: Path) -> None:
         ),
         (lambda path: swap(path / "config.json", '"intermediate_size": 64', '"intermediate_size": 65'), "6 weights"),
         (code, "without code of its own"),
+        (lambda path: swap(path / "config.json", '"pad_token_id": 0', '"pad_token_id": 9999'), "Padding_idx must"),
+        (lambda path: swap(path / "config.json", '"head_dim": 8', '"head_dim": 0'), "cannot be raised.*bring the"),
         (lambda path: (path / "tokenizer.json").unlink(), "tokenizer"),
     ],
-    ids=["no-config", "pickle", "torn", "unknown", "missing-weights", "other-shape", "own-code", "no-tokenizer"],
+    ids=[
+        *("no-config", "pickle", "torn", "unknown", "missing-weights", "other-shape", "own-code", "padding"),
+        *("division", "no-tokenizer"),
+    ],
 )
 def test_a_folder_that_is_no_usable_model_is_refused(plain: Path, tmp_path: Path, harm: Any, message: str) -> None:
     shutil.copytree(plain, tmp_path, dirs_exist_ok=True)

@@ -314,6 +314,14 @@ FIRST = "model-00001-of-00002.safetensors"
         ),
         *(
             pytest.param(
+                lambda f, most=most: edit(f / "config.json", max_position_embeddings=most),
+                ["config.json: max_position_embeddings: ", "greater than or equal to 1", f"(it is {most})"],
+                id=f"a context of {most}",
+            )
+            for most in (0, -1)
+        ),
+        *(
+            pytest.param(
                 lambda f, key=key, value=value: edit(f / "config.json", **{key: value}),
                 [f"config.json: {key} = {value}, and its weights are 2 tensors", "is 257; fetch the model again"],
                 id=f"absurd {key}",

@@ -454,13 +454,14 @@ CFG = Evaluate(engine="hf", batch_rows=3)
 SAMPLES = ["the good river", "bad", "the bad bad river the river", "good good", "river", "the the good bad"]
 
 
-@pytest.mark.parametrize("kind", ["bert", "llama", "llama-without-padding", "multi"])
+@pytest.mark.parametrize("kind", ["bert", "llama", "llama-without-padding", "llama-of-old", "multi"])
 def test_probabilities_are_those_of_one_row_at_a_time(tmp_path: Path, kind: str) -> None:
     folder = {
         "bert": lambda: bert(tmp_path),
         "multi": lambda: bert(tmp_path, problem_type="multi_label_classification"),
         "llama": lambda: decoder(tmp_path, 0),
         "llama-without-padding": lambda: decoder(tmp_path, None),
+        "llama-of-old": lambda: decoder(tmp_path, -1),
     }[kind]()
     with load_classifier(CFG, folder) as classifier:
         found = classifier.classify(SAMPLES, max_tokens=100)
@@ -523,3 +524,11 @@ def test_models_without_a_head_are_refused(bench: Bench, tmp_path: Path) -> None
         load_classifier(CFG, folder)
     with pytest.raises(DataError, match=r"holds no config.json"):
         load_classifier(CFG, tmp_path)
+    folder = bert(tmp_path / "counted from 1")
+    config = json.loads((folder / "config.json").read_text())
+    labels = {"id2label": {"1": "a", "2": "b", "3": "c"}, "label2id": {"a": 1, "b": 2, "c": 3}}
+    (folder / "config.json").write_text(json.dumps(config | labels))
+    with pytest.raises(
+        DataError, match=r"config\.json: id2label names the labels 1, 2, 3, and they are counted from 0"
+    ):
+        load_classifier(CFG, folder)

@@ -8,6 +8,7 @@ from pathlib import Path
 from alma.engines.hf.headed import HeadedModel
 from alma.engines.requests import OnTokens
 from alma.engines.tokenizer import named
+from alma.errors import DataError
 from alma.sections import Inference
 
 
@@ -25,6 +26,11 @@ class HfClassifier(HeadedModel):
         self.tokenizer.split_special_tokens = True
         config = self.model.config
         self._independent: bool = config.num_labels == 1 or config.problem_type == "multi_label_classification"
+        if sorted(config.id2label) != list(range(config.num_labels)):
+            raise DataError(
+                f"{model}/config.json: id2label names the labels {', '.join(map(str, sorted(config.id2label)[:8]))}, "
+                "and they are counted from 0; mend it there"
+            )
         self._labels = [str(config.id2label[place]) for place in range(config.num_labels)]
 
     @property

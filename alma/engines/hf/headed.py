@@ -18,6 +18,9 @@ from alma.engines.requests import OnTokens
 from alma.engines.tokenizer import load_tokenizer
 from alma.sections import Inference
 
+NO_LIMIT = 2**63 - 1
+"""Tokens that a model may read whose files state no number that could be one."""
+
 
 class HeadedModel(InMemory):
     """A model whose head gives a whole text L numbers; reads safetensors, runs no code of its folder.
@@ -39,7 +42,7 @@ class HeadedModel(InMemory):
         config = self.model.config
         # Some architectures begin to count positions behind the padding; then their tokenizer says what is left.
         stated = (getattr(config.get_text_config(), "max_position_embeddings", None), self.tokenizer.model_max_length)
-        self.context = min(each for each in stated if each is not None)
+        self.context = min((each for each in stated if each is not None and each > 0), default=NO_LIMIT)
 
     def batch_setting(self) -> str:
         """See ``InMemory``."""
@@ -66,10 +69,12 @@ class HeadedModel(InMemory):
         return logits_PL
 
     def _batch(self, ids_BT: Sequence[Sequence[int]]) -> torch.Tensor:
-        if self.model.config.pad_token_id is None and len(ids_BT) > 1:
-            # A decoder finds a row's last token by the padding: without a padding token, transformers takes one row.
+        pad = self.model.config.pad_token_id
+        if (pad is None or pad < 0) and len(ids_BT) > 1:
+            # A decoder finds a row's last token by the padding: without a padding token (-1 says so in the configs of
+            # the first Llamas), transformers takes one row.
             return torch.cat([self._batch([ids]) for ids in ids_BT])
-        pad = self.model.config.pad_token_id or 0
+        pad = max(pad or 0, 0)
         sizes = torch.tensor([len(each) for each in ids_BT])[:, None]
         ids = pad_sequence([torch.tensor(each) for each in ids_BT], batch_first=True, padding_value=pad)
         mask = (torch.arange(ids.shape[1])[None] < sizes).long()
