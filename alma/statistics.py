@@ -85,9 +85,9 @@ def pooled(parts: Sequence[tuple[float, int]]) -> tuple[float, float]:
     """
     squares = [error * error for error, _ in parts]
     total = sum(squares)
-    if total == 0:
+    if total * total == 0:  # errors whose fourth powers are 0 are none
         return 0.0, float(min(num - 1 for _, num in parts))
-    if math.isnan(total):
+    if not math.isfinite(total * total) or any(s and num < 2 for s, (_, num) in zip(squares, parts, strict=True)):
         return float("nan"), float("nan")
     return math.sqrt(total), total**2 / sum(s * s / (num - 1) for s, (_, num) in zip(squares, parts, strict=True) if s)
 
@@ -165,17 +165,28 @@ def pairwise_accuracy(
     A pair is two rows of one group (a prompt) whose human scores differ; equal predictions count one half. Without
     such a pair the share is NaN.
     """
+    alike, tied, pairs = pair_counts(groups, human, predicted)
+    return ((alike + tied / 2) / pairs if pairs else float("nan")), pairs
+
+
+def pair_counts(
+    groups: Sequence[Any] | npt.NDArray[Any], human: npt.ArrayLike, predicted: npt.ArrayLike
+) -> tuple[int, int, int]:
+    """Of the pairs of ``pairwise_accuracy``: those ordered alike, those with equal predictions, and all.
+
+    Without a look at each pair: a set may have one prompt alone, and then has as many as its rows squared.
+    """
     _, group = np.unique(np.asarray(groups), return_inverse=True)
     human_, predicted_ = np.asarray(human, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
-    order = np.argsort(group, kind="stable")
-    agreement, pairs = 0.0, 0
+    order = np.lexsort((human_, group))
+    alike = tied = pairs = 0
     for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
-        first, second = np.triu_indices(rows.size, k=1)
-        wanted = np.sign(human_[rows][first] - human_[rows][second])
-        given = np.sign(predicted_[rows][first] - predicted_[rows][second])
-        agreement += float(((1 + wanted * given) / 2)[wanted != 0].sum())
-        pairs += int((wanted != 0).sum())
-    return (agreement / pairs if pairs else float("nan")), pairs
+        lower = np.empty(0)  # predictions of the rows that people scored lower, sorted
+        for equal in np.split(predicted_[rows], np.flatnonzero(np.diff(human_[rows])) + 1):
+            below, up_to = (int(np.searchsorted(lower, equal, side).sum()) for side in ("left", "right"))
+            alike, tied, pairs = alike + below, tied + up_to - below, pairs + lower.size * equal.size
+            lower = np.sort(np.concatenate((lower, equal)), kind="stable")
+    return alike, tied, pairs
 
 
 def spearman(first: npt.ArrayLike, second: npt.ArrayLike) -> float:

@@ -19,6 +19,7 @@ from alma.statistics import (
     holm,
     mean_and_error,
     mean_over_groups,
+    pair_counts,
     pairwise_accuracy,
     pooled,
     spearman,
@@ -103,6 +104,30 @@ def test_pairwise_accuracy_counts_pairs_of_a_prompt(rows: list[tuple[str, int, i
     accuracy, num = pairwise_accuracy(groups, human_, predicted)
     assert num == len(agreement)
     assert accuracy == pytest.approx(np.mean(agreement)) if agreement else math.isnan(accuracy)
+
+
+def test_a_set_of_one_prompt_takes_no_memory_for_each_pair() -> None:
+    rng = np.random.default_rng(0)
+    human, predicted = rng.integers(0, 11, 100_000), rng.integers(0, 11, 100_000)
+    alike, tied, pairs = pair_counts(["one"] * 100_000, human, predicted)
+    _, counts = np.unique(human, return_counts=True)
+    assert pairs == (100_000**2 - int((counts**2).sum())) // 2
+    assert tied / pairs == pytest.approx(1 / 11, abs=0.001)
+    assert alike / pairs == pytest.approx(5 / 11, abs=0.001)
+
+
+def test_pairs_of_no_row_are_none() -> None:
+    assert pair_counts([], [], []) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(("error", "num"), [(1e-90, 5), (5e-324, 2), (0.0, 1)])
+def test_errors_too_small_to_be_squared_twice_are_none(error: float, num: int) -> None:
+    assert pooled([(error, num), (error, num)]) == (0.0, num - 1.0)
+
+
+@pytest.mark.parametrize(("error", "num"), [(1e90, 5), (math.inf, 5), (1.0, 1)])
+def test_what_no_degrees_of_freedom_follow_from_is_not_known(error: float, num: int) -> None:
+    assert all(map(math.isnan, pooled([(error, num), (0.5, 4)])))
 
 
 def test_spearman_sees_ranks_only_and_is_undefined_for_a_constant() -> None:

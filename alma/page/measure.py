@@ -19,7 +19,7 @@ from alma.errors import DataError
 from alma.page import numbers
 from alma.page.numbers import Estimate
 from alma.prompts.conversation import asked_text
-from alma.statistics import expected_any, expected_best, expected_pick, pairwise_accuracy, spearman
+from alma.statistics import expected_any, expected_best, expected_pick, pair_counts, spearman
 
 HISTOGRAM_BINS = 40
 MAP_POINTS = 2000
@@ -196,7 +196,8 @@ def judge_validation(judged: pa.Table) -> numbers.JudgeValidation:
     groups = [asked_text(row) for row in parsed.select(columns).to_pylist()]  # rows of one prompt share no id
     readings = []
     for name, values in (("integer", _floats(parsed, "integer")), ("real-valued", mean)):
-        accuracy, num = pairwise_accuracy(groups, human, values)
+        alike, tied, num = pair_counts(groups, human, values)
+        accuracy = (alike + tied / 2) / num if num else math.nan
         # Wilson's formula takes counts; half a point for a tie moves an end of the interval by less than 1 / num.
         estimate = Estimate.fraction(round(accuracy * num), num) if num else None
         rank = spearman(values, human)
@@ -204,7 +205,7 @@ def judge_validation(judged: pa.Table) -> numbers.JudgeValidation:
             numbers.Reading(
                 name=name,
                 accuracy=estimate and estimate.model_copy(update={"value": accuracy}),
-                tied=_tied(groups, human, values),
+                tied=tied / num if num else None,
                 spearman=None if math.isnan(rank) else rank,
                 error=float(np.abs(values - human).mean()),
             )
@@ -217,15 +218,6 @@ def judge_validation(judged: pa.Table) -> numbers.JudgeValidation:
         bins=_bins(mean, human),
         density=tuple((float(x), float(y), int(n)) for (x, y), n in zip(places, counts, strict=True)),
     )
-
-
-def _tied(groups: list[str], human: Floats, values: Floats) -> float | None:
-    """Fraction of the pairs (as in ``pairwise_accuracy``) that get equal ``values``; ``None`` without pairs."""
-    rows: dict[str, list[int]] = {}
-    for index, group in enumerate(groups):
-        rows.setdefault(group, []).append(index)
-    pairs = [(i, j) for each in rows.values() for k, i in enumerate(each) for j in each[:k] if human[i] != human[j]]
-    return sum(values[i] == values[j] for i, j in pairs) / len(pairs) if pairs else None
 
 
 def _bins(mean: Floats, human: Floats) -> tuple[numbers.Bin, ...]:
