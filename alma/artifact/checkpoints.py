@@ -146,7 +146,7 @@ class Checkpoints:
             text = self._store.read(self._most_rows)
         except FileNotFoundError:
             return None
-        if not re.fullmatch(rb"[1-9]\d*", text):
+        if not re.fullmatch(rb"[1-9]\d{0,17}", text):
             self.say(f"{self._most_rows} is no number of rows: {text[:40]!r}; not used")
             return None
         return int(text)

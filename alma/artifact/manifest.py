@@ -19,6 +19,10 @@ from alma.store.names import is_name
 MOST_DIGITS = 18
 """Of the place of a row: Python makes no number of 5,000 digits."""
 
+MOST = 10**18
+"""Rows of an artifact, and the size of a whole number of its metrics: more than there can be, and a length of Python's.
+"""
+
 KEY_CHARS = 20
 """Hex digits of a key: 80 bits, so that a billion artifacts collide with a chance below one in a million."""
 
@@ -161,7 +165,12 @@ def _fault(manifest: Manifest) -> str | None:
     rows = [file.rows or 0 for file in manifest.files]
     if manifest.kind == "rows" and (min(rows, default=0) < 0 or sum(rows) != manifest.num_rows):
         return f"its files hold {sum(rows)} rows, and num_rows is {manifest.num_rows}"
-    return None
+    if sum(rows) > MOST:
+        return f"it states more than {MOST} rows"
+    beyond = next(
+        (name for name, value in manifest.metrics.items() if isinstance(value, int) and abs(value) > MOST), None
+    )
+    return None if beyond is None else f"its metric {beyond[:60]!r} is beyond {MOST}"
 
 
 def _lie_in_their_folder(files: Sequence[File]) -> bool:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from alma.artifact.manifest import Manifest, Metrics, Ref, find_manifest
+from alma.artifact.manifest import File, Manifest, Metrics, Ref, find_manifest
 from alma.artifact.records import SCHEMAS
-from alma.artifact.tables import read_part
-from alma.errors import DataError, UserError
+from alma.artifact.tables import lacks, read_part
+from alma.errors import DataError, IntegrityError, UserError
 from alma.parallel import FILES, in_order
+from alma.regular import parse
 from alma.store import Store
 from alma.store.cache import cached
 
@@ -65,6 +67,25 @@ class Artifact:
         except (FileNotFoundError, ValidationError, UserError):
             return None
 
+    def steps_beside(self, name: str) -> list[dict[str, Any]]:
+        """The lines of a training's file that is no part of what is sealed, a step each; none where it is not there.
+
+        Raises ``DataError`` for a line that is no step.
+        """
+        named = f"{self.ref}/{name}"
+        try:
+            lines = self.store.read(named).splitlines()
+        except FileNotFoundError:
+            return []
+        found = []
+        for number, line in enumerate(lines, 1):
+            place = f"{self.store.uri}/{named}, step {number}"
+            step = parse(line, place)
+            if not isinstance(step, dict) or type(step.get("step")) is not int or abs(step["step"]) > MOST:
+                raise DataError(f"{place}: {line[:60]!r} is not as a training writes it; remove the file")
+            found.append(step)
+        return found
+
     def file(self, name: str) -> Path:
         """The file ``name`` on this machine. Raises ``IntegrityError`` where it is not what the manifest states."""
         stated = next((f for f in self.manifest.files if f.name == name), None)
@@ -106,11 +127,24 @@ class Rows(Artifact):
         for file in self.manifest.files:
             rows = file.rows or 0
             if first < stop and first + rows > start:
-                wanted.append((file.name, max(start - first, 0), min(stop - first, rows)))
+                wanted.append((file, max(start - first, 0), min(stop - first, rows)))
             first += rows
-        paths = in_order(self.file, [name for name, _, _ in wanted], FILES)
-        for path, (_, low, high) in zip(paths, wanted, strict=True):
-            yield read_part(path, str(self.manifest.schema_name), columns).slice(low, high - low)
+        paths = in_order(self.file, [file.name for file, _, _ in wanted], FILES)
+        for path, (file, low, high) in zip(paths, wanted, strict=True):
+            yield self._part(path, file, columns).slice(low, high - low)
+
+    def _part(self, path: Path, file: File, columns: list[str] | None) -> pa.Table:
+        """One file's rows. Raises ``IntegrityError`` where it holds others than the manifest states."""
+        schema = str(self.manifest.schema_name)
+        lacking = lacks(path, schema)
+        table = None if lacking else read_part(path, schema, columns)
+        if table is not None and len(table) == file.rows:
+            return table
+        found = f"has no column {lacking!r}" if table is None else f"has {len(table)} rows"
+        raise IntegrityError(
+            f"{self.store.uri}: {self.ref}/manifest.json states {file.rows} {schema} rows of {file.name}, which "
+            f"{found}; remove the artifact's folder and run again"
+        )
 
     def expect(self, *schema_names: str) -> None:
         """Raises ``DataError`` unless these rows are of one of these kinds."""

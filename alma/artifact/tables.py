@@ -10,6 +10,12 @@ import pyarrow.parquet as pq
 from alma.artifact.records import SCHEMAS
 
 
+def lacks(path: Path, schema: str) -> str | None:
+    """The first column that rows of the ``schema`` of that name have to have, and those of the file have not."""
+    there = set(pq.read_schema(path).names)
+    return next((field.name for field in SCHEMAS[schema] if not field.nullable and field.name not in there), None)
+
+
 def read_part(path: Path, schema: str, columns: list[str] | None = None) -> pa.Table:
     """The rows of the file at ``path``, of the ``schema`` of that name; of ``columns``, or of all.
 

@@ -21,6 +21,9 @@ from alma.text.plain import plain
 QUANTITIES = ("loss", "learning_rate", "grad_norm", "margin", "accuracy", "tokens_per_second", "memory_bytes")
 """What is shown of a training's steps."""
 
+MOST = 1e300
+"""Of a value that is drawn."""
+
 BARS = "▁▂▃▄▅▆▇█"
 
 SPREADS = ("score", "mean", "num_tokens")
@@ -88,7 +91,13 @@ def first_rows(manifest: Manifest, store_uri: str) -> str:
 
 
 def histogram(values: Sequence[float], num_bins: int = 10, width: int = 30) -> str:
-    """The values in equal bins from their least to their greatest, a line of text each, as code."""
+    """The values in equal bins from their least to their greatest, a line of text each, as code.
+
+    Those that are not finite, or beyond what can be divided, are in none.
+    """
+    values = [value for value in values if abs(value) < MOST]
+    if not values:
+        return ""
     low, high = min(values), max(values)
     size = (high - low) / num_bins or 1.0
     counts = [0] * num_bins
@@ -108,18 +117,19 @@ def curves(manifest: Manifest, store_uri: str) -> str:
         return ""
     model = Artifact.open(open_store(store_uri), manifest.ref)
     steps = [json.loads(line) for line in model.file(named).read_text(encoding="utf-8").splitlines()]
-    try:
-        named = f"{model.ref}/speed.jsonl"
-        speeds = [parse(line, f"{model.store.uri}/{named}") for line in model.store.read(named).splitlines()]
-    except FileNotFoundError:  # not every trainer says
-        speeds = []
+    speeds = model.steps_beside("speed.jsonl")  # not every trainer says
     rows = [
         (f"`{name}`", sparkline(values), number(values[0]), number(values[-1]))
         for lines in (steps, speeds)
         for name in QUANTITIES
-        if (values := [line[name] for line in lines if name in line])
+        if (values := [line[name] for line in lines if _is_drawn(line.get(name))])
     ]
     return "\n" + table((f"{len(steps):,} steps", "", "first", "last"), rows) if rows else ""
+
+
+def _is_drawn(value: Any) -> bool:
+    """Whether it is a number; one that is not finite is a gap."""
+    return isinstance(value, int | float) and not MOST <= abs(value) < math.inf
 
 
 def sparkline(values: Sequence[float], width: int = 40) -> str:

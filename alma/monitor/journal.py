@@ -10,9 +10,9 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from alma.artifact import Ref
 from alma.errors import EXIT_FAILED, AlmaError, ConfigError, Stopped, StoreUnavailableError
@@ -25,6 +25,12 @@ INTERVAL_SECONDS = 10.0
 
 PROGRESS = ("done", "total", "unit", "tokens", "seconds", "per_second", "left_seconds")
 """What an entry takes from an event of progress."""
+
+MOST = 10**20
+"""Of a number in an entry: more than there can be, and few enough to be added and divided."""
+
+Whole = Annotated[int, Field(ge=0, le=MOST)]
+Number = Annotated[float, Field(ge=-MOST, le=MOST, allow_inf_nan=False)]
 
 State = Literal["running", "published", "sealed", "failed", "stopped"]
 
@@ -39,10 +45,10 @@ class Entry(BaseModel):
     state: State
     """``published``: this shard's parts are there; ``sealed``: the artifact is whole."""
 
-    time: float
+    time: Number
     """When this was written, Unix seconds."""
 
-    started: float
+    started: Number
     """When the step began, Unix seconds."""
 
     shard: str | None = None
@@ -58,17 +64,17 @@ class Entry(BaseModel):
     kind: str | None = None
     """The class of the error: ``StoreUnavailableError``."""
 
-    done: int = 0
-    total: int | None = None
+    done: Whole = 0
+    total: Whole | None = None
     unit: str = ""
-    tokens: int = 0
+    tokens: Whole = 0
     """Of this attempt."""
 
-    seconds: float = 0.0
+    seconds: Number = 0.0
     """Since this attempt's first unit of work was begun."""
 
-    per_second: float | None = None
-    left_seconds: float | None = None
+    per_second: Number | None = None
+    left_seconds: Number | None = None
 
     @property
     def amount(self) -> str:

@@ -5,7 +5,6 @@ Trainings of one arm, or from equal inputs with other seeds, are a group. What w
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,6 +21,9 @@ from alma.text.visible import visible
 
 POINTS = 100
 """Most points of a line; more steps are averaged."""
+
+MOST = 1e30
+"""Of a value that is drawn."""
 
 MAX_PANELS = 18
 """Most panels of a chart; the latest are shown."""
@@ -99,7 +101,7 @@ def training_curve(
     columns = {}
     for quantity in QUANTITIES:
         values = [line.get(quantity.name) for line in steps]
-        if all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+        if all(isinstance(value, int | float) and abs(value) < MOST for value in values):
             given = np.array(values, dtype=np.float64)
             columns[quantity.name] = tuple(float(f"{given[block].mean():.6g}") for block in blocks)
     return TrainingCurve(

@@ -12,16 +12,12 @@ from pathlib import Path
 from typing import Self
 
 from alma.errors import ConfigError
-from alma.plan.rates import Rate, of_device, read_rates
+from alma.plan.rates import LEAST, MOST, Rate, of_device, read_rates
 from alma.plan.step import Step, Work
 
 FLOPS_PER_PARAMETER: dict[Work, int] = {"generate": 2, "read": 2, "embed": 2, "train": 6}
 SAME_SIZE = 0.01
 """Fraction by which two models' sizes may differ and still count as equal: "8.03e9" is 8,030,261,248."""
-
-
-LEAST, MOST = 1e-9, 1e24
-"""Of what the user gives: beyond them products are no numbers any more."""
 
 
 @dataclass(frozen=True, slots=True)

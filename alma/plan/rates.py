@@ -12,7 +12,10 @@ from alma.errors import ConfigError
 from alma.plan.step import Work
 from alma.regular import DOCUMENT_BYTES, parse, read_regular
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+LEAST, MOST = 1e-9, 10**24
+"""Of a rate, and of a size: beyond them products are no numbers any more."""
+
+Positive = Annotated[float, Field(ge=LEAST, le=MOST, allow_inf_nan=False)]
 Words = Annotated[str, Field(min_length=1)]
 
 
@@ -28,9 +31,9 @@ class Rate(BaseModel):
     """Of all ``num_devices`` together, counted as ``alma.plan.step`` says."""
     device: Words
     """What it ran on: "NVIDIA H100 80GB HBM3", "cpu: AMD EPYC"."""
-    num_devices: Annotated[int, Field(ge=1)] = 1
+    num_devices: Annotated[int, Field(ge=1, le=10**6)] = 1
     model: Words
-    parameters: Annotated[int, Field(ge=1)]
+    parameters: Annotated[int, Field(ge=1, le=MOST)]
     dtype: Words
     workload: Words
     """Prompts, samples and lengths that were timed."""

@@ -11,8 +11,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from alma.errors import Abandoned, AlmaError, ConfigError, Stopped
 from alma.running.stopping import Stop
@@ -24,6 +25,9 @@ SILENCE_SECONDS = 300.0
 RENEWALS = 15
 """In that time."""
 
+LONGEST_SECONDS = 24 * 3600.0
+"""That a lease may state: a pod waits a fifteenth of it between two looks."""
+
 
 class Lease(BaseModel):
     """Who follows, and that it is still there."""
@@ -32,7 +36,7 @@ class Lease(BaseModel):
 
     holder: str
     time: float
-    silence_seconds: float
+    silence_seconds: Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
 
 
 def object_of(name: str) -> str:

@@ -56,7 +56,7 @@ def check_gpus(form: Mapping[str, str]) -> None:
     Whether the cluster has so many is not asked: one that scales up from none has none before it is asked for.
     """
     for name, count in form.items():
-        if name.startswith(GPUS) and not (count.isdecimal() and int(count) >= 1):
+        if name.startswith(GPUS) and not (count.isdecimal() and len(count) < 10 and int(count) >= 1):
             raise ConfigError(
                 f"the form's {name} is {count!r}, and these pods were compiled to have GPUs: give 1 or more, or "
                 f"compile again with placement.{name.removeprefix(GPUS)}.gpus = 0"

@@ -24,7 +24,6 @@ from alma.page.evaluators import outside
 from alma.page.numbers import UNKNOWN, Check, Estimate, Imitation, Outside, Point, Proof, StageCost
 from alma.page.numbers import Report as Numbers
 from alma.page.training import TrainingCurve, training_curve
-from alma.regular import parse
 from alma.sections import BY, Report
 from alma.text.normalise import exact_match
 
@@ -201,7 +200,9 @@ def _curves(artifacts: list[Artifact]) -> tuple[TrainingCurve, ...]:
         num_tokens = int(manifest.metrics.get("num_tokens", 0))
         lines = _lines(artifact, "curve.jsonl")
         found.append(
-            training_curve(str(manifest.ref), objective, origin, num_tokens, lines, _beside(artifact, "speed.jsonl"))
+            training_curve(
+                str(manifest.ref), objective, origin, num_tokens, lines, artifact.steps_beside("speed.jsonl")
+            )
         )
     return tuple(curve for curve in found if curve is not None)
 
@@ -227,15 +228,6 @@ def _proof(model: Model | None, earlier: tuple[Point, ...]) -> Proof | None:
     checks = tuple(Check(**asdict(each)) for each in read.findings)
     found = Proof(model_type=read.model_type, checks=checks)
     return found if found not in [point.proof for point in earlier] else None
-
-
-def _beside(artifact: Artifact, name: str) -> list[dict[str, Any]]:
-    """A file beside the artifact, where there is one: what differs between two runs of the same."""
-    try:
-        named = f"{artifact.ref}/{name}"
-        return [parse(line, f"{artifact.store.uri}/{named}") for line in artifact.store.read(named).splitlines()]
-    except FileNotFoundError:
-        return []
 
 
 def _new(given: tuple[Artifact | None, ...], counted: set[str]) -> list[Artifact]:

@@ -247,6 +247,7 @@ def test_folders_come_back_as_they_were(store_uri: str, tmp_path: Path, monkeypa
         ("num_rows", 8, "its files hold 7 rows, and num_rows is 8"),
         ("name", "ftp://x", "'ftp://x' is no file's name"),
         ("rows", -4, "num_rows is 7"),
+        ("metrics", {"num_chars": 10**400}, "its metric 'num_chars' is beyond"),
     ],
 )
 def test_an_altered_manifest_is_refused(tmp_path: Path, field: str, value: object, said: str) -> None:
@@ -258,6 +259,40 @@ def test_an_altered_manifest_is_refused(tmp_path: Path, field: str, value: objec
     store.write(f"{REF}/manifest.json", json.dumps(manifest).encode())
     with pytest.raises(IntegrityError, match=rf"was altered \(.*{said}.*remove the artifact's folder"):
         find_manifest(store, REF)
+
+
+def test_more_rows_than_python_can_count_are_refused(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    publish(store, tmp_path / "scratch", 7, 7)
+    manifest = json.loads(store.read(f"{REF}/manifest.json"))
+    manifest["num_rows"] = manifest["files"][0]["rows"] = 10**30
+    store.write(f"{REF}/manifest.json", json.dumps(manifest).encode())
+    with pytest.raises(IntegrityError, match="it states more than"):
+        find_manifest(store, REF)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"rows": 9}, r"states 9 prompt rows of .*, which has 7 rows; remove the artifact's folder"),
+        ({"schema_name": "pair"}, r"states 7 pair rows of .*, which has no column 'source_id'; remove"),
+    ],
+)
+def test_rows_that_are_not_as_the_manifest_states_are_refused(
+    tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    store = open_store(str(tmp_path / "store"))
+    publish(store, tmp_path / "scratch", 7, 7)
+    manifest = json.loads(store.read(f"{REF}/manifest.json"))
+    if "rows" in changes:
+        manifest["num_rows"] = manifest["files"][0]["rows"] = changes["rows"]
+    else:
+        manifest |= changes
+    store.write(f"{REF}/manifest.json", json.dumps(manifest).encode())
+    rows = Artifact.open(store, REF)
+    assert isinstance(rows, Rows)
+    with pytest.raises(IntegrityError, match=said):
+        rows.table()
 
 
 @pytest.mark.parametrize(

@@ -352,6 +352,8 @@ def test_how_many_rows_fit_is_known_to_all_until_the_model_is_sealed(store_uri: 
     store.write(f"{REF}/checkpoints/most_rows", b"0\n")
     assert elsewhere.most_rows() is None
     assert said == [f"{REF}/checkpoints/most_rows is no number of rows: b'0\\n'; not used"]
+    store.write(f"{REF}/checkpoints/most_rows", b"9" * 5000)
+    assert elsewhere.most_rows() is None
     here.set_most_rows(4)
     here.clear()
     assert list(store.list("")) == []

@@ -53,6 +53,12 @@ def test_a_histogram_counts_every_value_once(values: list[float]) -> None:
     assert all(line.startswith("    ") for line in lines)
 
 
+@pytest.mark.parametrize("other", [float("nan"), float("inf"), -float("inf"), 1.7e308])
+def test_a_histogram_has_no_bin_for_what_is_no_number(other: float) -> None:
+    assert histogram([1.0, other, 2.0]) == histogram([1.0, 2.0])
+    assert histogram([other]) == ""
+
+
 @pytest.mark.parametrize("values", [[3.0], [3.0, 3.0]])
 def test_values_that_are_all_alike_are_one_line(values: list[float]) -> None:
     assert histogram(values).splitlines() == [f"           3 {'█' * 30} {len(values)}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import signal
@@ -189,7 +190,7 @@ def test_what_is_no_share_is_refused(text: str) -> None:
         Shard.parse(text)
 
 
-@pytest.mark.parametrize("count", ["0", "-1", "one", ""])
+@pytest.mark.parametrize("count", ["0", "-1", "one", "", "9" * 5000])
 def test_a_number_of_gpus_that_is_none_is_said_first(count: str) -> None:
     with pytest.raises(ConfigError, match=r"gpus_train is .*placement\.train\.gpus = 0"):
         check_gpus({"gpus_generate": "8", "gpus_train": count})
@@ -209,3 +210,23 @@ def test_a_gpu_that_is_not_there_is_said_before_any_work(tmp_path: Path, monkeyp
     assert devices.count_gpus() == 1
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert devices.count_gpus() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("done", 10**400),
+        ("total", 10**400),
+        ("tokens", 10**400),
+        ("done", -1),
+        ("time", math.nan),
+        ("seconds", math.inf),
+    ],
+)
+def test_an_entry_with_a_number_that_none_can_be_is_left_out(tmp_path: Path, name: str, value: float) -> None:
+    store = open_store(str(tmp_path))
+    for label in ("one", "two"):
+        Journal(store, Place("run", label), "respond").end("sealed", REF)
+    place = Place("run", "two").name
+    store.write(place, json.dumps(json.loads(store.read(place)) | {name: value}).encode())
+    assert [entry.label for entry in journal.read(store, "run")] == ["one"]

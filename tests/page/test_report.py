@@ -714,6 +714,29 @@ def test_how_fast_a_training_was_is_read_from_beside_it(world: World) -> None:
     assert curve["columns"]["tokens_per_second"] == [5000.0] * 100
 
 
+@pytest.mark.parametrize(
+    "line", ["[]", "5", "{}", '{"step": []}', '{"step": true}', f'{{"step": {10**400}}}', '{"step": "1"}']
+)
+def test_a_speed_that_no_training_wrote_is_named(world: World, line: str) -> None:
+    model = world.model("finetune", {"model": world.base}, 3.0)
+    world.store.write(f"{model.ref}/speed.jsonl", f'{{"step": 1}}\n{line}\n'.encode())
+    with pytest.raises(DataError, match=r"speed\.jsonl, step 2: .* is not as a training writes it; remove the file"):
+        world.report(1, None, {"training": model})
+    with pytest.raises(DataError, match=r"speed\.jsonl, step 2"):
+        dashboard.markdown(model.manifest, None, world.store.uri)
+
+
+@pytest.mark.parametrize("value", ["null", '"fast"', "[1]", "NaN", f"{10**400}", "1e308"])
+def test_a_speed_that_is_no_number_is_not_drawn(world: World, value: str) -> None:
+    model = world.model("finetune", {"model": world.base}, 3.0)
+    lines = "".join(f'{{"step": {step}, "tokens_per_second": {value}}}\n' for step in range(1, 121))
+    world.store.write(f"{model.ref}/speed.jsonl", lines.encode())
+    page = world.report(1, None, {"training": model})
+    (curve,) = json.loads((page.folder / "curves.json").read_text())
+    assert "tokens_per_second" not in curve["columns"]
+    assert "loss" in dashboard.markdown(model.manifest, None, world.store.uri)
+
+
 def test_curves_of_another_version_are_refused(world: World, pages: list[Any]) -> None:
     out = world.out("report")
     (out.folder / "report.json").write_bytes((pages[0].folder / "report.json").read_bytes())

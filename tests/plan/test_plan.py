@@ -235,6 +235,12 @@ BAD_FILES = {
         json.dumps({"rates": [rate().model_dump() | {"tokens_per_second": 0}]}),
         r"rates\.0\.tokens_per_second",
     ),
+    "hardly any speed": (
+        json.dumps({"rates": [rate().model_dump() | {"tokens_per_second": 1e-300}]}),
+        r"rates\.0\.tokens_per_second",
+    ),
+    "too many parameters": (json.dumps({"rates": [rate().model_dump() | {"parameters": 10**400}]}), "parameters"),
+    "too many devices": (json.dumps({"rates": [rate().model_dump() | {"num_devices": 10**400}]}), "num_devices"),
     "unknown work": (json.dumps({"rates": [rate().model_dump() | {"work": "dream"}]}), r"rates\.0\.work.*'dream'"),
     "unknown key": (json.dumps({"rates": [rate().model_dump() | {"speed": 1}]}), r"rates\.0\.speed"),
     "no date": (json.dumps({"rates": [rate().model_dump() | {"date": "today"}]}), r"rates\.0\.date.*'today'"),

@@ -86,6 +86,15 @@ def test_a_lease_that_never_was_is_silent_too(tmp_path: Path, monkeypatch: pytes
     assert looks_until_silent(FolderStore(tmp_path), monkeypatch, 100) == 16
 
 
+@pytest.mark.parametrize("seconds", ["NaN", "Infinity", "1e300", "-1", "0"])
+def test_a_lease_that_states_no_time_counts_as_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: str
+) -> None:
+    store = FolderStore(tmp_path)
+    store.write(object_of("job"), f'{{"holder": "me", "time": 1.0, "silence_seconds": {seconds}}}'.encode())
+    assert looks_until_silent(store, monkeypatch, 100) == 16
+
+
 @pytest.mark.parametrize("name", ["/nope/x", "a//b", "..", "a\tb", "x" * 3000, "", "-a"])
 def test_a_lease_of_no_job_is_refused_before_any_work(name: str, tmp_path: Path) -> None:
     """A thread of its own watches it, whose end nobody would see."""
