@@ -43,6 +43,13 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "FIRST_WAIT_SECONDS", 0.01)
 
 
+def nested(levels: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for _ in range(levels):
+        found = {"a": found}
+    return found
+
+
 def section(address: str, **settings: Any) -> Inference:
     return Inference(engine="openai", openai=OpenAI(endpoint=address, **({"model": "served"} | settings)))
 
@@ -95,7 +102,7 @@ def test_requests_are_bounded(folder: Path) -> None:
 
 
 def test_a_text_too_long_is_not_sent(folder: Path) -> None:
-    for context, room in ((None, 96), (20, 20)):  # the model's own, or what the server says that it has
+    for context, room in ((None, 96), (20, 20), (True, 96)):  # the model's own, or what the server says that it has
         stub = ServerStub(folder, context=context)
         with engine_of(stub) as engine:
             texts = ["a" * (room - 3), "a" * (room - 1), "a" * room]  # and <s>
@@ -236,6 +243,7 @@ def test_an_endpoint_that_is_down_is_said_at_once(folder: Path) -> None:
         pytest.param({"text": 5}, "'text': 'int'", id="number"),
         pytest.param({"finish_reason": "\x1b[31m"}, "finish_reason", id="reason"),
         pytest.param({"finish_reason": ["stop"]}, "'finish_reason': ['stop']", id="reasons"),
+        pytest.param({"text": None, "finish_reason": nested(500)}, "'finish_reason': {'a': {'a': {", id="nested"),
     ],
 )
 def test_an_answer_of_another_form_is_refused(folder: Path, change: dict[str, Any], said: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from alma.engines.openai.endpoint import Endpoint
-from alma.engines.openai.http import RequestRefusedError, tokens_of
+from alma.engines.openai.http import RequestRefusedError, few_levels, tokens_of
 
 MAX_CHARS = 1_000_000
 """Longest text of an answer; more than any judge writes within its tokens."""
@@ -67,7 +67,7 @@ class OpenaiChat(Endpoint):
         fits = isinstance(message, dict) and isinstance(text, str | None) and isinstance(reason, str)
         if not fits or num_tokens is None:
             fields = {"message": type(message).__name__, "content": type(text).__name__, "finish_reason": reason}
-            said = self.shown(str({**fields, "usage": told.get("usage")}))
+            said = self.shown(few_levels({**fields, "usage": told.get("usage")}))
             raise self.refusal(f"answers /chat/completions otherwise than OpenAI does: {said}")
         text = (text or "").encode("utf-8", "replace").decode()  # JSON may spell halves of characters
         return Reply(text[:MAX_CHARS], ended=reason == "stop", num_tokens=num_tokens)

@@ -112,4 +112,4 @@ class Endpoint:
                 "openai.listed = false"
             )
         context = found[model].get("max_model_len")
-        return context if isinstance(context, int) and context > 0 else None
+        return context if type(context) is int and context > 0 else None

@@ -15,7 +15,7 @@ from alma.engines.answering import OneByOne
 from alma.engines.chat import check_stop_texts, stop_texts
 from alma.engines.continuation import answer_of, before_first
 from alma.engines.dialogue import asking
-from alma.engines.openai.http import tokens_of
+from alma.engines.openai.http import few_levels, tokens_of
 from alma.engines.openai.model import ServedModel
 from alma.engines.requests import TOO_LONG, Completion, GenerateRequest, OnTokens
 from alma.engines.tokenizer import special_texts, stop_ids
@@ -137,7 +137,9 @@ class OpenaiGenerator(ServedModel, OneByOne[GenerateRequest, list[list[Completio
         num_tokens = tokens_of(usage, "completion_tokens")
         if not isinstance(text, str) or num_tokens is None or not isinstance(reason, str) or reason not in _ENDS:
             fields = {"text": type(text).__name__, "finish_reason": reason, "usage": usage}
-            raise self.endpoint.refusal(f"answers otherwise than OpenAI does: {self.endpoint.shown(str(fields))}")
+            raise self.endpoint.refusal(
+                f"answers otherwise than OpenAI does: {self.endpoint.shown(few_levels(fields))}"
+            )
         text = text.encode("utf-8", "replace").decode()  # JSON may spell halves of characters
         cut = before_first(text, stop)
         return Completion(text if cut is None else cut, num_tokens, _ENDS[reason] or cut is not None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import reprlib
 import threading
 import time
 from collections.abc import Mapping
@@ -238,6 +239,11 @@ def tokens_of(usage: Any, name: str) -> int | None:
     """How many tokens an answer's ``usage`` states as ``name``; ``None`` where that is no number there can be."""
     count = usage.get(name) if isinstance(usage, dict) else None
     return count if type(count) is int and 0 <= count <= MOST_TOKENS else None
+
+
+def few_levels(fields: Mapping[str, Any]) -> str:
+    """``fields`` for a message; a server may nest them as deep as JSON's reader takes, which is deeper than ``str``."""
+    return reprlib.repr(dict(fields))
 
 
 def _message(content: bytes) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from alma.engines.encoding import encode_known
+from alma.engines.encoding import encode, encode_known
 from alma.engines.model_folder import text_config
 from alma.engines.openai.endpoint import Endpoint
 from alma.engines.quotations import spells
@@ -28,7 +28,7 @@ class ServedModel:
         self.endpoint = Endpoint(self.settings)
         known = (getattr(config, "max_position_embeddings", None), self.endpoint.context)
         self.context: int | None = min((each for each in known if each is not None), default=None)
-        opens = self.tokenizer("x", add_special_tokens=True)["input_ids"][0] == self.tokenizer.bos_token_id
+        opens = encode(self.tokenizer, ["x"])[0][:1] == [self.tokenizer.bos_token_id]
         self._head: str = self.tokenizer.bos_token if opens else ""
 
     def __enter__(self) -> Self:
