@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from alma.errors import ConfigError
 from alma.regular import SETTINGS_BYTES, read_regular
+from alma.text.twice import first_twice
 from pipelines.rules.limits import PARAMETER_BYTES, go_json
 
 KINDS = {
@@ -80,6 +81,7 @@ def _known(name: Any, declared: Mapping[str, Any], where: str) -> None:
 
 
 def _value(value: Any, kind: str, where: str) -> Any:
+    _check_size(value, where)
     if kind == "STRING" and isinstance(value, (dict, list)):
         return _json(where, value)
     if kind == "NUMBER_INTEGER" and isinstance(value, float) and value.is_integer():
@@ -99,6 +101,21 @@ def _value(value: Any, kind: str, where: str) -> Any:
         raise ConfigError(f"{where}: {_short(value)} is {_what(value)} and {KINDS[kind]} is needed{quote}")
     _json(where, value)
     return value
+
+
+def _check_size(value: Any, where: str) -> None:
+    """Raises ``ConfigError`` for what is too large whatever it holds: YAML's aliases make billions of a few lines."""
+    waiting, count = [value], 0
+    while waiting:
+        here = waiting.pop()
+        inside = list(here.values()) if isinstance(here, dict) else here if isinstance(here, list) else []
+        count += len(inside)
+        if count > PARAMETER_BYTES:
+            raise ConfigError(
+                f"{where}: holds more than {PARAMETER_BYTES:,} values, and KFP takes as many bytes of all parameters; "
+                "leave out what is the pipeline's default, or compile it in"
+            )
+        waiting += inside
 
 
 def _json(where: str, value: Any) -> str:
@@ -152,9 +169,9 @@ def _read(path: Path) -> dict[Any, Any]:
 
 def _read_json(path: Path, text: str) -> Any:
     def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        for i, (key, _) in enumerate(pairs):
-            if key in (earlier for earlier, _ in pairs[:i]):
-                raise ConfigError(f"--parameters {path}: {key!r} is given twice")
+        twice = first_twice(key for key, _ in pairs)
+        if twice is not None:
+            raise ConfigError(f"--parameters {path}: {_short(twice)} is given twice; leave one of them")
         return dict(pairs)
 
     try:
@@ -171,10 +188,14 @@ def _read_yaml(path: Path, text: str) -> Any:
 
     def mapping(loader: Any, node: Any) -> dict[Any, Any]:
         keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+        seen: set[Any] = set()
         for i, key in enumerate(keys):
-            if key in keys[:i]:
+            if not isinstance(key, Hashable):
+                continue  # YAML itself refuses it
+            if key in seen:
                 line = node.value[i][0].start_mark.line + 1
-                raise ConfigError(f"--parameters {path} line {line}: {key!r} is given twice")
+                raise ConfigError(f"--parameters {path} line {line}: {_short(key)} is given twice; leave one of them")
+            seen.add(key)
         built: dict[Any, Any] = yaml.SafeLoader.construct_mapping(loader, node, deep=True)
         return built
 

@@ -119,6 +119,11 @@ def test_many_users_need_a_namespace(stub: KfpStub, pipelines: Pipelines, packag
     assert listed.stdout.count("pending") == 2
 
 
+BOMB = "store:\n" + "".join(
+    f"- &{name} [{', '.join(['x' if name == 'a' else f'*{chr(ord(name) - 1)}'] * 9)}]\n" for name in "abcdefghijk"
+)
+"""A billion values in a dozen lines."""
+
 BAD = {
     "unknown name": (["--set", "stor=a"], None, ["no parameter 'stor'", "did you mean store?"]),
     "nothing close": (["--set", "zzz=a"], None, ["there are: gpus, keep, labels, respond, share, store"]),
@@ -133,6 +138,7 @@ BAD = {
     "nothing for a text": ([], "store:\n", ["store: None is empty"]),
     "not a number": ([], "share: .nan\n", ["share", "JSON"]),
     "given twice": ([], "store: a\nstore: b\n", ["line 2", "'store' is given twice"]),
+    "aliases": ([], BOMB, ["parameters.yaml: store: holds more than 10,000 values"]),
     "not YAML": ([], "store: [a\n", ["parameters.yaml", "not YAML", "line"]),
     "a list of parameters": ([], "- store\n", ["a mapping of names to values is needed"]),
     "too much": ([], f"store: {'x' * 10_000}\n", ["KFP takes 10,000", "the largest is store"]),
