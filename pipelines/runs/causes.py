@@ -110,7 +110,8 @@ def _cause(label: str, step: Step | None, words: Sequence[Word], pods: Sequence[
 
 
 def _event(error: Mapping[str, Any]) -> tuple[int, str, str]:
-    return int(error.get("exit") or 1), str(error.get("kind")), str(error.get("message"))
+    code = error.get("exit")  # of a line of a log, which may be anything
+    return code if type(code) is int and code else 1, str(error.get("kind")), str(error.get("message"))
 
 
 def _also(error: str) -> str:

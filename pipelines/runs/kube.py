@@ -23,6 +23,9 @@ MOST_LOG_BYTES = 2**20
 """Of a pod's last lines, which may be of any length."""
 
 
+STRANGE = "it does not answer as a Kubernetes API does"
+
+
 class UnknownError(Exception):
     """The Kubernetes API could not be asked."""
 
@@ -60,7 +63,7 @@ class Kube:
 
     def job(self, name: str, namespace: str) -> Object:
         """A Job."""
-        return dict(self._json("get on jobs", self._batch.read_namespaced_job, name, namespace))
+        return _described(self._json("get on jobs", self._batch.read_namespaced_job, name, namespace))
 
     def annotate(self, name: str, namespace: str, annotations: dict[str, str | None]) -> None:
         """Sets annotations of a Job."""
@@ -74,7 +77,7 @@ class Kube:
     def pods(self, namespace: str, selector: str) -> list[Object]:
         """Pods by their labels."""
         answer = self._json("list on pods", self._core.list_namespaced_pod, namespace, label_selector=selector)
-        return list(answer.get("items") or [])
+        return [_described(each) for each in answer.get("items") or []]
 
     def last_lines(self, pod: str, namespace: str, container: str, lines: int) -> list[str]:
         """The end of what a pod's container wrote."""
@@ -84,9 +87,12 @@ class Kube:
 
     def _json(self, what: str, method: Callable[..., Any], *given: Any, **named: Any) -> Any:
         try:
-            return json.loads(self._ask(what, method, *given, **named))
+            found = json.loads(self._ask(what, method, *given, **named))
         except (ValueError, RecursionError):
-            raise UnknownError("it does not answer as a Kubernetes API does") from None
+            found = None
+        if not isinstance(found, dict):
+            raise UnknownError(STRANGE)
+        return found
 
     def _ask(self, what: str, method: Callable[..., Any], *given: Any, **named: Any) -> bytes:
         try:
@@ -99,6 +105,13 @@ class Kube:
             raise (RefusedError if error.status in (401, 403) else UnknownError)(text) from None
         except Exception as error:  # noqa: BLE001 - of whatever kind: the answer is "unknown"
             raise UnknownError(type(error).__name__) from None
+
+
+def _described(found: Any) -> Object:
+    """An object of Kubernetes', all of which have metadata. Raises ``UnknownError`` for anything else."""
+    if not isinstance(found, dict) or not isinstance(found.get("metadata"), dict):
+        raise UnknownError(STRANGE)
+    return found
 
 
 def within_reach() -> bool:

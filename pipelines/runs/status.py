@@ -89,7 +89,7 @@ def show_list(options: argparse.Namespace) -> None:
         )
         runs += answer.runs or []
         page = answer.next_page_token or ""
-        if not page:
+        if not page or not answer.runs:  # one that names a next page for ever
             break
     _print(table([("run", "name", "state", "created"), *(_run_row(run) for run in runs)]))
 

@@ -112,7 +112,10 @@ def when(value: datetime | None) -> datetime | None:
     """A time of the server; what has not happened is the year 1 or 1970 there."""
     if value is None or value.year <= 1970:
         return None
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
+    try:
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # a zone that is none, or at the end of all years
+        return None
 
 
 def _seconds(value: datetime | None) -> float | None:

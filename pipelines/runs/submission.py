@@ -66,7 +66,7 @@ class Submission:
             if found:
                 return max(found, key=lambda attempt: attempt.number)
             page = answer.next_page_token or ""
-            if not page:
+            if not page or not answer.runs:  # one that names a next page for ever
                 return None
 
     def token(self, attempt: int) -> str:

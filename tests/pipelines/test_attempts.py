@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from pipelines.runs.attempts import LONGEST_PAUSE_SECONDS, pause_before
+from pipelines.runs.causes import causes
+from pipelines.runs.kube import Kube, UnknownError
+from pipelines.runs.pods import PodEnd
 from tests.builders.kfp_stub import KfpStub
 from tests.builders.kubernetes_stub import JobsStub
 from tests.builders.submitting import (
@@ -241,3 +244,23 @@ def test_attempts_need_somebody_who_looks(pipelines: Pipelines, package: Path) -
 def test_pauses_grow_and_are_bounded() -> None:
     assert [pause_before(attempt, 60.0) for attempt in (2, 3, 4, 5)] == [0, 60, 120, 240]
     assert pause_before(1000, 60.0) == LONGEST_PAUSE_SECONDS
+
+
+@pytest.mark.parametrize("code", ['"x"', "[1]", "1e400", "null", "true"])
+def test_a_line_of_a_log_may_hold_anything(code: str) -> None:
+    line = f'{{"event": "error", "exit": {code}, "kind": "K", "message": "m"}}'
+    (cause,) = causes([], {}, [PodEnd("p", "step", 1, "exit", "it ended", (line,))])
+    assert (cause.why, cause.passes) == ("m (K, exit code 1)", False)
+
+
+@pytest.mark.parametrize("answer", [b"[]", b"null", b"{}", b'{"items": [5]}', b'{"items": [{}]}'])
+def test_what_is_no_answer_of_kubernetes_ends_nothing(answer: bytes) -> None:
+    kube = object.__new__(Kube)
+    kube._core = kube._batch = type("Api", (), {"__getattr__": lambda *_: answered})()
+    answered = lambda *_, **__: type("Answer", (), {"data": answer})  # noqa: E731
+    kube._client = type("Client", (), {"ApiException": ZeroDivisionError})
+    with pytest.raises(UnknownError, match="does not answer as a Kubernetes API does"):
+        kube.job("name", "team")
+    if answer != b"{}":  # a list of nothing may be written so
+        with pytest.raises(UnknownError, match="does not answer as a Kubernetes API does"):
+            kube.pods("team", "a=b")

@@ -1,15 +1,16 @@
 """Following runs: what is told, what is survived; real processes and servers."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from dateutil.tz import tzoffset
 
 from pipelines.package import read_package, tasks_of
 from pipelines.runs.events import duration, plain
-from pipelines.runs.steps import steps
+from pipelines.runs.steps import steps, when
 from tests.builders.kfp_stub import KfpStub
 from tests.builders.submitting import KEYS, ROOT, Pipelines, all_done, events, frame, tell, wait_for
 
@@ -271,3 +272,14 @@ def test_durations(seconds: float, said: str) -> None:
 
 def test_control_characters_reach_no_terminal() -> None:
     assert plain("a\x1b[31m\u202eb\r\n") == "a·[31m·b·\n"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(datetime(9999, 12, 31, 23, 59, tzinfo=timezone(timedelta(hours=-12))), id="the end of years"),
+        pytest.param(datetime(2024, 1, 1, tzinfo=tzoffset(None, 360_000)), id="no zone"),
+    ],
+)
+def test_a_time_that_python_cannot_compute_with_is_none(value: datetime) -> None:
+    assert when(value) is None
