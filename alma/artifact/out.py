@@ -24,12 +24,15 @@ from alma.artifact.seal import libraries, publish_folder
 from alma.artifact.shard import Shard, ShardDone
 from alma.artifact.statement import METADATA, described, summed
 from alma.artifact.tables import read_part
-from alma.errors import Stopped, TransientError
+from alma.errors import ConfigError, Stopped, TransientError
 from alma.progress import Emit, Progress, silent
 from alma.store import Store
 from alma.store.cache import cached
 
 __all__ = ["Out", "Part"]
+
+MOST_PARTS = 10**6
+"""Of an artifact: each is two objects of the store, and a line of what one process keeps in mind."""
 
 
 class Out:
@@ -79,7 +82,15 @@ class Out:
     # Rows
 
     def parts(self, num_rows: int, part_rows: int) -> tuple[list[Part], int]:
-        """The parts (of this shard) that are not published yet, and the number of rows of those that are."""
+        """The parts (of this shard) that are not published yet, and the number of rows of those that are.
+
+        Raises ``ConfigError`` for more parts than can be kept track of.
+        """
+        if num_rows > MOST_PARTS * part_rows:
+            raise ConfigError(
+                f"{self.ref}: {num_rows:,} rows in parts of {part_rows:,} are more than {MOST_PARTS:,} parts; raise "
+                "part_rows, or ask for fewer rows"
+            )
         layout = [
             Part(index, start, min(start + part_rows, num_rows))
             for index, start in enumerate(range(0, num_rows, part_rows))

@@ -67,17 +67,23 @@ def _last_report(store: Store, run: str) -> Ref:
         known = ", ".join(journal.runs(store)[:20])
         raise DataError(f"{store.uri}: run {run!r} has sealed no report; runs there: {known or 'none'}")
     pages = [Artifact.open(store, Ref.parse(str(entry.ref))) for entry in entries]
-    depth = {page.ref: _depth(store, page) for page in pages}
-    return max(depth, key=lambda ref: depth[ref])
+    depth: dict[Ref, int] = {}
+    for page in pages:
+        _count(store, page, depth)
+    return max((page.ref for page in pages), key=lambda ref: depth[ref])
 
 
-def _depth(store: Store, page: Artifact) -> int:
-    """How many reports it has before it."""
-    depth = 0
-    while "previous" in page.manifest.inputs:
-        page = Artifact.open(store, Ref.parse(page.manifest.inputs["previous"]))
-        depth += 1
-    return depth
+def _count(store: Store, page: Artifact, depth: dict[Ref, int]) -> None:
+    """Notes of a report, and of all before it, how many each has before it; those that are noted are not read again."""
+    above: list[Ref] = []
+    ref: Ref | None = page.ref
+    while ref is not None and ref not in depth:
+        above.append(ref)
+        page = page if page.ref == ref else Artifact.open(store, ref)
+        before = page.manifest.inputs.get("previous")
+        ref = None if before is None else Ref.parse(before)
+    start = 0 if ref is None else depth[ref] + 1
+    depth |= {each: start + place for place, each in enumerate(reversed(above))}
 
 
 def _read(path: Path) -> Report:

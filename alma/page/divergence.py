@@ -157,5 +157,7 @@ def _error(estimate: Estimate) -> tuple[float, int]:
 def _pairs(before: OutsideMeasure, after: OutsideMeasure) -> list[tuple[float, float]]:
     if not before.prompts_digest or before.prompts_digest != after.prompts_digest:
         return []
+    if len(before.values) != len(after.values):  # one tells no prompt by itself
+        return []
     pairs = zip(before.values, after.values, strict=True)
     return [(a, b) for a, b in pairs if a is not None and b is not None]

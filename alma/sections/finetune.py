@@ -8,15 +8,18 @@ from pydantic import Field, model_validator
 
 from alma.prompts import JUDGE_TEMPLATE
 from alma.sections.inference import Dtype
-from alma.sections.section import HOW, QUIET, Fraction, Positive, Section, Seed
+from alma.sections.section import HOW, QUIET, Devices, Fraction, Positive, Section, Seed
 
 Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+MOST_EPOCHS = 10**5
 
 
 class Lora(Section):
     """A low-rank adapter (arXiv 2106.09685), trained in place of the weights and merged into them at the end."""
 
-    rank: Positive = 16
+    rank: Annotated[Positive, Field(le=2**16)] = 16
     """Rank of every adapter. [ours]"""
 
     alpha: Annotated[float, Field(gt=0)] = 32.0
@@ -45,7 +48,7 @@ class Finetune(Section):
     dtype: Dtype = "auto"
     """``auto`` = bfloat16 on a GPU, float32 on a CPU."""
 
-    epochs: Annotated[float, Field(gt=0, le=10**5)] = 2.0
+    epochs: Annotated[float, Field(gt=0, le=MOST_EPOCHS)] = 2.0
     """Passes over the rows. [ours]"""
 
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-5
@@ -67,7 +70,7 @@ class Finetune(Section):
     """Most rows per forward pass on one device; the rest is gradient accumulation. Where the memory is too small for
     it, it is halved until it fits."""
 
-    num_devices: Annotated[Positive | None, QUIET, HOW] = None
+    num_devices: Annotated[Devices | None, QUIET, HOW] = None
     """Devices of this machine that train together, a process each. ``None`` = all GPUs that are visible; on a CPU 1."""
 
     parallel: Annotated[Literal["auto", "none", "ddp", "zero2", "zero3"], QUIET, HOW] = "auto"

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from alma.sections.section import HOW, QUIET, Fraction, Positive, Section
+from alma.sections.section import HOW, QUIET, Devices, Fraction, Positive, Section
 
 Engine = Literal["vllm", "hf", "openai", "echo"]
 Dtype = Literal["auto", "float32", "bfloat16"]
@@ -44,10 +44,10 @@ class Sampling(Section):
 class Vllm(Section):
     """How ``engine = "vllm"`` runs. All but ``max_model_len`` is how, not what: it is no part of an artifact's key."""
 
-    tensor_parallel: Annotated[Positive, HOW] = 1
+    tensor_parallel: Annotated[Devices, HOW] = 1
     """GPUs that share one model. It must divide the model's attention heads; a CPU takes 1."""
 
-    data_parallel: Annotated[Positive | None, HOW] = None
+    data_parallel: Annotated[Devices | None, HOW] = None
     """Engines side by side, each with the whole model on ``tensor_parallel`` GPUs, fed from one queue. ``None`` = as
     many as the visible GPUs are for; on a CPU 1."""
 

@@ -39,6 +39,9 @@ GREATEST = 1e12
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Devices = Annotated[int, Field(ge=1, le=1024)]
+"""Of one machine, a process each: more than any has."""
+
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """What NumPy's, scikit-learn's and PyTorch's generators all begin with."""
 

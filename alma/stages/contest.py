@@ -16,7 +16,7 @@ import pyarrow as pa
 from alma.artifact import Metrics, Rows
 from alma.artifact.out import Out
 from alma.artifact.records import SCHEMAS
-from alma.errors import ConfigError, StageError
+from alma.errors import ConfigError, DataError, StageError
 from alma.prompts.conversation import user_side
 from alma.sections import Answers
 from alma.win_rate import NUM_FOLDS, WinRate, length_controlled_win_rate, win_rate
@@ -45,10 +45,11 @@ def run(
     answers = {user_side(row): row for row in others.table(["id", "earlier", "prompt", "response"]).to_pylist()}
     others_P = [answers.get(user_side(row)) for row in answered]
     if preferences is not None and rewards is None and other_rewards is None:
-        judged = _judged(preferences)
+        judged = _judged(preferences, answered)
         found = [_preferred(row, judged) for row in answered]
     elif preferences is None and rewards is not None and other_rewards is not None:
-        ours, theirs = _judged(rewards), _judged(other_rewards)
+        ours = _judged(rewards, answered)
+        theirs = _judged(other_rewards, [each for each in others_P if each is not None])
         found = [_higher(row, other, ours, theirs) for row, other in zip(answered, others_P, strict=True)]
     else:
         raise ConfigError("give the inputs rewards and other_rewards, or the input preferences alone")
@@ -100,11 +101,15 @@ def _stated(name: str, rate: WinRate) -> Metrics:
     return {name: rate.mean, f"{name}_low": rate.low, f"{name}_high": rate.high}
 
 
-def _judged(rows: Rows) -> dict[str, dict[str, Any]]:
-    """Judgements by the answer that they are about."""
+def _judged(rows: Rows, answers: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Judgements by the answer that they are about. Raises ``DataError`` where one of ``answers`` has none."""
     rows.expect("assessment")
     columns = ["result_id", "evaluator", "score", "preference", "num_paid_tokens", "fault"]
-    return {row["result_id"]: row for row in rows.table(columns).to_pylist()}
+    found = {row["result_id"]: row for row in rows.table(columns).to_pylist()}
+    without = next((row["id"] for row in answers if row["id"] not in found), None)
+    if without is not None:
+        raise DataError(f"{rows.ref} says nothing of the answer {without}: it is of other answers; give that of these")
+    return found
 
 
 def _preferred(row: Mapping[str, Any], judged: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from alma.engines.curves import Curves, Named
 from alma.errors import ConfigError, DataError, StageError
 from alma.objectives import OBJECTIVES, with_reference
 from alma.sections import Finetune
+from alma.sections.finetune import MOST_EPOCHS
 
 VERSION = 2
 
@@ -52,7 +53,13 @@ def run(
         ids = [row_id for given in pairs for row_id in given.table(["id"])["id"].to_pylist()]
         logprobs = logprobs_of(reference, model, ids)
     if matched is not None:
-        cfg = cfg.changed(epochs=cfg.epochs * num_seen(len(rows), matched) / len(training))
+        epochs = cfg.epochs * num_seen(len(rows), matched) / len(training)
+        if not 0 < epochs <= MOST_EPOCHS:
+            raise ConfigError(
+                f"epochs = {cfg.epochs:g} of all trainings that {matched.ref} is of are {epochs:g} over these "
+                f"{len(training)} rows, and {MOST_EPOCHS:,} are the most: lower train.epochs"
+            )
+        cfg = cfg.changed(epochs=epochs)
     scratch = out.scratch / "checkpoints"
     named = Named(out.title, out.ref.key, cfg.keyed())
     with (

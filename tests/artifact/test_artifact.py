@@ -19,7 +19,7 @@ from alma.artifact.out import Out
 from alma.artifact.parts import Part
 from alma.artifact.records import PAIR, PROMPT
 from alma.artifact.tables import read_part
-from alma.errors import DataError, IntegrityError, InternalError, Stopped
+from alma.errors import ConfigError, DataError, IntegrityError, InternalError, Stopped
 from alma.store import Store, open_store
 from tests.builders import sealed
 
@@ -140,6 +140,12 @@ def test_a_stop_is_heard_between_parts(tmp_path: Path) -> None:
     out = Out(open_store(str(tmp_path / "store")), REF, tmp_path / "scratch", stopping=lambda: True)
     with pytest.raises(Stopped, match="run again"):
         next(out.each(4, 2, "rows"))
+
+
+def test_more_parts_than_can_be_kept_track_of_are_refused(tmp_path: Path) -> None:
+    out = Out(open_store(str(tmp_path / "store")), REF, tmp_path / "scratch")
+    with pytest.raises(ConfigError, match=r"rows in parts of 2 are more than 1,000,000 parts; raise part_rows"):
+        out.parts(2**63 - 1, 2)
 
 
 def test_rows_that_do_not_fit_their_schema_are_refused(tmp_path: Path) -> None:

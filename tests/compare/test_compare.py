@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from alma.artifact import Artifact, Ref
 from alma.compare import compare
 from alma.compare.outside import outside_rows
 from alma.compare.runs import Run, find
@@ -16,6 +19,7 @@ from alma.compare.table import as_csv, as_markdown, cells, head, rows
 from alma.errors import ConfigError, DataError
 from alma.monitor.journal import mark_sealed
 from alma.page.numbers import Report
+from alma.store import Store
 from tests.builders.recipe import Ran, settings
 
 
@@ -94,6 +98,40 @@ def test_other_prompts_are_not_paired(runs: list[Run]) -> None:
     found = rows([runs[0], other])
     assert (found[1].correct_difference, found[1].score_difference, found[1].score_wins) == (None, None, None)
     assert any("not all evaluated on the same prompts" in warning for warning in head([runs[0], other]).warnings)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda quality: quality["scores"].append(1.0), r"quality: .*correct and scores are of \d+ and \d+ prompts"),
+        (lambda quality: quality["score"].update(value=1e300), "score: .*value holds a number beyond"),
+        (lambda quality: quality["score"].update(num=10**400), "score: .*num holds a number beyond"),
+        (lambda quality: quality["score"].update(low=-1e61), "score: .*low holds a number beyond"),
+    ],
+)
+def test_numbers_that_no_report_holds_are_refused(
+    runs: list[Run], tmp_path: Path, change: Callable[[dict[str, Any]], None], said: str
+) -> None:
+    wrong = runs[0].report.model_dump(mode="json")
+    change(wrong["points"][-1]["quality"])
+    (tmp_path / "report.json").write_text(json.dumps(wrong))
+    with pytest.raises(DataError, match=f"no numbers of a report: .*{said}"):
+        find([str(tmp_path)], "store")
+
+
+def test_a_report_is_read_once_however_many_stand_before_it(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = list[str]()
+    opened = Artifact.open
+
+    def counted(store: Store, ref: Ref) -> Artifact:
+        read.append(str(ref))
+        return opened(store, ref)
+
+    monkeypatch.setattr(Artifact, "open", counted)
+    find(["long"], ran.store.uri)
+    reports = [str(each.ref) for each in ran.local.done.values() if each.stage == "report"]
+    assert sorted(set(read)) == sorted(reports)
+    assert len(read) <= 2 * len(reports)
 
 
 def test_names_are_text(runs: list[Run]) -> None:

@@ -342,6 +342,9 @@ def test_what_iterations_make_of_a_setting_is_refused_with_the_run_file(changes:
         ("diversify.seed=-1", "greater than or equal to 0"),
         ("embed.seed=4294967296", "less than 4294967296"),
         ("select.round=4294967296", "less than 2147483648"),
+        ("train.num_devices=1025", "less than or equal to 1024"),
+        ("train.adapter={rank=65537}", "less than or equal to 65536"),
+        ("vllm={data_parallel=1025}", "less than or equal to 1024"),
     ],
 )
 def test_what_a_stage_could_only_fail_with_is_refused_with_the_run_file(change: str, said: str) -> None:

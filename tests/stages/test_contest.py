@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from alma.artifact import Rows
-from alma.errors import ConfigError, StageError
+from alma.errors import ConfigError, DataError, StageError
 from alma.sections import Answers
 from alma.stages import contest
 from alma.win_rate import WinRate, win_rate
@@ -55,6 +55,17 @@ def test_the_higher_reward_wins(bench: Bench, given: dict[str, Rows]) -> None:
     metrics = found.manifest.metrics
     assert (metrics["num_compared"], metrics["num_draws"], metrics["num_without_preference"]) == (5, 1, 3)
     assert tuple(metrics[f"win_rate{edge}"] for edge in EDGES) == tuple(win_rate([1.0, 0.0, 0.5, 1.0, 1.0], 3))
+
+
+def test_judgements_of_other_answers_are_named(bench: Bench, given: dict[str, Rows]) -> None:
+    ours, theirs = (judged(bench, given[port], "score", [1.0] * len(given[port])) for port in ("results", "others"))
+    said = r"says nothing of the answer .*: it is of other answers; give that of these"
+    with pytest.raises(DataError, match=said):
+        bench.run(contest, CFG, **given, rewards=theirs, other_rewards=theirs)
+    with pytest.raises(DataError, match=said):
+        bench.run(contest, CFG, **given, rewards=ours, other_rewards=ours)
+    with pytest.raises(DataError, match=said):
+        bench.run(contest, CFG, **given, preferences=theirs)
 
 
 def test_a_served_models_preferences_are_taken_as_they_are(bench: Bench, given: dict[str, Rows]) -> None:

@@ -319,6 +319,13 @@ def test_training_takes_the_rows_that_are_to_be_trained_on(world: World) -> None
         "finetune", cfg, {"model": inputs["model"], "rows": inputs["seeds"], "replay": second.ref}, world.store
     )
     assert trained.metrics["num_rows"] == len(SEEDS) + second.metrics["num_kept"] < len(SEEDS) + len(second)
+    with pytest.raises(ConfigError, match=r"epochs = 100000 of all trainings that imitate/.* lower train\.epochs"):
+        run(
+            "finetune",
+            cfg.changed(epochs=1e5),
+            {"model": inputs["model"], "rows": inputs["seeds"], "matched": second.ref},
+            world.store,
+        )
     with pytest.raises(DataError, match=r"holds imitation rows; wanted: preference"):
         finetune.run(cfg.changed(objective="dpo"), model=None, rows=second, out=None)  # type: ignore[arg-type]
 

@@ -170,7 +170,10 @@ def test_clusters_take_turns_before_any_serves_again() -> None:
 
 def embedded(bench: Bench, count: int) -> tuple[Rows, Rows]:
     prompts = bench.rows("prompt", [{"candidate_id": "c", "prompt": f"prompt {i}"} for i in range(count)])
-    vectors = [{"prompt_id": f"{i}", "vector": [float(i % 3 == 0), float(i % 3 == 1), i / 1000]} for i in range(count)]
+    ids = prompts.table(["id"])["id"].to_pylist()
+    vectors = [
+        {"prompt_id": each, "vector": [float(i % 3 == 0), float(i % 3 == 1), i / 1000]} for i, each in enumerate(ids)
+    ]
     return prompts, bench.rows("embedding", vectors)
 
 
@@ -181,6 +184,13 @@ def test_diversify_separates_what_is_apart(bench: Bench) -> None:
     for start in range(0, 30, 3):
         kinds = {int(row["prompt"].split()[1]) % 3 for row in drawn[start : start + 3]}
         assert kinds == {0, 1, 2}
+
+
+@pytest.mark.parametrize("count", [20, 30, 40])
+def test_vectors_of_another_pool_are_refused(bench: Bench, count: int) -> None:
+    (prompts, _), (_, vectors) = embedded(bench, 30), embedded(bench, count)
+    with pytest.raises(DataError, match="holds vectors of other prompts than"):
+        bench.run(diversify, Diversify(num_clusters=3, per_round=3), prompts=prompts, embeddings=vectors)
 
 
 def test_random_order_needs_no_embeddings(bench: Bench) -> None:

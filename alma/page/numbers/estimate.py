@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from alma.statistics import mean_and_error, mean_over_groups, t_interval, wilson
+
+MOST = 1e60
+"""Of a number on a page, with either sign: its fourth power is one, too."""
 
 
 class Numbers(BaseModel):
     """Base of all below: frozen, no unknown keys, finite numbers only."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _can_be_drawn(self) -> Self:
+        beyond = next((name for name, value in self if _is_beyond(value)), None)
+        if beyond is not None:
+            raise ValueError(f"{beyond} holds a number beyond {MOST:g}")
+        return self
+
+
+def _is_beyond(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return any(map(_is_beyond, value))
+    return isinstance(value, int | float) and abs(value) > MOST
 
 
 class Estimate(Numbers):

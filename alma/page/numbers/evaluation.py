@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Self
+
+from pydantic import model_validator
+
 from alma.page.numbers.estimate import Estimate, Numbers
 
 
@@ -38,6 +42,15 @@ class Quality(Numbers):
     """Equal for equal evaluation prompts: then ``correct`` and ``scores`` are pairs."""
     correct: tuple[bool | None, ...]
     scores: tuple[float | None, ...]
+
+    @model_validator(mode="after")
+    def _of_each_prompt(self) -> Self:
+        if not len(self.correct) == len(self.scores) == self.num_prompts:
+            raise ValueError(
+                f"correct and scores are of {len(self.correct)} and {len(self.scores)} prompts, and num_prompts is "
+                f"{self.num_prompts}"
+            )
+        return self
 
 
 class BestOfN(Numbers):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from alma.artifact import Metrics, Rows
@@ -83,7 +84,7 @@ def _replies(
 ) -> list[Reply]:
     """A reply to every request of ``cases``, in order; only what no attempt has got yet is asked for."""
     bodies = [_body(cfg, messages) for each in cases for messages in each.asked]
-    last = {sum(len(each.asked) for each in cases[: i + 1]) - 1 for i in range(len(cases))}
+    last = {end - 1 for end in accumulate(len(each.asked) for each in cases)}
     found = {place: reply for place, body in enumerate(bodies) if (reply := paid.take(body)) is not None}
     missing = [place for place in range(len(bodies)) if place not in found]
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 from alma.artifact import Metrics, Rows
 from alma.artifact.out import Out
 from alma.artifact.records import DRAW
-from alma.errors import ConfigError, StageError
+from alma.errors import ConfigError, DataError, StageError
 from alma.sections import Diversify
 from alma.seeds import sample_seed
 from alma.stages.diversify.clusters import Ints, Vectors, cluster, fitting
@@ -44,6 +44,7 @@ def run(
     else:
         if embeddings is None:
             raise ConfigError("diversify.method = 'kmeans' needs the input embeddings")
+        _check_of(embeddings, prompts)
         vectors_PD = fitting(_vectors(embeddings)[places_P], cfg.num_clusters)
         with out.progress(3, "steps") as progress:
             clusters_P = cluster(vectors_PD, cfg.num_clusters, cfg.seed)
@@ -77,6 +78,13 @@ def _check_size(cfg: Diversify, count: int, reserved: Rows | None) -> None:
             f"the pool has {count} prompts after curation; {reserve} for the judge and {cfg.per_round} for a round "
             "are needed. Raise synthesize.num_attempts, or lower respond.num_prompts or distill.num_prompts"
         )
+
+
+def _check_of(embeddings: Rows, prompts: Rows) -> None:
+    """Raises ``DataError`` unless these are vectors of these prompts, in their order."""
+    theirs, ours = (rows.table([name])[name] for rows, name in ((embeddings, "prompt_id"), (prompts, "id")))
+    if not theirs.equals(ours):
+        raise DataError(f"{embeddings.ref} holds vectors of other prompts than {prompts.ref}: give those of these")
 
 
 def _left(rows: pa.Table, reserved: Rows | None) -> Ints:
