@@ -4,6 +4,7 @@
 #   bash examples/data.sh            # into examples/data; what is downloaded, into examples/sets
 # Licences: HelpSteer2 and Daring-Anteater CC BY 4.0, AlpacaEval CC BY-NC 4.0, Arena-Hard Apache-2.0.
 set -euo pipefail
+unset CDPATH # by which cd goes elsewhere, and says where
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 sets=$here/sets data=$here/data
 

@@ -15,6 +15,7 @@
 #   CLUSTER       name of the kind cluster (alma)
 #   KFP_VERSION   Kubeflow Pipelines to install, a tag of kubeflow/pipelines (2.17.0)
 set -euo pipefail
+unset CDPATH # by which cd goes elsewhere, and says where
 cd "$(dirname "$0")/.."
 
 cluster=${CLUSTER:-alma}

@@ -14,6 +14,10 @@
 #   WHEELS        folder that holds the CPU wheel of torch (pip's find-links, if that is a folder; else PyTorch's page)
 #   PYTHON        a Python with pip, whose index-url, cert and find-links the build uses too (python3)
 set -euo pipefail
+# What is named from where we are called.
+[[ -z ${INDEX:-} ]] || INDEX=$(realpath -- "$INDEX")
+[[ ! -d ${WHEELS:-} ]] || WHEELS=$(realpath -- "$WHEELS")
+unset CDPATH # by which cd goes elsewhere, and says where
 cd "$(dirname "$0")/.."
 
 variant=gpu

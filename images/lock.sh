@@ -8,6 +8,9 @@
 # Only metadata is fetched, but for the CPU build of torch, which lies outside PyPI. Environment: UV, the uv to run;
 # TORCH_CPU, where that wheel is: a folder, or a page of links (default: PyTorch's).
 set -euo pipefail
+# What is named from where we are called.
+[[ ! -d ${TORCH_CPU:-} ]] || TORCH_CPU=$(realpath -- "$TORCH_CPU")
+unset CDPATH # by which cd goes elsewhere, and says where
 cd "$(dirname "$0")/.."
 
 uv=${UV:-uv}

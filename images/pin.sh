@@ -5,6 +5,7 @@
 #   images/pin.sh            write the digest; git diff shows what changed
 #   images/pin.sh --check    exit 1 where the tag has moved on, or nothing is pinned
 set -euo pipefail
+unset CDPATH # by which cd goes elsewhere, and says where
 cd "$(dirname "$0")"
 
 case "${1:-}" in

@@ -6,6 +6,7 @@
 set -euo pipefail
 
 folder=${1:?usage: $0 FOLDER USUAL}
+unset CDPATH # by which cd goes elsewhere, and says where
 usual=$(cd "${2:?usage: $0 FOLDER USUAL}" && pwd)
 root=$(cd "$(dirname "$0")/../.." && pwd)
 index=$(python3 -m pip config get global.index-url 2>/dev/null || true)

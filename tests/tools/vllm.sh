@@ -8,6 +8,7 @@
 set -euo pipefail
 
 folder=${1:?usage: $0 FOLDER}
+unset CDPATH # by which cd goes elsewhere, and says where
 root=$(cd "$(dirname "$0")/../.." && pwd)
 links=${TORCH_CPU:-$(python3 -m pip config get global.find-links 2>/dev/null || echo https://download.pytorch.org/whl/cpu/torch/)}
 index=$(python3 -m pip config get global.index-url 2>/dev/null || true)
