@@ -180,6 +180,15 @@ def test_an_answer_without_end_is_not_held_in_memory(monkeypatch: pytest.MonkeyP
     assert {each["Accept-Encoding"] for each in stub.headers} == {"identity"}, "what is packed is seen when it is large"
 
 
+def test_an_answer_that_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At its end a training waits for the last one, which would be held against no bound but its size."""
+    monkeypatch.setattr(mlflow, "ANSWER_SECONDS", -1.0)
+    with tracking(MlflowStub()) as uri:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        first, *_ = train(Finetune())
+    assert first.endswith("it is tried again: TooSlowError")
+
+
 def test_a_server_that_stays_away_costs_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     with tracking(MlflowStub()) as uri:
         pass

@@ -27,8 +27,8 @@ from alma.errors import ConfigError
 from alma.logins import hide_login
 from alma.sections import Finetune
 
-TIMEOUT_SECONDS = 10.0
-"""For one answer."""
+TIMEOUT_SECONDS, ANSWER_SECONDS = 10.0, 30.0
+"""For each piece of an answer, and for a whole one: at its end a training waits for it."""
 
 MOST_BYTES = 2**24
 """Of one answer; those that are read have some kilobytes."""
@@ -116,8 +116,9 @@ class Mlflow:
 
     def _ask(self, method: str, verb: str, **asked: Any) -> dict[str, Any]:
         """The answer. Raises ``httpx``'s errors, and ``ValueError`` for one that is none or has no end."""
+        deadline = time.monotonic() + ANSWER_SECONDS
         with self._client.stream(method, verb, headers=_workspace(), **asked) as answer:
-            content = b"".join(within(answer.raise_for_status().iter_raw(), MOST_BYTES))
+            content = b"".join(within(answer.raise_for_status().iter_raw(), MOST_BYTES, deadline))
         read: dict[str, Any] = json.loads(content) if content else {}
         return read
 
