@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -57,7 +58,8 @@ def draw(compiled: Compiled, folder: Path) -> list[tuple[Path, str]]:
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     for layer in compiled.layers:
-        path = folder / f"{layer.removeprefix('comp-')}.png"
+        # A package that is not ours may call a layer anything, a path to another folder among it.
+        path = folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '-', layer.removeprefix('comp-'))[:200]}.png"
         command = [dot, "-Tpng", "-Gdpi=48", "-o", str(path)]
         ran = subprocess.run(command, input=graph(compiled, layer), capture_output=True, text=True, check=False)  # noqa: S603
         if ran.returncode:

@@ -19,6 +19,9 @@ MAX_NESTING = 32
 MAX_TASKS = 100_000
 """Of a pipeline that is not ours; a run of ten rounds has some hundred."""
 
+MAX_VALUES = 2_000_000
+"""Of YAML, each as often as it is named; a run of ten rounds has some ten thousand."""
+
 MAX_LEVELS = 200
 """Of YAML; a compiled pipeline has ten."""
 
@@ -60,6 +63,7 @@ def read_package(path: Path) -> dict[str, Any]:
         text = read_regular(path, DOCUMENT_BYTES, kind=ConfigError).decode("utf-8")
         _check_levels(yaml.parse(text, loader))
         documents = [d for d in yaml.load_all(text, loader) if d is not None]
+        _check_size(documents)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; give a pipeline that 'pipelines compile' wrote") from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
@@ -89,6 +93,18 @@ def _check_levels(events: Iterable[Any]) -> None:
             levels -= 1
         if levels > MAX_LEVELS:
             raise RecursionError(f"it is nested deeper than {MAX_LEVELS} levels")
+
+
+def _check_size(documents: list[Any]) -> None:
+    """Raises ``ValueError`` for more values than there can be: YAML's aliases make billions of a few lines."""
+    waiting, count = list(documents), 0
+    while waiting:
+        here = waiting.pop()
+        inside = list(here.values()) if isinstance(here, dict) else here if isinstance(here, list) else []
+        count += len(inside)
+        if count > MAX_VALUES:
+            raise ValueError(f"it holds more than {MAX_VALUES:,} values")
+        waiting += inside
 
 
 def spec_of(stored: Any) -> Spec | None:

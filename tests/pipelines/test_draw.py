@@ -75,6 +75,18 @@ def test_every_layer_gets_a_file(
     assert "layer.png: 2 tasks, 0 layers" in capsys.readouterr().err
 
 
+def test_a_layer_of_any_name_is_drawn_in_the_folder(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graphviz(tmp_path, "open(sys.argv[sys.argv.index('-o') + 1], 'w').write(sys.stdin.read())", monkeypatch)
+    package.write_text(package.read_text().replace("comp-layer", f"comp-{tmp_path}/../outside"))
+    with pytest.raises(SystemExit) as ended:
+        main(["draw", str(package), str(tmp_path / "pictures")])
+    assert ended.value.code == 0
+    assert len(list((tmp_path / "pictures").iterdir())) == 2
+    assert not list(tmp_path.parent.glob("outside*"))
+
+
 def test_without_graphviz_its_package_is_named(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     with pytest.raises(ConfigError, match="apt install graphviz"):

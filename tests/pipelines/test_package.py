@@ -89,3 +89,10 @@ def test_a_file_of_a_pipeline_in_itself_is_refused(tmp_path: Any) -> None:
     (tmp_path / "a.yaml").write_text(yaml.safe_dump(nested))
     with pytest.raises(ConfigError, match=r"not a whole pipeline .*more than 32 levels"):
         read_package(tmp_path / "a.yaml")
+
+
+def test_a_few_lines_that_stand_for_billions_are_refused(tmp_path: Any) -> None:
+    lists = "".join(f"- &{n} [{', '.join(['x' if n == 'a' else f'*{chr(ord(n) - 1)}'] * 9)}]\n" for n in "abcdefghijk")
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(SPEC) + "more:\n" + lists)
+    with pytest.raises(ConfigError, match=r"a\.yaml: not YAML: it holds more than 2,000,000 values"):
+        read_package(tmp_path / "a.yaml")
