@@ -11,7 +11,7 @@ import pyarrow as pa
 from alma.artifact import Metrics, Rows
 from alma.artifact.out import Out
 from alma.artifact.records import SCHEMAS
-from alma.errors import ConfigError, StageError
+from alma.errors import ConfigError, DataError, StageError
 from alma.prompts.conversation import asked_text
 from alma.sections import Select
 from alma.selection.readings import Judgement, score
@@ -23,7 +23,7 @@ VERSION = 3
 def run(cfg: Select, *, judgements: Rows, previous: Rows | None = None, out: Out) -> Metrics:
     """The earlier rounds' rows, then one row per prompt of this round.
 
-    Raises ``StageError`` where no prompt has a usable response.
+    Raises ``StageError`` where no prompt has a usable response, ``DataError`` for judgements of people's responses.
     """
     judgements.expect("judgement")
     schema = cfg.makes
@@ -32,6 +32,11 @@ def run(cfg: Select, *, judgements: Rows, previous: Rows | None = None, out: Out
     num_unparsable = num_unfinished = num_marked = num_empty = 0
     gains: list[float] = []
     table = judgements.table().to_pylist()
+    if any(row["num_tokens"] is None or row["ended"] is None for row in table):
+        raise DataError(
+            f"{judgements.ref} rates responses that people brought, of which nobody knows whether they ended and how "
+            "long they are; give judgements of responses that a model wrote"
+        )
     with out.progress(len(table), "judgements") as progress:
         for _, group in groupby(table, key=lambda row: str(row["prompt_id"])):
             several = list(group)

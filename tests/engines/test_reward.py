@@ -6,7 +6,7 @@ import pytest
 
 from alma.engines import load_reward
 from alma.engines.reward_text import conversation_text
-from alma.errors import DataError
+from alma.errors import DataError, StageError
 from alma.prompts.conversation import Message, exchanges
 from alma.sections import Inference
 from tests.builders import models
@@ -92,6 +92,14 @@ def test_what_is_too_long_has_no_reward(tmp_path):
         assert short is not None
         assert model.reward([exchanges([("a", "bbbbbbbbbb")])], max_tokens=10) == [None]
         assert model.reward([], max_tokens=10) == []
+
+
+@pytest.mark.parametrize("logit", [float("nan"), float("inf")])
+def test_a_reward_that_is_no_number_is_said(tmp_path, logit):
+    with load_reward(CFG, saved(tmp_path / "model", num_labels=1)) as model:
+        model.model.score.weight.data.fill_(logit)
+        with pytest.raises(StageError, match=r"gives a text a number that is none .* set dtype = 'float32'"):
+            model.reward([exchanges([("a", "b")])], max_tokens=96)
 
 
 @pytest.mark.parametrize(

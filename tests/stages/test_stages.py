@@ -271,6 +271,12 @@ def test_a_round_without_any_usable_response_fails(bench: Bench) -> None:
         chosen(bench, [judgement(0, "mute", 9, parsed=False)])
 
 
+@pytest.mark.parametrize("brought", [{"num_tokens": None}, {"ended": None}])
+def test_judgements_of_what_people_brought_are_nothing_to_select_from(bench: Bench, brought: dict[str, None]) -> None:
+    with pytest.raises(DataError, match="rates responses that people brought"):
+        chosen(bench, [judgement(0, "a", 5), judgement(0, "b", 5, **brought)], length_tolerance=1.0, require_end=False)
+
+
 def test_the_risk_averse_score_prefers_the_certain(bench: Bench) -> None:
     rows = [judgement(0, "bold", 8, std=3.0), judgement(0, "safe", 7, std=0.5)]
     assert chosen(bench, rows)[0]["response"] == "bold"

@@ -16,6 +16,7 @@ from alma.engines.hf.memory import InMemory, device_here, dtype_on
 from alma.engines.hf.model import load_weights
 from alma.engines.requests import OnTokens
 from alma.engines.tokenizer import load_tokenizer
+from alma.errors import StageError
 from alma.sections import Inference
 
 NO_LIMIT = 2**63 - 1
@@ -53,7 +54,7 @@ class HeadedModel(InMemory):
     ) -> list[torch.Tensor | None]:
         """Each text's logits, (P, L) in float64; ``None`` for one without tokens or too long to read.
 
-        Texts of like length are read together, the longest first.
+        Texts of like length are read together, the longest first. Raises ``StageError`` for one that is no number.
         """
         room = min(max_tokens, self.context)
         logits_PL: list[torch.Tensor | None] = [None] * len(ids_PT)
@@ -63,6 +64,11 @@ class HeadedModel(InMemory):
             places = readable[start : start + self.cfg.batch_rows]
             with torch.inference_mode():
                 logits_BL = self._batch([ids_PT[each] for each in places])
+            if not bool(logits_BL.isfinite().all()):
+                raise StageError(
+                    f"{self.path}: this {self.kind} gives a text a number that is none (NaN or infinite), of which "
+                    "nothing follows; set dtype = 'float32', or bring another model"
+                )
             for place, logits_L in zip(places, logits_BL, strict=True):
                 logits_PL[place] = logits_L
             on_tokens(sum(len(ids_PT[each]) for each in places))
