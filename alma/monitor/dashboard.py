@@ -44,6 +44,7 @@ def write_executor_output(executor_input: str, metrics: Metrics, metadata: Mappi
     Raises ``ConfigError`` for JSON that is not an executor input.
     """
     whole = parse(executor_input, "--executor-input", ConfigError)
+    metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}  # JSON has no others
     try:
         outputs = whole["outputs"]
         path = expand(outputs["outputFile"], ConfigError)

@@ -40,6 +40,7 @@ def trace(store: Store, row_id: str) -> Origin:
 def _trace(store: Store, row_id: str, column: str, known: dict[str, Origin]) -> Origin:
     """``known``: by id, since rows that were shown as examples of one another have ancestors in common."""
     if row_id not in known:
+        known[row_id] = Origin(column, row_id, {}, [])  # a row that is its own origin, as no stage writes, ends there
         values = find_row(store, row_id)
         origins = []
         for name, origin in origins_of(values):
@@ -88,7 +89,7 @@ def print_trace(store: Store, row_id: str) -> None:
     shown: set[str] = set()
 
     def grow(tree: Tree, origin: Origin) -> None:
-        head = Text.assemble((origin.column, "cyan"), " ", origin.name)
+        head = Text.assemble((plain(origin.column), "cyan"), " ", plain(origin.name))
         if origin.name in shown:
             tree.add(Text.assemble(head, (" (above)", "dim")))
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,13 @@ def test_what_is_no_executor_input_is_refused(text: str) -> None:
         fill(Namespace(executor_input=text, made=[]))
     with pytest.raises(ConfigError, match="--executor-input"):
         write_executor_output(text, {}, {})
+
+
+def test_scalars_that_json_has_none_of_are_left_out(tmp_path: Path) -> None:
+    outputs = {"outputFile": str(tmp_path / "out.json"), "artifacts": {"metrics": {"artifacts": [{"name": "m"}]}}}
+    write_executor_output(json.dumps({"outputs": outputs}), {"a": 1, "b": math.nan, "c": math.inf}, {})
+    (written,) = json.loads((tmp_path / "out.json").read_text())["artifacts"]["metrics"]["artifacts"]
+    assert written["metadata"] == {"a": 1}
 
 
 def test_the_final_state_of_a_run_is_said_to_be_none() -> None:
