@@ -5,7 +5,6 @@ Only safetensors are read and no code from the folder is run.
 
 from __future__ import annotations
 
-import json
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +16,7 @@ from alma.engines.answering import OneByOne
 from alma.engines.finite import check_finite
 from alma.engines.requests import EmbedRequest, Floats, OnTokens
 from alma.errors import ConfigError, DataError
+from alma.regular import CONFIG_BYTES, parse, read_regular
 from alma.sections import Inference
 
 _OURS = "sentence_transformers."
@@ -45,7 +45,9 @@ class SentenceEmbedder(OneByOne[EmbedRequest, Floats]):
                 trust_remote_code=False,
                 model_kwargs={"use_safetensors": True},
             )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except Exception as error:  # each module checks its settings in its own way
+            if isinstance(error, MemoryError):
+                raise
             raise DataError(f"{model} cannot be loaded as a sentence-transformers model: {error}") from error
         check_finite(self.model, model)
         if hasattr(getattr(self.model, "tokenizer", None), "split_special_tokens"):
@@ -81,7 +83,10 @@ def _check(model: Path) -> None:
     path = model / "modules.json"
     if not path.is_file():
         raise DataError(f"{model} is no sentence-transformers model: it holds no modules.json")
-    named = [str(module.get("type")) for module in json.loads(path.read_text(encoding="utf-8"))]
+    modules = parse(read_regular(path, CONFIG_BYTES), str(path))
+    if not isinstance(modules, list) or not all(isinstance(each, dict) for each in modules):
+        raise DataError(f"{path} holds no list of modules, as SentenceTransformer.save writes it; fetch it again")
+    named = [str(module.get("type")) for module in modules]
     foreign = [name for name in named if not name.startswith(_OURS)]
     if foreign:
         raise DataError(
