@@ -24,6 +24,7 @@ from transformers import (
 
 from alma.engines import TOO_LONG, Completion, load_embedder, load_generator, load_scorer
 from alma.engines.hf.choose import choose
+from alma.engines.hf.ngrams import Ban
 from alma.engines.rating import RatingTokens
 from alma.errors import ConfigError, DataError
 from alma.sections import Inference, Judge, Sampling
@@ -284,6 +285,17 @@ def test_leaving_gives_the_memory_back(plain: Path) -> None:
         generate(engine, ["a"], [[0]], None, max_new_tokens=3)
         model = weakref.ref(engine.model)  # type: ignore[attr-defined]
     assert model() is None
+
+
+def test_where_every_token_would_repeat_a_text_goes_on_all_the_same() -> None:
+    """A small vocabulary is used up; a draw from nothing would end the stage."""
+    ban = Ban(1, [[0, 1], [0]])
+    rows, logits = torch.tensor([0, 1]), torch.tensor([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]])
+    for _ in range(4):
+        left = ban.laid_on(logits, rows)
+        tokens = choose(left, torch.tensor([0.5, 0.5]), Sampling(no_repeat_ngram_size=1))
+        ban.add(rows, tokens)
+    assert torch.equal(ban.laid_on(logits, rows), logits)
 
 
 def swap(path: Path, old: str, new: str) -> None:

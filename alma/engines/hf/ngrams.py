@@ -41,14 +41,18 @@ class Ban:
         self._texts = [Ngrams(size, ids) for ids in texts] if size else []
 
     def laid_on(self, logits_BV: torch.Tensor, row_B: torch.Tensor) -> torch.Tensor:
-        """Logits, minus infinity for what would repeat; ``row_B`` are the texts' numbers."""
+        """Logits, minus infinity for what would repeat; ``row_B`` are the texts' numbers.
+
+        Where everything would, nothing is banned: a text has to go on with something.
+        """
         if not self._texts:
             return logits_BV
         banned = [(place, token) for place, row in enumerate(row_B.tolist()) for token in self._texts[row].banned()]
         if banned:
             places, tokens = zip(*banned, strict=True)
-            logits_BV = logits_BV.clone()
-            logits_BV[list(places), list(tokens)] = -torch.inf
+            left_BV = logits_BV.clone()
+            left_BV[list(places), list(tokens)] = -torch.inf
+            logits_BV = torch.where(left_BV.isneginf().all(-1, keepdim=True), logits_BV, left_BV)
         return logits_BV
 
     def add(self, row_B: torch.Tensor, token_B: torch.Tensor) -> None:
