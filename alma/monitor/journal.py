@@ -26,6 +26,10 @@ INTERVAL_SECONDS = 10.0
 PROGRESS = ("done", "total", "unit", "tokens", "seconds", "per_second", "left_seconds")
 """What an entry takes from an event of progress."""
 
+MOST_LABEL_CHARS = 200
+"""Of a step's label, which stands in each line of its log and, with its shard, is a file's name. The recipes' have 40.
+"""
+
 MOST = 10**20
 """Of a number in an entry: more than there can be, and few enough to be added and divided."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from alma.artifact import Ref, find_manifest
 from alma.errors import AlmaError, ConfigError, TransientError
 from alma.monitor import journal
-from alma.monitor.journal import Journal, Place
+from alma.monitor.journal import MOST_LABEL_CHARS, Journal, Place
 from alma.pace import BETWEEN
 from alma.recipes.graph import SOURCES
 from alma.running.ledger import Ledger, distrust_cache
@@ -59,6 +59,8 @@ def read_made(given: str) -> tuple[str, Ref]:
     label, equals, name = given.rpartition("=")
     if not equals or not label:
         raise ConfigError(f"--made {given!r}: write it as LABEL=STAGE/KEY")
+    if len(label) > MOST_LABEL_CHARS:
+        raise ConfigError(f"--made: a label has {len(label):,} characters; give at most {MOST_LABEL_CHARS}")
     return label, Ref.parse(name)
 
 

@@ -16,7 +16,7 @@ from alma import errors
 from alma.artifact import Manifest, Ref, find_manifest
 from alma.bounded import unbounded
 from alma.errors import AlmaError, InternalError, StageError, Stopped, TransientError
-from alma.monitor.journal import Journal, Place, kept
+from alma.monitor.journal import PROGRESS, Journal, Place, kept
 from alma.progress import Event, hear
 from alma.running.stage import check_ports, clear_leftovers, name_work, run
 from alma.running.stopping import PARENT, Stop
@@ -153,14 +153,20 @@ class Local:
         return error, lines
 
 
+_HELD = {"progress": PROGRESS, "note": ("message",), "error": ("kind", "message")}
+"""What a line has to hold that is shown as such an event; a library may write lines of JSON of its own."""
+
+
 def _event(line: str) -> Event | None:
     if not line.startswith("{"):
         return None
     try:
         event: Any = json.loads(line)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return None
-    if not isinstance(event, dict) or "event" not in event:
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        return None
+    if any(name not in event for name in _HELD.get(event["event"], ())):
         return None
     return {name: value for name, value in event.items() if name not in ("label", "time")}  # ours replace them
 

@@ -15,7 +15,7 @@ from alma.devices import check_gpus
 from alma.errors import ConfigError, DataError
 from alma.monitor import dashboard
 from alma.monitor.display import display
-from alma.monitor.journal import Journal, Place, kept
+from alma.monitor.journal import MOST_LABEL_CHARS, Journal, Place, kept
 from alma.nodes import Nodes
 from alma.progress import Event
 from alma.regular import DOCUMENT_BYTES, check_levels, parse, read_regular
@@ -32,10 +32,6 @@ from alma.store.files import publish
 
 EARLIER = "@"
 """Before the label of a step of an earlier layer, in ``--in PORT=@LABEL``."""
-
-
-MOST_LABEL_CHARS = 256
-"""Of a step's label, which stands in each line of its log. The recipes' have 40."""
 
 
 def stage(options: Namespace) -> Ref:

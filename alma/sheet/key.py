@@ -35,7 +35,7 @@ def read_key(folder: Path) -> dict[str, Item]:
             item = Item(**given | {"earlier": messages(given["earlier"])})
             texts = (item.prompt, item.response, item.source, "" if item.checkpoint is None else item.checkpoint)
             wrong = row.values["id"] != item.id or not all(isinstance(each, str) for each in texts)
-        except (KeyError, TypeError):
+        except (AttributeError, KeyError, TypeError):
             wrong = True
         if wrong or item.id in items:
             raise DataError(

@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 
 from alma.artifact import Ref
+from alma.artifact.shard import Shard
 from alma.cli import main
 from alma.errors import EXIT_TRANSIENT, ConfigError, DataError, TransientError
 from alma.monitor import journal
 from alma.monitor.dashboard import write_executor_output
 from alma.monitor.journal import Journal, Place
+from alma.running import local
 from alma.running.executor_input import fill
 from alma.running.finish import final_state
 from alma.running.form import resolve
-from alma.running.hand_on import hand_on
+from alma.running.hand_on import hand_on, read_made
 from alma.running.ledger import GENERATION, Ledger, generation
 from alma.store import Store, open_store
 
@@ -91,6 +93,28 @@ def test_what_is_no_executor_input_is_refused(text: str) -> None:
         fill(Namespace(executor_input=text, made=[]))
     with pytest.raises(ConfigError, match="--executor-input"):
         write_executor_output(text, {}, {})
+
+
+def test_a_label_that_no_file_can_be_called_by_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--made: a label has 201 characters; give at most 200"):
+        read_made(f"{'x' * 201}={GONE}")
+    longest = Place("run", "x" * 200, str(Shard(10**19, 10**19 + 1))).name
+    assert all(len(part) <= 255 for part in longest.split("/"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"event": 5}',
+        '{"event": ["error"]}',
+        '{"event": "error"}',
+        '{"event": "progress", "done": 1}',
+        f'{{"event": "x", "a": {"9" * 5000}}}',
+        '{"event": ' + "[" * 100_000,
+    ],
+)
+def test_json_of_a_librarys_own_is_no_event_of_a_stage(line: str) -> None:
+    assert local._event(line) is None
 
 
 def test_scalars_that_json_has_none_of_are_left_out(tmp_path: Path) -> None:

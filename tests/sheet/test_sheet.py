@@ -293,7 +293,12 @@ def test_the_key_is_trusted_only_as_it_was_written(tmp_path: Path) -> None:
     (folder / "key.jsonl").write_text(text.replace("answer 2", "answer two"))
     with pytest.raises(DataError, match=r"key\.jsonl line 3: .* is not as it was written"):
         read(folder, [path], tmp_path / "out")
-    for text_now, other in (('"checkpoint": "a"', '"checkpoint": []'), ('"source": ', '"source": 5, "x": ')):
+    for text_now, other in (
+        ('"checkpoint": "a"', '"checkpoint": []'),
+        ('"source": ', '"source": 5, "x": '),
+        ('"earlier": null', '"earlier": [{"role": 5, "content": "x"}]'),
+    ):
+        assert text_now in text
         (folder / "key.jsonl").write_text(text.replace(text_now, other, 1))
         with pytest.raises(DataError, match=r"key\.jsonl line 1: .* is not as it was written"):
             read(folder, [path], tmp_path / "out")
