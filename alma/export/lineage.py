@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from alma.artifact import Manifest, Ref, find_manifest
@@ -41,24 +42,31 @@ class Lineage(NamedTuple):
 def lineage(store: Store, ref: Ref) -> Lineage:
     """Reads the manifests back to the sources. Raises ``DataError`` where ``ref`` is no model, or one is missing."""
     found: dict[Ref, Manifest] = {}
+    # By a list: a run of a thousand rounds has more levels than Python calls itself.
+    path: list[tuple[Ref, Manifest, Iterator[str]]] = []
     waiting: set[Ref] = set()
-
-    def visit(ref: Ref, needed_by: Ref | None) -> Manifest:
-        if ref in found:
-            return found[ref]
-        if ref in waiting:
-            raise DataError(f"{store.uri}: {ref} came from itself, by way of {needed_by}; remove it and run again")
-        waiting.add(ref)
-        manifest = find_manifest(store, ref)
-        if manifest is None:
-            why = f", which {needed_by} came from," if needed_by else ""
-            raise DataError(f"{store.uri}: {ref}{why} does not exist or is not sealed (no manifest.json)")
-        for name in manifest.inputs.values():
-            visit(Ref.parse(name), ref)
-        found[ref] = manifest
-        return manifest
-
-    model = visit(ref, None)
+    here: Ref | None = ref
+    while here is not None or path:
+        if here is None:
+            at, done, left = path[-1]
+            name = next(left, None)
+            if name is None:
+                path.pop()
+                found[at] = done
+                continue
+            here = Ref.parse(name)
+        if here not in found:
+            by = path[-1][0] if path else None
+            if here in waiting:
+                raise DataError(f"{store.uri}: {here} came from itself, by way of {by}; remove it and run again")
+            waiting.add(here)
+            manifest = find_manifest(store, here)
+            if manifest is None:
+                why = f", which {by} came from," if by else ""
+                raise DataError(f"{store.uri}: {here}{why} does not exist or is not sealed (no manifest.json)")
+            path.append((here, manifest, iter(manifest.inputs.values())))
+        here = None
+    model = found[ref]
     if model.kind != "model":
         raise DataError(f"{store.uri}: {ref} is no model; it holds {model.schema_name or 'a page'}")
     return Lineage(model, found)

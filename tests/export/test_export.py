@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -190,6 +191,18 @@ def test_a_training_that_came_from_itself_is_said(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("alma.export.lineage.find_manifest", lambda store, ref: made[ref])
     with pytest.raises(DataError, match=f"{first.ref} came from itself, by way of {second.ref}; remove"):
         lineage(open_store(str(tmp_path)), first.ref)
+
+
+def test_a_run_of_a_thousand_rounds_has_a_lineage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    refs = [Ref("finetune", f"{i:020x}") for i in range(3000)]
+
+    def of(store: object, ref: Ref) -> SimpleNamespace:
+        place = refs.index(ref)
+        inputs = {"model": str(refs[place - 1]), "first": str(refs[0])} if place else {}
+        return SimpleNamespace(ref=ref, kind="model", inputs=inputs)
+
+    monkeypatch.setattr("alma.export.lineage.find_manifest", of)
+    assert list(lineage(open_store(str(tmp_path)), refs[-1]).ancestors) == refs
 
 
 def test_a_training_that_began_at_no_model_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
