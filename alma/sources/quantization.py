@@ -80,7 +80,7 @@ def _packed(folder: Path) -> Iterator[str]:
         for name, tensor in _header(path).items():
             kind = str(tensor.get("dtype", ""))
             is_integer = name.endswith(".weight") and kind in ("I8", "U8", "I16", "I32")
-            if kind.startswith(("F8", "F6", "F4")) or is_integer or name.endswith(_PACKED):
+            if kind.startswith(("F8_", "F6_", "F4")) or is_integer or name.endswith(_PACKED):
                 yield f"{name} in {path.name} is {kind}"
 
 

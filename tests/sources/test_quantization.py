@@ -11,7 +11,11 @@ from safetensors.numpy import save_file
 
 from alma.sources.quantization import quantization, whole_weights
 
-WHOLE = {"model.layers.0.weight": np.zeros((2, 2), np.float16), "h.0.attn.bias": np.zeros((2, 2), np.uint8)}
+WHOLE = {
+    "model.layers.0.weight": np.zeros((2, 2), np.float16),
+    "model.layers.1.weight": np.zeros((2, 2), np.float64),
+    "h.0.attn.bias": np.zeros((2, 2), np.uint8),
+}
 
 
 @pytest.mark.parametrize("path", ["quantization_config", "text_config.compression_config", "a.b.quantization_config"])
