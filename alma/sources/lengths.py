@@ -20,7 +20,8 @@ class Lengths:
 
     def __init__(self, folder: Path) -> None:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        self.context: int | None = next((config[name] for name in CONTEXT_FIELDS if config.get(name)), None)
+        stated = (config.get(name) for name in CONTEXT_FIELDS)
+        self.context: int | None = next((each for each in stated if type(each) is int and each > 0), None)
         self._tokenizer: Any = None
         path = folder / "tokenizer.json"
         if self.context is not None and path.is_file():

@@ -247,7 +247,7 @@ def _vocabulary(folder: Path, config: dict[str, Any], shapes: Shapes, source: st
     name = next((name for name in shapes if name.endswith(EMBEDDINGS)), None)
     if name is None:
         return []
-    rows, faults = shapes[name][0], []
+    rows, faults = next(iter(shapes[name]), 0), []
     stated = config.get("vocab_size")
     if isinstance(stated, int) and stated != rows:
         faults.append(f"{source}: config.json says vocab_size = {stated}, and {name} has {rows} rows")

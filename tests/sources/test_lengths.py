@@ -45,3 +45,11 @@ def test_a_text_that_the_tokenizer_cannot_write_is_a_fault_of_its_row(tmp_path: 
     (tmp_path / "config.json").write_text(json.dumps({"max_position_embeddings": 4}))
     with pytest.raises(Fault, match=r"cannot write 'bbbbb' as tokens: .*UNK"):
         Lengths(tmp_path).check({"prompt": "bbbbb"})
+
+
+@pytest.mark.parametrize("stated", ["4", [4], True, -1, 4.5, None])
+def test_what_is_no_length_is_no_context(tmp_path: Path, stated: object) -> None:
+    """Of the names for it only one is the usual one, whose type its ingest looks at."""
+    Tokenizer(models.WordLevel({"a": 0}, "a")).save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "config.json").write_text(json.dumps({"n_positions": stated}))
+    Lengths(tmp_path).check({"prompt": "a" * 20})

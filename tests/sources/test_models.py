@@ -312,6 +312,11 @@ FIRST = "model-00001-of-00002.safetensors"
         pytest.param(
             lambda f: edit(f / "config.json", vocab_size=300), ["vocab_size = 300", "257 rows"], id="vocab size"
         ),
+        pytest.param(
+            lambda f: save_file({"model.embed_tokens.weight": np.zeros((), np.float32)}, f / "model.safetensors"),
+            ["vocab_size = 257", "has 0 rows"],
+            id="embeddings of one number",
+        ),
         *(
             pytest.param(
                 lambda f, most=most: edit(f / "config.json", max_position_embeddings=most),
