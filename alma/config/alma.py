@@ -30,7 +30,7 @@ from alma.sections import (
     check_judge_template,
 )
 from alma.sections.judge import check_variants
-from alma.sections.section import QUIET
+from alma.sections.section import MOST_SAMPLES, QUIET, Samples
 
 
 class Distill(Section):
@@ -42,7 +42,7 @@ class Distill(Section):
     num_prompts: Positive = 10_000
     """Pool prompts kept for this. [ours: with two responses each, the paper's 20k pairs]"""
 
-    num_samples: Annotated[int, Field(ge=2)] = 2
+    num_samples: Annotated[int, Field(ge=2, le=MOST_SAMPLES)] = 2
     """Responses per prompt, in equal shares from the two initial checkpoints. [ours]"""
 
     replay: bool = True
@@ -72,7 +72,7 @@ class BestOfNCurve(Section):
     enabled: bool = True
     """``false`` saves its samples."""
 
-    num_samples: Positive = 64
+    num_samples: Samples = 64
     """Largest n. The paper's figure goes to 400."""
 
 

@@ -22,7 +22,7 @@ from alma.sections import (
     Report,
     Section,
 )
-from alma.sections.section import LARGEST
+from alma.sections.imitate import MOST_ATTEMPTS
 
 TWO_FORMS = "models are trained and asked in the base's chat template, and write their own data after bare turns"
 """What is said of ``form = "chat"``."""
@@ -155,10 +155,10 @@ class Isara(Method):
                 f"learning_rate_decay = {self.learning_rate_decay:g} over {self.iterations} iterations leaves nothing "
                 f"of train.learning_rate = {self.train.learning_rate:g}: raise the first, such as to 0.5"
             )
-        if self.baselines.one_shot and self.iterations * self.imitate.num_attempts > LARGEST:
+        if self.baselines.one_shot and self.iterations * self.imitate.num_attempts > MOST_ATTEMPTS:
             raise ValueError(
-                f"iterations × imitate.num_attempts = {self.iterations} × {self.imitate.num_attempts} is beyond "
-                f"{LARGEST}, and the one-shot baseline asks for so many: lower the second"
+                f"iterations × imitate.num_attempts = {self.iterations} × {self.imitate.num_attempts} is above "
+                f"{MOST_ATTEMPTS:,}, and the one-shot baseline asks for so many: lower the second"
             )
         return self
 

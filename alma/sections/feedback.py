@@ -8,13 +8,13 @@ from pydantic import Field, model_validator
 
 from alma.prompts import JUDGE_TEMPLATE
 from alma.sections.inference import Inference, Sampling
-from alma.sections.section import HOW, QUIET, Positive, Section
+from alma.sections.section import HOW, QUIET, Positive, Samples, Section
 
 
 class Respond(Inference):
     """Samples N responses to each prompt, in equal shares over a pool of checkpoints (paper section 3.2)."""
 
-    num_samples: Positive = 200
+    num_samples: Samples = 200
     """N, responses per prompt over all checkpoints. [P 3.2]"""
 
     num_prompts: Positive | None = 50_000

@@ -11,7 +11,10 @@ from pydantic import Field, model_validator
 
 from alma.sections.inference import Sampling
 from alma.sections.judge import Scoring
-from alma.sections.section import QUIET, Fraction, Positive, Section
+from alma.sections.section import QUIET, Fraction, Positive, Samples, Section
+
+MOST_ATTEMPTS = 10**7
+"""Of an iteration: they are in memory together, and each question is compared with all others."""
 
 
 class Turns(Section):
@@ -53,7 +56,7 @@ class Imitate(Scoring):
     turns: Turns = Turns()
     """How shots are written."""
 
-    num_attempts: Positive = 512
+    num_attempts: Annotated[Positive, Field(le=MOST_ATTEMPTS)] = 512
     """Questions asked for per iteration, before the filters. [C]"""
 
     num_shots: Positive = 8
@@ -94,7 +97,7 @@ class Imitate(Scoring):
     answer_sampling: Sampling = Sampling(temperature=0.7, top_p=0.9, max_new_tokens=100, repetition_penalty=1.2)
     """100 new tokens and the penalty [C]; temperature and nucleus [ours]."""
 
-    num_answers: Positive = 1
+    num_answers: Samples = 1
     """Answers per question, of which the judge's best is kept; 1 asks no judge [C]. More need the port ``judge``."""
 
     data: Literal["latest", "union"] = "latest"

@@ -39,6 +39,10 @@ GREATEST = 1e12
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+MOST_SAMPLES = 10**5
+"""Of one prompt: they are in memory together."""
+
+Samples = Annotated[int, Field(ge=1, le=MOST_SAMPLES)]
 Devices = Annotated[int, Field(ge=1, le=1024)]
 """Of one machine, a process each: more than any has."""
 

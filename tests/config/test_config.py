@@ -323,7 +323,9 @@ def test_a_number_that_python_does_not_write_is_no_evaluators_name() -> None:
     ("changes", "said"),
     [
         (["iterations=3", "learning_rate_decay=1e-300"], "learning_rate_decay = 1e-300 over 3 iterations leaves"),
-        (["imitate.num_attempts=9223372036854775807"], "iterations × imitate.num_attempts = "),
+        (["imitate.num_attempts=9000000"], "iterations × imitate.num_attempts = 2 × 9000000 is above 10,000,000"),
+        (["imitate.num_attempts=10000001"], "less than or equal to 10000000"),
+        (["imitate.num_answers=100001"], "less than or equal to 100000"),
     ],
 )
 def test_what_iterations_make_of_a_setting_is_refused_with_the_run_file(changes: list[str], said: str) -> None:
@@ -342,6 +344,9 @@ def test_what_iterations_make_of_a_setting_is_refused_with_the_run_file(changes:
         ("diversify.seed=-1", "greater than or equal to 0"),
         ("embed.seed=4294967296", "less than 4294967296"),
         ("select.round=4294967296", "less than 2147483648"),
+        ("respond.num_samples=100001", "less than or equal to 100000"),
+        ("distill.num_samples=100001", "less than or equal to 100000"),
+        ("curve.num_samples=100001", "less than or equal to 100000"),
         ("train.num_devices=1025", "less than or equal to 1024"),
         ("train.adapter={rank=65537}", "less than or equal to 65536"),
         ("vllm={data_parallel=1025}", "less than or equal to 1024"),
