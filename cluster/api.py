@@ -148,7 +148,7 @@ class Api:
         while True:
             try:
                 answer = method(*given, _preload_content=False, _request_timeout=REQUEST_SECONDS, **named)
-                return dict(json.loads(answer.data))
+                return _object(json.loads(answer.data))
             except ApiException as error:
                 if error.status in expected:
                     return None
@@ -174,6 +174,13 @@ class Api:
             )
         if 400 <= status < 500 and status not in (408, 409, 429):
             raise ConfigError(f"the Kubernetes API takes no such {resource}: {problem}")
+
+
+def _object(found: Any) -> Object:
+    """An answer of Kubernetes', all of which say of what kind they are. Raises ``ValueError`` for a stranger's."""
+    if not isinstance(found, dict) or "kind" not in found:
+        raise ValueError("it does not answer as a Kubernetes API does")
+    return found
 
 
 def _own_namespace() -> str:

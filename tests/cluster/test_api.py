@@ -71,6 +71,29 @@ def test_an_answer_without_end_is_none(slow: bool, said: str, tmp_path: Path, mo
             Kube().pods("here", "a=b")
 
 
+class Stranger(Endless):
+    """Answers every request as a proxy may."""
+
+    said = b"{}"
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(self.said)))
+        self.end_headers()
+        self.wfile.write(self.said)
+
+
+@pytest.mark.parametrize("said", [b"{}", b"[]", b"null", b'{"status": "ok"}'])
+def test_what_is_no_kubernetes_is_tried_again_and_said(
+    said: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strange = r"\(get jobs\): ValueError: it does not answer as a Kubernetes API does"
+    server = type("Server", (Stranger,), {"said": said})
+    with told_of(server, tmp_path, monkeypatch), pytest.raises(TransientError, match=strange):
+        Api("here", patience=0.1).job("job")
+
+
 def test_waiting_for_an_api_that_is_not_there_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
