@@ -74,6 +74,7 @@ class Talk:
             self._forget()
             self.face.note("all forgotten")
         elif command.name == "system":
+            _check("the system text", command.rest)
             self._forget()
             self.system = command.rest or None
             self.face.note("a new conversation, begun with that" if command.rest else "a new conversation")
@@ -83,10 +84,7 @@ class Talk:
             self.face.note("\n".join(f"/{name}: {does}" for name, does in COMMANDS.items()))
 
     def _ask(self, prompt: str, attempt: int = 0) -> None:
-        try:
-            characters("the line", prompt)
-        except Fault as fault:
-            raise DataError(fault.detail) from fault
+        _check("the line", prompt)
         texts = [each.text(prompt, self.system) for each in self.speakers]
         full = [each.name for each, text in zip(self.speakers, texts, strict=True) if not each.has_room(text)]
         if full:
@@ -131,3 +129,11 @@ class Talk:
         except OSError as error:
             raise DataError(f"/save {path}: {error.strerror}; name another file") from error
         self.face.note(f"{len(rows)} {'line' if len(rows) == 1 else 'lines'} appended to {path}")
+
+
+def _check(name: str, text: str) -> None:
+    """Raises ``DataError`` for a text that no tokenizer takes, such as a terminal's bytes that are not UTF-8."""
+    try:
+        characters(name, text)
+    except Fault as fault:
+        raise DataError(fault.detail) from fault

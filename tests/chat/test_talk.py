@@ -261,6 +261,13 @@ def test_ctrl_c_before_the_first_token_stops_the_answer_and_not_the_talk(monkeyp
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_system_text_that_is_no_text_is_refused_and_the_talk_goes_on() -> None:
+    face, speaker = Script("one", "/system a\udcff", "two"), Speaker("m", Rule(), settings())
+    Talk([speaker], settings(), face).run()
+    assert "the system text has half a character" in face.faults[0]
+    assert len(speaker.answers) == 2, "nothing was forgotten"
+
+
 def test_a_pipe_ends_at_the_first_fault(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def through(data: bytes, *, as_json: bool) -> str:
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
