@@ -122,6 +122,14 @@ class Section(BaseModel):
                 raise ValueError(fault)
         return values
 
+    @model_validator(mode="after")
+    def _taken(self) -> Self:
+        """What was written as a whole number, and is another one here, is bounded as those are."""
+        for name, value in self:
+            if fault := next(_faults(name, value), None):
+                raise ValueError(fault)
+        return self
+
     @classmethod
     def _received(cls, values: Any) -> Any:
         """What arrives, as it is to be read; a section whose numbers come as texts makes numbers of them."""

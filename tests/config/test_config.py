@@ -255,6 +255,8 @@ def test_an_entry_of_a_list_is_set_by_its_name() -> None:
         ("train.epochs=18446744073709551616", "epochs is a whole number beyond"),
         ("seed=-99999999999999999999", "seed is a whole number beyond"),
         ("train.epochs=9223372036854775807", "epochs: Input should be less than or equal to 100000"),
+        ("train.weight_decay=9223372036854775807", "weight_decay is 9.22337e+18, and 1e+12 is the greatest"),
+        ("train.adapter={alpha=1000000000001}", "alpha is 1e+12, and 1e+12 is the greatest"),
         ("train.epochs=1e308", "epochs is 1e+308, and 1e+12 is the greatest"),
         ("respond.openai={endpoint='http://a',model='b',timeout_seconds=1e11}", "less than or equal to 1000000"),
     ],
