@@ -39,8 +39,9 @@ def in_order(
             raise
 
     with ThreadPoolExecutor(max(1, min(threads, len(items)))) as pool:
-        futures: list[Future[Result]] = [pool.submit(guarded, item) for item in items]
-        try:
+        futures: list[Future[Result]] = []
+        try:  # a signal may come while work is handed out, too
+            futures.extend(pool.submit(guarded, item) for item in items)
             for item, future in zip(items, futures, strict=True):
                 result = future.result()
                 if then:
