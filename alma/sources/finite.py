@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from alma.errors import DataError
+from alma.parallel import in_order
 
 CHUNK_BYTES = 2**21
 """That are looked at together: they stay in a core's cache."""
@@ -30,8 +30,8 @@ def check_finite(files: Sequence[Path], source: str) -> None:
     would kill this process without a word. Some GB a second of a core.
     """
     weights = [file for file in files if file.suffix == ".safetensors"]
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as threads:  # NumPy releases the GIL
-        found = [(file, names) for file, names in zip(weights, threads.map(_wrong, weights), strict=True) if names]
+    wrong = in_order(_wrong, weights, min(8, os.cpu_count() or 1))  # NumPy releases the GIL
+    found = [(file, names) for file, names in zip(weights, wrong, strict=True) if names]
     if found:
         file, names = found[0]
         count = sum(len(each) for _, each in found)

@@ -11,11 +11,11 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from alma.errors import AccessError, DataError
+from alma.parallel import in_order
 from alma.regular import check_regular
 from alma.sizes import size_faults
 from alma.sources import embedders
@@ -145,8 +145,7 @@ def digest(folder: Path, source: str, task: str = "generation") -> str:
     """SHA-256 of the names and contents of the model's files, in hex: equal files, equal digests, wherever they are."""
     files = model_files(folder, source, task)
     try:
-        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as threads:  # hashing releases the GIL
-            hashes = list(threads.map(sha256_file, files))
+        hashes = in_order(sha256_file, files, min(8, os.cpu_count() or 1))  # hashing releases the GIL
     except PermissionError as error:
         raise AccessError(f"{source}: this user may not read {error.filename}; try: chmod -R a+rX {folder}") from error
     lines = "".join(f"{hash_}  {file.relative_to(folder)}\n" for hash_, file in zip(hashes, files, strict=True))
