@@ -15,7 +15,6 @@ import pytest
 
 from alma import bounded_pool
 from alma.errors import TransientError
-from alma.store import waiting as store_waiting
 from cluster import api
 from cluster.api import Api
 from pipelines.runs import kube
@@ -94,13 +93,21 @@ def test_what_is_no_kubernetes_is_tried_again_and_said(
         Api("here", patience=0.1).job("job")
 
 
-def test_waiting_for_an_api_that_is_not_there_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(store_waiting, "WORD_SECONDS", 0.05)
-    monkeypatch.setattr(store_waiting, "NAP_SECONDS", 0.01)
+def test_waiting_for_an_api_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By who says it of everything that is waited for (``alma.store.waiting``)."""
+    waited: list[str] = []
+
+    @contextmanager
+    def waiting(whom: str) -> Iterator[None]:
+        waited.append(f"for {whom}")
+        try:
+            yield
+        finally:
+            waited.append("no longer")
+
+    monkeypatch.setattr(api, "waiting", waiting)
     with told_of(Endless, tmp_path, monkeypatch):
         pass  # it has gone again
     with pytest.raises(TransientError, match="the Kubernetes API does not answer"):
-        Api("here", patience=3.0).pods("job")
-    assert "the Kubernetes API has not answered for" in capsys.readouterr().err
+        Api("here", patience=0.1).pods("job")
+    assert waited == ["for the Kubernetes API", "no longer"]
