@@ -81,7 +81,8 @@ class Shape:
         heads, hidden = size("num_attention_heads"), size("hidden_size")
         if heads > hidden and text.get("head_dim") is None:
             raise ConfigError(
-                f"{origin}: num_attention_heads is {heads:,} and hidden_size {hidden:,}: mend the smaller"
+                f"{origin}: num_attention_heads is {heads:,} and hidden_size {hidden:,}, and a head has a number at "
+                "least; mend the one that is wrong, or state head_dim"
             )
         shape = cls(
             parameters=parameters or 0,
