@@ -65,7 +65,7 @@ def test_whatever_a_server_says_is_a_spec_or_none(data: st.DataObject) -> None:
         holder[path[-1]] = data.draw(JSON)
     found = spec_of(spec)
     if found is not None:
-        tasks_of(found)
+        assert isinstance(tasks_of(found), list)
         store_of(found, {})
         changed(found, {"store": "x"})
 
