@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -59,13 +59,13 @@ def _wrong(file: Path) -> list[str]:
         )
 
 
-def _chunks(opened: BinaryIO, start: int, first: int, end: int) -> Iterator[memoryview]:
+def _chunks(opened: BufferedReader, start: int, first: int, end: int) -> Iterator[memoryview]:
     """The bytes ``first`` to ``end`` behind ``start``; each piece holds until the next one is asked for."""
     room = memoryview(bytearray(min(CHUNK_BYTES, end - first)))
     opened.seek(start + first)
     for at in range(first, end, CHUNK_BYTES):
         piece = room[: min(CHUNK_BYTES, end - at)]
-        if opened.readinto(piece) < len(piece):  # type: ignore[attr-defined] # a file of bytes has it
+        if opened.readinto(piece) < len(piece):
             raise DataError(shorter(opened.name))
         yield piece
 

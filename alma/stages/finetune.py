@@ -53,13 +53,7 @@ def run(
         ids = [row_id for given in pairs for row_id in given.table(["id"])["id"].to_pylist()]
         logprobs = logprobs_of(reference, model, ids)
     if matched is not None:
-        epochs = cfg.epochs * num_seen(len(rows), matched) / len(training)
-        if not 0 < epochs <= MOST_EPOCHS:
-            raise ConfigError(
-                f"epochs = {cfg.epochs:g} of all trainings that {matched.ref} is of are {epochs:g} over these "
-                f"{len(training)} rows, and {MOST_EPOCHS:,} are the most: lower train.epochs"
-            )
-        cfg = cfg.changed(epochs=epochs)
+        cfg = cfg.changed(epochs=_epochs(cfg, len(rows), matched, len(training)))
     scratch = out.scratch / "checkpoints"
     named = Named(out.title, out.ref.key, cfg.keyed())
     with (
@@ -91,6 +85,17 @@ def run(
     if speed.exists():
         out.store.write(f"{out.ref}/{SPEED}", speed.read_bytes())
     return dict(metrics)
+
+
+def _epochs(cfg: Finetune, num_rows: int, matched: Rows, num_training: int) -> float:
+    """Of ``num_training`` rows, in which as many are seen as in all trainings that ``matched`` is of."""
+    epochs = cfg.epochs * num_seen(num_rows, matched) / num_training
+    if not 0 < epochs <= MOST_EPOCHS:
+        raise ConfigError(
+            f"epochs = {cfg.epochs:g} of all trainings that {matched.ref} is of are {epochs:g} over these "
+            f"{num_training} rows, and {MOST_EPOCHS:,} are the most: lower train.epochs"
+        )
+    return epochs
 
 
 def training_rows(cfg: Finetune, given: Rows) -> list[dict[str, Any]]:
