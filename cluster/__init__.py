@@ -6,7 +6,8 @@
     work        what a command line asks for: the artifact's name, its settings and inputs, one pod's command line
     names       names and labels
     pod job network   the objects, as plain data
-    api         requests with patience; adopt: one Job per artifact, made or found; connect: its pods
+    api         requests with patience; shapes: what is read of the answers
+    adopt       one Job per artifact, made or found; connect: its pods
     pods progress failure follow   how it goes, and why it does not
     stage clean delete   the two commands
 

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 
 from alma.errors import ConfigError, Stopped
-from cluster.api import Api, Object
+from cluster.api import Api
 from cluster.names import ARTIFACT, OURS, STORE
+from cluster.shapes import Object
 
 Say = Callable[[str], None]
 

@@ -13,6 +13,7 @@ from typing import Any
 from alma.bounded_pool import BoundedPool
 from alma.errors import AccessError, ConfigError, TransientError
 from alma.store.waiting import waiting
+from cluster.shapes import Object, checked
 
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -27,8 +28,6 @@ MOST_LOG_BYTES = 2**20
 
 STOP_SECONDS = 5.0
 """The same, of a process that was asked to stop."""
-
-Object = dict[str, Any]
 
 
 class Api:
@@ -69,7 +68,7 @@ class Api:
     def jobs(self, selector: str) -> list[Object]:
         """The Jobs with these labels."""
         listed = self._ask("list", "jobs", self._batch.list_namespaced_job, self.namespace, label_selector=selector)
-        return list((listed or {}).get("items", []))
+        return list((listed or {}).get("items") or [])
 
     def delete_job(self, name: str, uid: str, *, foreground: bool = False) -> None:
         """Deletes this very Job, its pods and what belongs to it; in the foreground it is there until they are gone."""
@@ -100,7 +99,7 @@ class Api:
         """The pods of a Job."""
         selector = f"batch.kubernetes.io/job-name={job}"
         listed = self._ask("list", "pods", self._core.list_namespaced_pod, self.namespace, label_selector=selector)
-        return list((listed or {}).get("items", []))
+        return list((listed or {}).get("items") or [])
 
     def last_lines(self, pod: str, lines: int) -> str:
         """The end of a pod's log; empty where it cannot be had."""
@@ -148,7 +147,7 @@ class Api:
         while True:
             try:
                 answer = method(*given, _preload_content=False, _request_timeout=REQUEST_SECONDS, **named)
-                return _object(json.loads(answer.data))
+                return checked(verb, resource, json.loads(answer.data))
             except ApiException as error:
                 if error.status in expected:
                     return None
@@ -174,13 +173,6 @@ class Api:
             )
         if 400 <= status < 500 and status not in (408, 409, 429):
             raise ConfigError(f"the Kubernetes API takes no such {resource}: {problem}")
-
-
-def _object(found: Any) -> Object:
-    """An answer of Kubernetes', all of which say of what kind they are. Raises ``ValueError`` for a stranger's."""
-    if not isinstance(found, dict) or "kind" not in found:
-        raise ValueError("it does not answer as a Kubernetes API does")
-    return found
 
 
 def _own_namespace() -> str:

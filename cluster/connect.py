@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 
 from alma.errors import ConfigError, Stopped
-from cluster.api import Api, Object
+from cluster.api import Api
 from cluster.names import OURS
 from cluster.network import policy_of, service_of
+from cluster.shapes import Object
 
 GONE_SECONDS = 120.0
 """How long what belonged to an earlier Job of that name is waited for to be gone; Kubernetes takes a moment."""

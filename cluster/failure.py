@@ -14,9 +14,9 @@ from alma.errors import (
     StageError,
     TransientError,
 )
-from cluster.api import Object
 from cluster.placement import StagePlacement
 from cluster.pods import Death
+from cluster.shapes import Object
 
 
 def failure(job: Object, deaths: Sequence[Death], stage: str, placement: StagePlacement) -> AlmaError:

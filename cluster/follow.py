@@ -9,12 +9,13 @@ from typing import Any
 from alma.errors import ConfigError, TransientError
 from alma.progress import Emit
 from cluster.adopt import finished
-from cluster.api import Api, Object
+from cluster.api import Api
 from cluster.failure import failure
 from cluster.names import LABEL, RUN
 from cluster.placement import StagePlacement
 from cluster.pods import Death, death, index_of, waiting
 from cluster.progress import entries, places, together
+from cluster.shapes import Object
 from cluster.work import Work
 
 POLL_SECONDS = 5.0
@@ -34,7 +35,7 @@ class Follower:
         self._api, self._work, self._placement, self._emit = api, work, placement, emit
         self._name, self._uid = job["metadata"]["name"], job["metadata"]["uid"]
         labels, annotations = job["metadata"]["labels"], job["metadata"]["annotations"]
-        num_shards = 1 if "subdomain" in job["spec"]["template"]["spec"] else job["spec"]["completions"]
+        num_shards = 1 if "subdomain" in job["spec"]["template"]["spec"] else job["spec"].get("completions") or 1
         self._places = places(labels.get(RUN, work.run), annotations.get(LABEL, work.label), num_shards)
         self._deaths: dict[str, Death] = {}
         self._since: dict[str, float] = {}
@@ -84,7 +85,7 @@ class Follower:
 
     def _stand(self, job: Object) -> None:
         """How many pods are done, run and wait, whenever that changes."""
-        status, total = job.get("status", {}), job["spec"]["completions"]
+        status, total = job.get("status", {}), job["spec"].get("completions") or 1
         if job["spec"].get("suspend"):
             queue = self._placement.queue
             self._say("stand", f"the Job {self._name} waits to be admitted" + (f" to the queue {queue}" * bool(queue)))

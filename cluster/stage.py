@@ -18,7 +18,7 @@ from alma.running.lease import renewed
 from alma.running.stopping import Stop, stop_signals
 from alma.stages import SHARDABLE
 from cluster.adopt import adopt, finished
-from cluster.api import Api, Object
+from cluster.api import Api
 from cluster.connect import connect
 from cluster.follow import Follower
 from cluster.job import TRAINS, job_of
@@ -26,6 +26,7 @@ from cluster.names import RUN, job_name
 from cluster.placement import StagePlacement
 from cluster.pod import tracking
 from cluster.progress import entries, places
+from cluster.shapes import Object
 from cluster.work import Work, read_placement
 
 

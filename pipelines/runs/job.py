@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 
 from alma.errors import ConfigError
-from pipelines.runs.kube import Kube, MissingError
+from pipelines.runs.kube import Kube, MissingError, known
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ def own_job() -> Job | None:
     return Job(values["JOB_NAME"], values["JOB_UID"], values["POD_NAMESPACE"])
 
 
+@known()
 def ending(job: Job, seconds: float = 3.0) -> str | None:
     """Why the Job comes to its end, or none where it goes on.
 

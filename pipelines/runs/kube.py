@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,15 @@ def _described(found: Any) -> Object:
     if not isinstance(found, dict) or not isinstance(found.get("metadata"), dict):
         raise UnknownError(STRANGE)
     return found
+
+
+@contextmanager
+def known() -> Iterator[None]:
+    """What is read of an answer that does not hold it. Raises ``UnknownError``."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UnknownError(STRANGE) from error
 
 
 def within_reach() -> bool:

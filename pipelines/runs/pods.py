@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.package import Task
-from pipelines.runs.kube import Kube, Object, UnknownError
+from pipelines.runs.kube import Kube, Object, UnknownError, known
 from pipelines.runs.steps import DRIVER, EXECUTOR
 
 RUN = "pipeline/runid"
@@ -77,6 +77,7 @@ class PodEnd:
         return None
 
 
+@known()
 def failed(kube: Kube, run_id: str, namespace: str, tasks: Sequence[Task]) -> list[PodEnd]:
     """Every failed pod of the run's tasks, oldest first. Raises ``UnknownError``.
 
@@ -90,6 +91,7 @@ def failed(kube: Kube, run_id: str, namespace: str, tasks: Sequence[Task]) -> li
     return [_with_lines(kube, namespace, end) for end in ends]
 
 
+@known()
 def stuck(kube: Kube, run_id: str, namespace: str, tasks: Sequence[Task]) -> dict[str, str]:
     """By pod, why those that wait do not begin, in a sentence that names what to mend. Raises ``UnknownError``."""
     found = {}

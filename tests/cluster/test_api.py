@@ -93,6 +93,98 @@ def test_what_is_no_kubernetes_is_tried_again_and_said(
         Api("here", patience=0.1).job("job")
 
 
+JOB = {"metadata": {"name": "job", "uid": "u"}, "spec": {"template": {"spec": {}}}, "status": {}}
+POD = {"metadata": {"name": "pod", "uid": "u"}, "status": {"phase": "Failed"}}
+
+
+def altered(found: dict[str, Any], path: str, value: Any = None) -> dict[str, Any]:
+    """``found`` with ``value`` at ``path``, or, where that is ``None``, without what is there."""
+    copied: dict[str, Any] = json.loads(json.dumps(found))
+    *outer, last = path.split(".")
+    inner = copied
+    for name in outer:
+        inner = inner[name]
+    inner.pop(last, None)
+    if value is not None:
+        inner[last] = value
+    return copied
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("metadata", None),
+        ("metadata", ["a"]),
+        ("metadata.name", None),
+        ("metadata.uid", None),
+        ("metadata.uid", 1),
+        ("metadata.labels", ["a"]),
+        ("metadata.labels", {"a": 1}),
+        ("metadata.annotations", "a"),
+        ("metadata.ownerReferences", [{}]),
+        ("spec", None),
+        ("spec.template", None),
+        ("spec.completions", "3"),
+        ("status", "Complete"),
+        ("status.conditions", [{"type": "Complete"}]),
+        ("status.conditions", ["Complete"]),
+        ("status.active", "1"),
+    ],
+)
+def test_a_job_that_is_none_is_tried_again_and_said(
+    path: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = altered(JOB, path, value)
+    strange = rf"\({{}} jobs\): ValueError: it does not answer as a Kubernetes API does: .*{path}"
+    server = type("Server", (Stranger,), {"said": json.dumps({"kind": "Job", **job}).encode()})
+    with told_of(server, tmp_path, monkeypatch), pytest.raises(TransientError, match=strange.format("get")):
+        Api("here", patience=0.1).job("job")
+    server = type("Server", (Stranger,), {"said": json.dumps({"kind": "JobList", "items": [JOB, job]}).encode()})
+    with told_of(server, tmp_path, monkeypatch), pytest.raises(TransientError, match=strange.format("list")):
+        Api("here", patience=0.1).jobs("a=b")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("metadata.uid", None),
+        ("metadata.annotations", {"a": None}),
+        ("status", ["a"]),
+        ("status.phase", 1),
+        ("status.conditions", [{"type": "PodScheduled", "status": "False", "message": 3}]),
+        ("status.containerStatuses", [None]),
+        ("status.containerStatuses", [{"name": "stage", "state": "waiting"}]),
+        ("status.containerStatuses", [{"name": "stage", "state": {"terminated": {"exitCode": "2"}}}]),
+        ("status.containerStatuses", [{"name": "stage", "state": {"waiting": ["ErrImagePull"]}}]),
+    ],
+)
+def test_a_pod_that_is_none_is_tried_again_and_said(
+    path: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"kind": "PodList", "items": [altered(POD, path, value)]}
+    server = type("Server", (Stranger,), {"said": json.dumps(said).encode()})
+    strange = rf"\(list pods\): ValueError: it does not answer as a Kubernetes API does: {path}"
+    with told_of(server, tmp_path, monkeypatch), pytest.raises(TransientError, match=strange):
+        Api("here", patience=0.1).pods("job")
+
+
+@pytest.mark.parametrize("items", ["Pod", [None], {"a": POD}])
+def test_a_list_that_is_none_is_tried_again_and_said(
+    items: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = type("Server", (Stranger,), {"said": json.dumps({"kind": "PodList", "items": items}).encode()})
+    strange = r"\(list pods\): ValueError: it does not answer as a Kubernetes API does"
+    with told_of(server, tmp_path, monkeypatch), pytest.raises(TransientError, match=strange):
+        Api("here", patience=0.1).pods("job")
+
+
+@pytest.mark.parametrize("said", [{"items": None}, {}])
+def test_a_list_of_nothing_is_one(said: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = type("Server", (Stranger,), {"said": json.dumps({"kind": "PodList", **said}).encode()})
+    with told_of(server, tmp_path, monkeypatch):
+        assert Api("here", patience=0.1).pods("job") == []
+
+
 def test_waiting_for_an_api_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By who says it of everything that is waited for (``alma.store.waiting``)."""
     waited: list[str] = []
