@@ -24,6 +24,7 @@ from alma.running.hand_on import check_there, hand_on, read_made
 from alma.running.helper import await_seal
 from alma.running.lease import watched
 from alma.running.ledger import Ledger, Settings
+from alma.running.outputs import check_outputs
 from alma.running.stage import Inputs, run_shard
 from alma.running.stopping import stop_signals
 from alma.stages import check_known
@@ -105,6 +106,7 @@ def read_work(options: Namespace, store: Store) -> tuple[dict[str, Any], Inputs]
     if ledger:
         ledger = ledger.with_artifacts({label: str(ref) for label, ref in map(read_made, options.made)})
     section = read_section(options, store, ledger)
+    check_outputs(options, section.get("source"))
     inputs: Inputs = dict(read_input(given, ledger) for given in options.inputs)
     if ledger:
         check_there(store, {port: ref for port, ref in inputs.items() if ref})

@@ -230,6 +230,38 @@ def test_wrong_words_exit_2(tmp_path: Path, words: list[str], said: str) -> None
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--out", "./section.json"], "--out section.json: is the file of --config, which would be lost"),
+        (["--new-state", "link.json"], "--new-state link.json: is the file of --config, which would be lost"),
+        (["--ref", "scores.jsonl"], "--ref scores.jsonl: is the file of source, which would be lost"),
+        (
+            ["--in", "a=made.json", "--html", "made.json"],
+            "--html made.json: is the file of --in a, which would be lost",
+        ),
+        (["--out", "new", "--markdown", "folder/../new"], "is the file of --out; name another one"),
+        (["--out", "x" * 300], "File name too long"),
+    ],
+)
+def test_an_output_overwrites_no_input(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(MICRO / "scores.jsonl", "scores.jsonl")
+    Path("section.json").write_text('{"kind": "scores", "source": "scores.jsonl"}')
+    Path("link.json").symlink_to("section.json")
+    Path("made.json").write_text(json.dumps({"stage": "judge", "key": "0" * 20}))
+    Path("folder").mkdir()
+    before = {path: path.read_bytes() for path in Path().glob("*.json*")}
+    with pytest.raises(SystemExit) as ended:
+        main(["stage", "ingest", "--config", "@section.json", *words])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in Path().glob("*.json*")} == before
+    assert not Path("store", "ingest").exists(), "before any work"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
         (["plan", "run.toml", "--prompt-tokens", "-5"], "'-5' is not a whole number from 1"),
         (["plan", "run.toml", "--response-tokens", "0"], "'0' is not a whole number from 1"),
         (["show", "x", "--rows", "-1"], "'-1' is not a whole number from 0"),
