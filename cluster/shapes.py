@@ -62,8 +62,11 @@ class _JobStatus(_Shape):
     succeeded: int = 0
 
 
-class _Job(_Described):
+class _Listed(_Described):
     metadata: _Identified
+
+
+class _Job(_Listed):
     spec: _JobSpec
     status: _JobStatus = _JobStatus()
 
@@ -95,12 +98,12 @@ class _PodStatus(_Shape):
     containerStatuses: list[_Container] | None = None
 
 
-class _Pod(_Described):
-    metadata: _Identified
+class _Pod(_Listed):
     status: _PodStatus = _PodStatus()
 
 
 _OF: dict[str, type[_Described]] = {"jobs": _Job, "pods": _Pod, "services": _Described, "networkpolicies": _Described}
+_LISTED: dict[str, type[_Described]] = {"jobs": _Listed, "pods": _Pod}
 
 
 class _List(BaseModel):
@@ -114,7 +117,7 @@ def checked(verb: str, resource: str, found: Any) -> Object:
     try:
         if verb == "list":
             for each in _List.model_validate(found).items or []:
-                _OF[resource].model_validate(each)
+                _LISTED[resource].model_validate(each)
         elif verb != "delete":  # which answers with the object, or with how it went
             _OF[resource].model_validate(found)
     except ValidationError as error:
