@@ -14,9 +14,24 @@ from pydantic import Field, ValidationError
 from alma.config import explain
 from alma.errors import ConfigError
 from alma.sections import Section
+from cluster.terms import (
+    Affinity,
+    Cpu,
+    Gpus,
+    GpuType,
+    GraceSeconds,
+    Image,
+    Labels,
+    Name,
+    NodeAffinity,
+    Queue,
+    Retries,
+    Seconds,
+    Size,
+    Tolerated,
+    UserId,
+)
 
-Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
 MOST_INDEXES = 100_000
 """Pods of one Job for which Kubernetes keeps count of failures per pod."""
 
@@ -27,7 +42,7 @@ NUMBERS = ("shards", "nodes", "gpus", "retries", "grace_seconds", "timeout_secon
 class StagePlacement(Section):
     """How the pods of one stage run. Every one of them asks for all of ``cpu``, ``memory`` and ``gpus``."""
 
-    image: Annotated[str, Field(min_length=1)]
+    image: Image
     """The stage's image."""
 
     shards: Annotated[int, Field(ge=1, le=MOST_INDEXES)] = 1
@@ -36,55 +51,55 @@ class StagePlacement(Section):
     nodes: Annotated[int, Field(ge=1, le=1000)] = 1
     """Pods that train together, ``gpus`` devices each."""
 
-    cpu: Quantity = "2"
+    cpu: Cpu = "2"
     """CPUs, as request and limit."""
 
-    memory: Quantity = "8Gi"
+    memory: Size = "8Gi"
     """Memory, as request and limit."""
 
-    gpus: Annotated[int, Field(ge=0)] = 0
+    gpus: Gpus = 0
     """Accelerators per pod."""
 
-    gpu_type: str = "nvidia.com/gpu"
+    gpu_type: GpuType = "nvidia.com/gpu"
     """Resource name of the accelerator."""
 
-    ephemeral_storage: Quantity | None = None
+    ephemeral_storage: Size | None = None
     """Disk of the node for ``/tmp``, ``/cache`` (where it is no claim) and logs, request and limit. Default: none."""
 
-    shm: Quantity | None = None
+    shm: Size | None = None
     """Size of a memory-backed ``/dev/shm``, counted to ``memory``. Default: 8Gi with GPUs, else none."""
 
     cache_pvc: Name | None = None
     """Claim mounted at /cache; ``None`` = an emptyDir per pod."""
 
-    cache_size: Quantity = "200Gi"
+    cache_size: Size = "200Gi"
     """What fetched files may grow to in /cache; those least recently used go first."""
 
-    node_selector: dict[str, str] = Field(default_factory=dict)
+    node_selector: Labels = Field(default_factory=dict)
     """Labels that the pods' nodes must have."""
 
-    tolerations: list[dict[str, Any]] = Field(default_factory=list)
+    tolerations: list[Tolerated] = Field(default_factory=list)
     """Taints that the pods tolerate, as in a pod's spec."""
 
-    affinity: dict[str, Any] = Field(default_factory=dict)
-    """Node affinity, as in a pod's spec."""
+    affinity: Affinity = Field(default_factory=NodeAffinity)
+    """What a pod's spec has under ``affinity.nodeAffinity``."""
 
-    timeout_seconds: Annotated[int, Field(ge=60)] | None = None
+    timeout_seconds: Seconds | None = None
     """Longest that the Job may run, all its attempts together; the next Job goes on where it was. Default: no limit."""
 
-    retries: Annotated[int, Field(ge=0)] = 3
+    retries: Retries = 3
     """Times that a pod which was killed, ran out of memory or exited 75 is started again, with a growing pause."""
 
-    grace_seconds: Annotated[int, Field(ge=30)] = 300
+    grace_seconds: GraceSeconds = 300
     """How long a pod that is told to stop may take to publish its part or its checkpoint."""
 
-    queue: Name | None = None
+    queue: Queue | None = None
     """Kueue's LocalQueue: the Job is admitted as a whole."""
 
     priority_class: Name | None = None
     """PriorityClass of the pods."""
 
-    labels: dict[str, str] = Field(default_factory=dict)
+    labels: Labels = Field(default_factory=dict)
     """More labels of Job and pods."""
 
     pull_secret: Name | None = None
@@ -105,10 +120,10 @@ class StagePlacement(Section):
     service_account: Name = "alma-stage"
     """The pods' account. It needs no right at all; a cloud may know it as the identity that may use the bucket."""
 
-    user: Annotated[int, Field(ge=1)] | None = 65532
+    user: UserId | None = 65532
     """Numeric user of the pods; ``None`` = the image's, or the one that OpenShift chooses."""
 
-    fs_group: Annotated[int, Field(ge=1)] | None = 65532
+    fs_group: UserId | None = 65532
     """Group that may write to mounted volumes (``cache_pvc``); ``None`` = as the claim has it."""
 
     @classmethod

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -16,6 +16,23 @@ from alma import __version__
 from alma.config import explain, read_tree
 from alma.errors import ConfigError
 from alma.sections import Section
+from cluster.terms import (
+    Affinity,
+    Cpu,
+    Gpus,
+    GpuType,
+    GraceSeconds,
+    Image,
+    Labels,
+    Name,
+    NodeAffinity,
+    Queue,
+    Retries,
+    Seconds,
+    Size,
+    Tolerated,
+    UserId,
+)
 
 Role = Literal["base", "generate", "train", "harness"]
 
@@ -45,59 +62,68 @@ An ingest of a model that is to be trained has the image of ``train``: it proves
 SHARDABLE = ("synthesize", "embed", "respond", "judge", "reference", "reward")
 """Stages that may run as several pods at once; ``alma.stages.SHARDABLE`` is the same (a test holds it)."""
 
-Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
-Seconds = Annotated[int, Field(ge=60)]
-
 
 class Resources(Section):
     """What one pod of a role asks for, as request and limit."""
 
-    cpu: Quantity = "2"
+    cpu: Cpu = "2"
     """CPUs."""
 
-    memory: Quantity = "8Gi"
-    """Memory. [form, of roles with an engine]"""
+    memory: Size = "8Gi"
+    """Memory."""
 
-    gpus: Annotated[int, Field(ge=0)] = 0
+    gpus: Gpus = 0
     """Accelerators per pod; 0 = the role's pods ask for none and are placed anywhere. [form, if not 0]"""
 
-    shm: Quantity | None = None
+    shm: Size | None = None
     """Size of a memory-backed ``/dev/shm``, counted to ``memory``. Default: 8Gi with GPUs, else none."""
 
     timeout_seconds: Seconds | None = None
     """Longest a pod may run; it goes on where it was when it is tried again."""
 
 
+class EngineResources(Resources):
+    """As ``placement.base``, and what a pod of a role with an engine asks for by default."""
+
+    cpu: Cpu = "8"
+    """CPUs."""
+
+    memory: Size = "64Gi"
+    """Memory. [form]"""
+
+    gpus: Gpus = 1
+    """Accelerators per pod; 0 = the role's pods ask for none and are placed anywhere. [form, if not 0]"""
+
+
 class StagePlacement(Section):
     """What is otherwise for the pods of one stage. ``None`` = as its role has it."""
 
-    image: str | None = None
+    image: Image | None = None
     """Image of the stage's pods."""
 
-    cpu: Quantity | None = None
+    cpu: Cpu | None = None
     """CPUs."""
 
-    memory: Quantity | None = None
+    memory: Size | None = None
     """Memory."""
 
-    gpus: Annotated[int, Field(ge=0)] | None = None
+    gpus: Gpus | None = None
     """Accelerators per pod."""
 
-    shm: Quantity | None = None
+    shm: Size | None = None
     """Size of ``/dev/shm``."""
 
     timeout_seconds: Seconds | None = None
     """Longest a pod may run."""
 
-    node_selector: dict[str, str] | None = None
+    node_selector: Labels | None = None
     """Labels that the pods' nodes must have."""
 
-    tolerations: list[dict[str, Any]] | None = None
+    tolerations: list[Tolerated] | None = None
     """Taints that the pods tolerate."""
 
-    affinity: dict[str, Any] | None = None
-    """Node affinity of the pods."""
+    affinity: Affinity | None = None
+    """Node affinity of the pods, as ``placement.affinity``."""
 
     shards: Annotated[int, Field(ge=1, le=10_000)] = 1
     """Pods that work at the stage at once, each on every n-th part. Above 1 they are those of a Kubernetes Job."""
@@ -105,7 +131,7 @@ class StagePlacement(Section):
     nodes: Annotated[int, Field(ge=1, le=1000)] = 1
     """Pods that train together (finetune). Above 1 they are those of a Kubernetes Job."""
 
-    ephemeral_storage: Quantity | None = None
+    ephemeral_storage: Size | None = None
     """Disk of the node for ``/tmp``, ``/cache`` (if it is no claim) and logs, of a Job's pods. ``None`` = unsaid."""
 
     job: bool = False
@@ -120,19 +146,19 @@ class StagePlacement(Section):
 class Images(Section):
     """Images of the roles. [form]"""
 
-    base: str = f"alma-base:{__version__}"
+    base: Image = f"alma-base:{__version__}"
     """CPU stages."""
 
-    generate: str = f"alma-vllm:{__version__}"
+    generate: Image = f"alma-vllm:{__version__}"
     """Generation, embedding and judging."""
 
-    train: str = f"alma-trl:{__version__}"
+    train: Image = f"alma-trl:{__version__}"
     """Training."""
 
-    harness: str = f"alma-harness:{__version__}"
+    harness: Image = f"alma-harness:{__version__}"
     """Tasks of lm-evaluation-harness."""
 
-    submit: str = f"alma-submit:{__version__}"
+    submit: Image = f"alma-submit:{__version__}"
     """What makes and follows the Jobs of stages that run as Jobs."""
 
 
@@ -145,34 +171,34 @@ class Placement(Section):
     base: Resources = Resources()
     """Pods of CPU stages."""
 
-    generate: Resources = Resources(cpu="8", memory="64Gi", gpus=1)
+    generate: EngineResources = EngineResources()
     """Pods that generate, embed and judge."""
 
-    train: Resources = Resources(cpu="8", memory="64Gi", gpus=1)
+    train: EngineResources = EngineResources()
     """Pods that train."""
 
-    harness: Resources = Resources(cpu="8", memory="64Gi", gpus=1)
+    harness: EngineResources = EngineResources()
     """Pods that run lm-evaluation-harness."""
 
     stages: dict[str, StagePlacement] = Field(default_factory=dict)
     """Stage → what is otherwise for its pods: ``[placement.stages.respond]``."""
 
-    accelerator: str = "nvidia.com/gpu"
+    accelerator: GpuType = "nvidia.com/gpu"
     """Resource name of the accelerator."""
 
-    node_selector: dict[str, str] = Field(default_factory=dict)
+    node_selector: Labels = Field(default_factory=dict)
     """Labels that nodes of GPU pods must have. [form]"""
 
-    tolerations: list[dict[str, Any]] = Field(default_factory=list)
+    tolerations: list[Tolerated] = Field(default_factory=list)
     """Taints that GPU pods tolerate (spot nodes, GPU nodes), as in a pod's spec. [form: node_tolerations]"""
 
-    affinity: dict[str, Any] = Field(default_factory=dict)
-    """Node affinity of GPU pods, as in a pod's spec."""
+    affinity: Affinity = Field(default_factory=NodeAffinity)
+    """Node affinity of GPU pods: what a pod's spec has under ``affinity.nodeAffinity``."""
 
-    store: str | None = None
+    store: Annotated[str, Field(pattern=r"^s3://[!-~]+$")] | None = None
     """``s3://bucket/prefix`` of the artifacts; ``None`` = to be filled in for every run. [form]"""
 
-    base_folder: Annotated[str, Field(pattern=r"^[^$]*$")] = "/opt/alma/examples"
+    base_folder: Annotated[str, Field(pattern=r"^[^$\x00-\x1f]*$")] = "/opt/alma/examples"
     """Where relative sources start, in the base image."""
 
     s3_secret: Name = "alma-s3"  # noqa: S105 - a name
@@ -196,25 +222,25 @@ class Placement(Section):
     cache_pvc: Name | None = None
     """Claim mounted at /cache: fetched models and scratch files; ``None`` = an emptyDir per pod."""
 
-    cache_size: Quantity = "200Gi"
+    cache_size: Size = "200Gi"
     """What fetched files may grow to in /cache; those least recently used go first."""
 
-    queue: str | None = None
+    queue: Queue | None = None
     """Kueue's LocalQueue of every pod (label ``kueue.x-k8s.io/queue-name``), or of a whole Job."""
 
     priority_class: Name | None = None
     """PriorityClass of the pods of Jobs; KFP gives none to its own."""
 
-    grace_seconds: Annotated[int, Field(ge=30)] = 300
+    grace_seconds: GraceSeconds = 300
     """How long a pod of a Job that is told to stop may take to publish its part or its checkpoint."""
 
-    fs_group: Annotated[int, Field(ge=1)] | None = 65532
+    fs_group: UserId | None = 65532
     """Group that may write to mounted volumes (``cache_pvc``) in pods of Jobs; ``None`` = as the claim has it."""
 
-    labels: dict[str, str] = Field(default_factory=dict)
+    labels: Labels = Field(default_factory=dict)
     """More labels of every pod."""
 
-    retries: Annotated[int, Field(ge=0)] = 3
+    retries: Retries = 3
     """Times that KFP starts a task's pod again, and a Job one of its pods; each goes on where the last one was."""
 
     @model_validator(mode="after")

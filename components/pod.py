@@ -37,7 +37,7 @@ def place(
     if pod.node_selector is not None:
         kubernetes.add_node_selector_json(task, value(pod.node_selector))
     if pod.tolerations is not None:
-        kubernetes.add_toleration_json(task, value(pod.tolerations))
+        kubernetes.add_toleration_json(task, _tolerations(value(pod.tolerations)))
     if pod.affinity is not None:
         kubernetes.add_node_affinity_json(task, value(pod.affinity))
     if pod.shm:
@@ -57,6 +57,15 @@ def place(
     if times:
         task.set_retry(times, backoff_duration="30s", backoff_factor=2, backoff_max_duration="600s")
     return task
+
+
+def _tolerations(given: Any) -> Any:
+    """A field of the form as it is; of what is compiled in, KFP reads this one name in a spelling of its own."""
+    if not isinstance(given, list):
+        return given
+    return [
+        {"toleration_seconds" if name == "tolerationSeconds" else name: each[name] for name in each} for each in given
+    ]
 
 
 def _volumes(task: dsl.PipelineTask, placement: Placement) -> None:

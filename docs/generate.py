@@ -114,8 +114,11 @@ def _type(annotation: Any) -> str:
         return " | ".join(repr(choice) for choice in typing.get_args(annotation))
     if typing.get_origin(annotation) is tuple and "discriminator=" in str(annotation):
         return "list of tables"
-    if typing.get_origin(annotation) in (dict, tuple):
+    if typing.get_origin(annotation) is tuple:
         return str(annotation).replace("typing.", "")
+    if typing.get_origin(annotation) in (dict, list):
+        inner = ", ".join(_type(argument) for argument in typing.get_args(annotation))
+        return f"{typing.get_origin(annotation).__name__}[{inner}]"
     arguments = typing.get_args(annotation)
     if arguments:
         return " | ".join(_type(argument) for argument in arguments)

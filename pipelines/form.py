@@ -45,6 +45,11 @@ def form(cfg: Method, placement: Placement) -> list[Field]:
     ]
     if len(listed) > PARAMETERS:
         raise ConfigError(f"the pipeline's form has {len(listed)} fields and {PARAMETERS} are readable")
+    for field in listed:
+        if isinstance(field.default, str) and not field.default.isprintable():
+            raise ConfigError(
+                f"{field.name} = {field.default!r}: a line of the form holds no line break and no control character"
+            )
     return sorted(listed, key=lambda field: field.name)
 
 

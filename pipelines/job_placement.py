@@ -44,4 +44,4 @@ def _of(placement: Placement, stage: str, keys: tuple[str, ...]) -> dict[str, An
 def _open(value: Any) -> Any:
     if not isinstance(value, Field):
         return value
-    return {"form": value.name} | ({"json": True} if value.name in JSON_FIELDS else {})
+    return {"form field": value.name} | ({"json": True} if value.name in JSON_FIELDS else {})

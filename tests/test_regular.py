@@ -122,7 +122,7 @@ def test_what_a_form_or_a_pod_is_given_is_bounded_too() -> None:
     with pytest.raises(ConfigError, match=r"--config .*: a\.a\.a\.a… is nested in more than 64 levels"):
         json_object(nested, "--config")
     with pytest.raises(ConfigError, match=r"the form's vllm: a\.a\.a\.a… is nested"):
-        fill_in({"form": "vllm", "json": True}, {"vllm": nested})
+        fill_in({"form field": "vllm", "json": True}, {"vllm": nested})
     with pytest.raises(ConfigError, match=r"the form's changes: 'alma\.a.*': names more than 64 levels"):
         resolve({"alma": {}}, f"alma.{DEEP}=1", {})
 

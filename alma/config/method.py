@@ -85,11 +85,12 @@ class Method(Section):
         engine = values.get("engine", "hf")
         vllm = values.get("vllm", {})
         found: dict[str, dict[str, Any]] = {name: {"engine": engine} for name in cls.inference}
-        for name in cls.inference if isinstance(vllm, dict) and vllm else ():
+        for name in cls.inference if isinstance(vllm, dict) else ():
             half = name == "evaluate" and isinstance(vllm.get("gpu_memory_share"), float)
             own = {"gpu_memory_share": vllm["gpu_memory_share"] / 2} if half else {}
             default = cls.model_fields[name].default.vllm.model_dump(exclude_defaults=True)
-            found[name]["vllm"] = default | vllm | own
+            if joined := default | vllm | own:
+                found[name]["vllm"] = joined
         for name in cls.inference:
             for field, value in cls.model_fields[name].default:
                 if isinstance(value, Sampling):  # so that who sets one of its fields keeps the others

@@ -87,7 +87,8 @@ def explain(error: ValidationError, origin: str, root: str, model: type[Section]
         if fault["type"] == "extra_forbidden":
             fields = _fields_at(model, fault["loc"][:-1])
             near = difflib.get_close_matches(str(fault["loc"][-1]), fields, n=3, cutoff=0.5)
-            message = f"unknown setting{_suggest(near) or '; there are: ' + ', '.join(sorted(fields))}"
+            others = f"; there are: {', '.join(sorted(fields))}" if fields else ""
+            message = f"unknown setting{_suggest(near) or others}"
         elif fault["type"] == "missing":
             message = "is required"
         elif fault["type"].startswith("union_tag"):

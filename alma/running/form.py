@@ -14,6 +14,9 @@ from alma.regular import check_levels, parse
 CHANGES = "changes"
 """The field that holds a setting per line."""
 
+FIELD = "form field"
+"""What stands for a field's value in settings (``pipelines.job_placement``). No label has such a name."""
+
 
 def changes(text: str) -> list[str]:
     """The lines of ``changes``: ``alma.rounds=3`` each; empty ones and those that begin with # count as none.
@@ -54,12 +57,12 @@ def resolve(compiled: Mapping[str, Any], text: str, sources: Mapping[str, str]) 
 
 
 def fill_in(value: Any, form: Mapping[str, str]) -> Any:
-    """``value`` with every ``{"form": FIELD}`` in it replaced by what that field of the form holds.
+    """``value`` with every ``{FIELD: NAME}`` in it replaced by what that field of the form holds.
 
-    ``{"form": FIELD, "json": true}`` is read as JSON. Raises ``ConfigError`` that names the field.
+    ``{FIELD: NAME, "json": true}`` is read as JSON. Raises ``ConfigError`` that names the field.
     """
-    if isinstance(value, dict) and "form" in value:
-        field = str(value["form"])
+    if isinstance(value, dict) and FIELD in value:
+        field = str(value[FIELD])
         if field not in form:
             raise ConfigError(f"the form has no field {field!r}, which the placement was compiled with")
         if not value.get("json"):

@@ -183,6 +183,14 @@ def test_engine_settings_are_said_once_for_all_stages() -> None:
     assert again == cfg.changed(vllm={}), "a pod reads the sections, not what they took their values from"
 
 
+def test_who_sets_one_field_of_vllm_for_evaluation_keeps_room_for_the_judge() -> None:
+    tree = tomllib.loads(MINIMAL)
+    tree["alma"]["evaluate"] = {"vllm": {"max_model_len": 64}}
+    cfg = parse(tree, "here")
+    assert isinstance(cfg, Alma)
+    assert (cfg.evaluate.vllm.max_model_len, cfg.evaluate.vllm.gpu_memory_share) == (64, 0.45)
+
+
 def test_who_sets_one_field_of_a_sampling_keeps_the_others() -> None:
     tree = tomllib.loads(MINIMAL)
     tree["alma"]["synthesize"] = {"sampling": {"max_new_tokens": 64}}

@@ -149,7 +149,7 @@ def test_a_stage_may_be_placed_otherwise_than_its_role() -> None:
     assert (curate.cpu, curate.memory, curate.gpus) == ("16", "100Gi", None)
     jobs = job_placement(place, {"judge", "respond", "curate"})
     assert list(jobs["stages"]) == ["respond"], "one pod of KFP's own is no Job"
-    assert jobs["stages"]["respond"]["image"] == {"form": "image_generate"}
+    assert jobs["stages"]["respond"]["image"] == {"form field": "image_generate"}
     form = {"image_generate": "engines:1", "memory_generate": "64Gi", "gpus_generate": "2"}
     form |= {"node_selector": '{"pool": "gpu"}', "node_tolerations": '[{"key": "gpu", "operator": "Exists"}]'}
     job = JobPlacement.model_validate(fill_in(jobs, form)["stages"]["respond"])
@@ -161,6 +161,42 @@ def test_a_stage_may_be_placed_otherwise_than_its_role() -> None:
         *("ephemeral_storage", "shm", "cache_pvc", "affinity", "timeout_seconds", "queue", "priority_class"),
         *("labels", "pull_secret", "service_account", "user", "keys", "keys_secret"),
     }, "whatever can be said of a Job can be said in [placement], but for its account and user"
+
+
+def test_what_is_compiled_in_for_one_stage_is_all_there(tmp_path: Path) -> None:
+    """KFP's SDK spells one name of a toleration otherwise than a pod's spec, and would leave it out in silence."""
+    toleration = '{key="spot", operator="Exists", effect="NoExecute", tolerationSeconds=300}'
+    overrides = ["alma.rounds=1", f"placement.stages.judge.tolerations=[{toleration}]", "placement.stages.judge.gpus=1"]
+    overrides += ['placement.base.memory="1536Mi"', 'placement.base.cpu="500m"']
+    spec, manifests = documents(compiled(RUN_FILE, overrides, tmp_path / "pipeline.yaml"))
+    pods = manifests["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    (found,) = {str(pod["tolerations"]) for name, pod in pods.items() if name.startswith("exec-judge")}
+    assert found == str([{"effect": "NoExecute", "key": "spot", "operator": "Exists", "tolerationSeconds": "300"}]), (
+        "protobuf writes a number of 64 bits as a text"
+    )
+    containers = spec["deploymentSpec"]["executors"]
+    (asked,) = {str(each["container"]["resources"]) for name, each in containers.items() if "curate" in name}
+    assert "1536Mi" in asked
+    assert "500m" in asked
+
+
+def test_one_setting_of_a_role_leaves_the_others_as_they_were() -> None:
+    for role in ("generate", "train", "harness"):
+        given = Placement.model_validate({role: {"memory": "128Gi"}}).resources(role)  # type: ignore[arg-type]
+        assert (given.cpu, given.memory, given.gpus) == ("8", "128Gi", 1)
+
+
+def test_a_label_that_is_called_form_is_no_field_of_the_form() -> None:
+    place = Placement.model_validate({"labels": {"form": "memory_generate"}, "stages": {"respond": {"job": True}}})
+    form = {"image_generate": "engines:1", "memory_generate": "64Gi", "gpus_generate": "1"}
+    form |= {"node_selector": "{}", "node_tolerations": "[]"}
+    filled = fill_in(job_placement(place, {"respond"}), form)["stages"]["respond"]
+    assert (filled["labels"], filled["memory"]) == ({"form": "memory_generate"}, "64Gi")
+
+
+def test_a_field_of_the_form_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"source_base = 'a\\nb': a line of the form"):
+        compiled(RUN_FILE, ['alma.base.source="a\\nb"'], tmp_path / "pipeline.yaml")
 
 
 def test_the_key_of_an_endpoint_reaches_those_that_ask_it_and_nobody_else(tmp_path: Path) -> None:
