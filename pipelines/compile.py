@@ -26,8 +26,8 @@ COMPILED = Path(__file__).parent / "compiled"
 MOST_SHOWN = 12
 """Broken rules that are told."""
 
-NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
-"""What KFP takes as the name of a pipeline."""
+NAME = re.compile(r"(?=.{1,128}\Z)[a-z0-9]+(-[a-z0-9]+)*")
+"""What KFP takes as the name of a pipeline, and leaves as it is."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -98,7 +98,7 @@ def compile_run(
     from kfp import compiler
 
     if not NAME.fullmatch(name):
-        raise ConfigError(f"--name {name!r}: give at most 128 letters a to z, digits and dashes, no dash first")
+        raise ConfigError(f"--name {name!r}: give at most 128 letters a to z, digits and single dashes between them")
     output, manifests = expand(output, ConfigError), expand(manifests, ConfigError) if manifests else None
     for option, path in (("--output", output), ("--manifests", manifests)):
         if path and (path.suffix not in (".yaml", ".yml") or path.is_dir()):

@@ -63,6 +63,11 @@ def read_csv(path: Path) -> Iterator[Given]:
             elif any(cells):
                 if len(cells) < len(names):
                     cells = cells + [""] * (len(names) - len(cells))  # noqa: PLW2901 - empty cells at the end are cut
+                if any(cells[len(names) :]):
+                    raise DataError(
+                        f"{path} line {line}: has {len(cells)} cells where the first line has {len(names)}; put a cell "
+                        f"that holds {between!r} in quotes, and write a score such as 7.5 with a point or in quotes"
+                    )
                 row = dict(zip(names, cells, strict=False))
                 yield Given(f"{path} line {line}", path.stem, row[ROW_ID].strip(), row, row["score"])
             line = lines.line_num + 1

@@ -311,7 +311,7 @@ def test_the_committed_pipelines_are_those_of_the_examples() -> None:
     assert {run_file.removeprefix("examples/") for _, run_file, _ in GOLDEN} == set(COMMITTED)
 
 
-@pytest.mark.parametrize("name", ["{}", "", "-a", "A", "a/b", "a" * 129])
+@pytest.mark.parametrize("name", ["{}", "", "-a", "a-", "a--b", "A", "a/b", "a" * 129])
 def test_a_name_that_kfp_does_not_take_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="letters a to z"):
         compile_run(RUN_FILE, tmp_path / "pipeline.yaml", name=name)

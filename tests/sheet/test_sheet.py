@@ -268,6 +268,19 @@ def test_a_sheet_that_was_spoilt_is_told_by_line(tmp_path: Path, name: str) -> N
         read(folder, [path], tmp_path / "out")
 
 
+def test_a_score_whose_comma_parts_it_is_told_by_line(tmp_path: Path) -> None:
+    folder = put(tmp_path, FOUR[:1])
+    (item,) = FOUR[:1]
+    path = tmp_path / "a.csv"
+    for end, num_read in ((",7", 1), (",7,,", 1), (",7,5", 0)):
+        path.write_text(f"row_id,prompt,response,score\n{item.id},{cell(item.prompt)},{cell(item.response)}{end}\n")
+        if num_read:
+            assert read(folder, [path], tmp_path / "out").num_rows == {"scores.jsonl": 1}
+        else:
+            with pytest.raises(DataError, match=r"a\.csv line 2: has 5 cells where the first line has 4; .*7\.5"):
+                read(folder, [path], tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
