@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
@@ -62,6 +62,14 @@ class Rationale(Section):
 
     sampling: Sampling = Sampling(max_new_tokens=256)
     """How it is drawn. [ours]"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, values: Any) -> Any:
+        """Who sets one field of ``sampling`` keeps the length."""
+        if not isinstance(values, dict) or not isinstance(values.get("sampling"), dict):
+            return values
+        return values | {"sampling": {"max_new_tokens": 256} | values["sampling"]}
 
 
 class Judge(Scoring):

@@ -199,6 +199,15 @@ def test_who_sets_one_field_of_a_sampling_keeps_the_others() -> None:
     assert cfg.synthesize.sampling == Synthesize().sampling.changed(max_new_tokens=64)
 
 
+def test_who_sets_one_field_of_a_rationales_sampling_keeps_its_length() -> None:
+    tree = tomllib.loads(MINIMAL)
+    tree["alma"]["judge"] = {"rationale": {"sampling": {"temperature": 0.5}}}
+    cfg = parse(tree, "here")
+    assert isinstance(cfg, Alma)
+    assert cfg.judge.rationale is not None
+    assert (cfg.judge.rationale.sampling.temperature, cfg.judge.rationale.sampling.max_new_tokens) == (0.5, 256)
+
+
 def test_a_run_file_has_one_method() -> None:
     with pytest.raises(ConfigError, match=r"here: both \[alma\] and \[isara\]; a run file has the settings of one"):
         parse({"alma": {}, "isara": {}}, "here")
