@@ -322,6 +322,10 @@ def code(path: Path) -> None:
             lambda path: swap(path / "config.json", '"num_hidden_layers": 2', '"num_hidden_layers": 3'),
             "9 weights are missing",
         ),
+        (
+            lambda path: swap(path / "config.json", '"num_hidden_layers": 2', '"num_hidden_layers": 1'),
+            r"fewer layers or experts than there are weights of: 9 have no place in the model, model\.layers\.1\.",
+        ),
         (lambda path: swap(path / "config.json", '"intermediate_size": 64', '"intermediate_size": 65'), "6 weights"),
         (code, "without code of its own"),
         (lambda path: swap(path / "config.json", '"pad_token_id": 0', '"pad_token_id": 9999'), "Padding_idx must"),
@@ -329,7 +333,17 @@ def code(path: Path) -> None:
         (lambda path: (path / "tokenizer.json").unlink(), "tokenizer"),
     ],
     ids=[
-        *("no-config", "pickle", "torn", "unknown", "missing-weights", "other-shape", "own-code", "padding"),
+        *(
+            "no-config",
+            "pickle",
+            "torn",
+            "unknown",
+            "missing-weights",
+            "left-over",
+            "other-shape",
+            "own-code",
+            "padding",
+        ),
         *("division", "no-tokenizer"),
     ],
 )

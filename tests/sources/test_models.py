@@ -96,6 +96,16 @@ def names(folder: Path) -> set[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("number", "ahead"), [(1, 0), (2, 1)])
+def test_takes_in_weights_without_a_place(folder: Path, number: int, ahead: int) -> None:
+    """A head of another task, layers that predict further ahead: no model is spoilt by leaving them out."""
+    more_layers(folder, number)
+    edit(folder / "config.json", num_nextn_predict_layers=ahead)
+    metrics, _, _ = take_in(IngestModel(source="base"), folder.parent)
+    assert metrics["num_parameters"] == 3 * 257 * 4 + 128 * 64
+
+
+@pytest.mark.slow
 def test_takes_in_what_belongs(folder: Path) -> None:
     before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     metrics, copy, _ = take_in(IngestModel(source="base"), folder.parent)
@@ -269,6 +279,13 @@ def replace(pattern: str, content: str) -> dict[str, Any]:
     return {"type": "Replace", "pattern": {"String": pattern}, "content": content}
 
 
+def more_layers(folder: Path, number: int = 2) -> None:
+    """Of two that config.json states, the third; and what has no place for a good reason."""
+    tensors = {name: np.zeros((257, 4), np.float32) for name in (EMBEDDING, HEAD, "mtp.layers.3.norm.weight")}
+    layer = {f"model.layers.{number}.mlp.up_proj.weight": np.zeros((128, 64), np.float32)}
+    save_file(tensors | layer, folder / "model.safetensors")
+
+
 FIRST = "model-00001-of-00002.safetensors"
 
 
@@ -344,6 +361,11 @@ FIRST = "model-00001-of-00002.safetensors"
             lambda f: edit(f / "config.json", hidden_size=65536, intermediate_size=65536, num_hidden_layers=9),
             ["config.json describes", "hidden_size = 65536", "its weights are 2,056;"],
             id="large everywhere",
+        ),
+        pytest.param(
+            more_layers,
+            ["config.json counts fewer layers or experts", "1 have no place in the model, model.layers.2.mlp.up_proj"],
+            id="layers beyond",
         ),
         pytest.param(
             lambda f: edit(f / "config.json", text_config={"num_experts": 10**8}),

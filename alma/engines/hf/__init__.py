@@ -11,6 +11,7 @@
 ``memory``     the device's memory, taken and given back
 ``model``      a folder into memory, and how it may be run (``alma.engines.ways``)
 ``described``  how large a model its config describes, before any of it is allocated
+``left_over``  whether its weights are of more layers than the config counts
 ``rotary``     positions that are turned by each row's own length
 ``ends``       what is said at the ends of texts that begin alike
 ``growing``    texts that grow by a token at a time, with a cache or without

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
+from alma.engines.hf.left_over import check_left_over, unexpected_of
 from alma.engines.model_folder import check_sizes, weight_shapes, whole_config
 from alma.errors import DataError
 
@@ -23,22 +24,30 @@ _SAID = ("hidden_size", "n_embd", "d_model", "intermediate_size", "num_hidden_la
 
 
 def check_language_model(folder: Path) -> None:
-    """``check_described`` of a causal language model."""
-    check_described(AutoModelForCausalLM, folder)
+    """``check_described`` of a causal language model, and ``check_left_over``, without a look at its weights."""
+    model = check_described(AutoModelForCausalLM, folder)
+    if model is None:
+        return
+    try:
+        unexpected = unexpected_of(model, weight_shapes(folder))
+    except Exception:  # noqa: BLE001 - as below
+        return
+    check_left_over(model, unexpected, folder)
 
 
-def check_described(auto: Any, folder: Path) -> None:
+def check_described(auto: Any, folder: Path) -> Any:
     """Raises ``DataError`` where what ``auto`` (a class of transformers) makes of config.json is not what is stored.
 
     transformers fills what does not fit its weights with random numbers, whatever memory they take. Weights that cannot
-    be read, and a config that it cannot build, are left to who loads them.
+    be read, and a config that it cannot build, are left to who loads them: ``None``, in the place of the model without
+    weights.
     """
     if is_deepspeed_zero3_enabled():  # what is built then is sharded at once, and was looked at when it was taken in
-        return
+        return None
     try:
         shapes = weight_shapes(folder)
     except DataError:
-        return
+        return None
     check_sizes(folder)
     try:
         config = whole_config(folder)
@@ -46,7 +55,7 @@ def check_described(auto: Any, folder: Path) -> None:
             warnings.simplefilter("ignore")
             model = auto.from_config(config, trust_remote_code=False)
     except Exception:  # noqa: BLE001 - each architecture checks its config in its own way
-        return
+        return None
     described = sum(each.numel() for each in (*model.parameters(), *model.buffers()))
     stored = sum(map(math.prod, shapes.values()))
     if described > MOST_TIMES * stored + FLOOR:
@@ -56,3 +65,4 @@ def check_described(auto: Any, folder: Path) -> None:
             f"{folder}: config.json describes {described:,} numbers ({sizes}), and its weights are {stored:,}; fetch "
             "the model again, or bring the config.json that goes with them"
         )
+    return model

@@ -19,6 +19,7 @@ from transformers.utils import logging
 from alma.engines.encoding import encode_known
 from alma.engines.finite import check_finite
 from alma.engines.hf.described import check_described
+from alma.engines.hf.left_over import check_left_over
 from alma.engines.hf.memory import InMemory, device_here, dtype_on
 from alma.engines.hf.rotary import borders_of, by_row
 from alma.engines.tokenizer import load_tokenizer
@@ -194,5 +195,6 @@ def load_weights(auto: Any, folder: Path, dtype: torch.dtype, *, kind: str, reme
             f"{folder}: {len(unfit)} weights are missing or of another shape than config.json says: "
             f"{', '.join(unfit[:3])}…; {remedy}"
         )
+    check_left_over(model, info["unexpected_keys"], folder)
     check_finite(model, folder)
     return model
