@@ -80,7 +80,8 @@ def _checked(preferences_P: npt.ArrayLike) -> Floats:
 
 def _interval(mean: float, resampled: Floats) -> WinRate:
     low, high = np.quantile(resampled, [0.025, 0.975])
-    return WinRate(mean, float(low), float(high))
+    # Percentiles of resamples need not hold what all prompts give; an interval is one of what was found.
+    return WinRate(mean, min(float(low), mean), max(float(high), mean))
 
 
 def _bounded(longer_P: Floats) -> Floats:

@@ -85,3 +85,11 @@ def test_one_win_of_ten_is_no_reason_for_an_interval_up_to_one(monkeypatch: pyte
     monkeypatch.setattr("alma.win_rate.STRENGTHS", np.array([100.0]))
     found = length_controlled_win_rate(np.r_[1.0, np.zeros(9)], np.arange(10) + 100, np.full(10, 104))
     assert found.high < 0.7
+
+
+def test_an_interval_holds_what_it_is_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Percentiles of resamples need not; a page draws the rest of the interval to each side."""
+    monkeypatch.setattr("alma.win_rate.NUM_RESAMPLES", 1)
+    for seed in range(4):
+        found = win_rate([1.0, 0.0, 0.0, 0.3, 0.9, 0.2], seed)
+        assert found.low <= found.mean <= found.high

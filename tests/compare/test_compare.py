@@ -107,6 +107,9 @@ def test_other_prompts_are_not_paired(runs: list[Run]) -> None:
         (lambda quality: quality["score"].update(value=1e300), "score: .*value holds a number beyond"),
         (lambda quality: quality["score"].update(num=10**400), "score: .*num holds a number beyond"),
         (lambda quality: quality["score"].update(low=-1e61), "score: .*low holds a number beyond"),
+        (lambda quality: quality["score"].update(value=5.0, low=9.0, high=9.5), "from low = 9.0 .* does not hold 5.0"),
+        (lambda quality: quality["score"].update(value=5.0, low=0.0, high=1.0), "to high = 1.0 does not hold 5.0"),
+        (lambda quality: quality["score"].update(value=5.0, low=None, high=9.0), "from low = None .* not hold 5.0"),
     ],
 )
 def test_numbers_that_no_report_holds_are_refused(

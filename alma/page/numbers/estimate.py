@@ -43,6 +43,14 @@ class Estimate(Numbers):
     high: float | None
     num: int
 
+    @model_validator(mode="after")
+    def _is_in_its_interval(self) -> Self:
+        if self.low is None and self.high is None:
+            return self
+        if self.low is None or self.high is None or not self.low <= self.value <= self.high:
+            raise ValueError(f"the interval from low = {self.low} to high = {self.high} does not hold {self.value}")
+        return self
+
     @classmethod
     def mean(cls, values: npt.ArrayLike) -> Estimate | None:
         """Mean with Student's interval; ``None`` of nothing."""
