@@ -4,7 +4,6 @@
 
     placement   what a stage's Job needs of the cluster, as ``[placement]`` and the form have it (no client needed)
     work        what a command line asks for: the artifact's name, its settings and inputs, one pod's command line
-    terms       Kubernetes' own words in it, held to what its API server takes
     names       names and labels
     pod job network   the objects, as plain data
     api         requests with patience; shapes: what is read of the answers

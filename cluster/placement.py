@@ -12,9 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from alma.config import explain
-from alma.errors import ConfigError
-from alma.sections import Section
-from cluster.terms import (
+from alma.config.kubernetes import (
     Affinity,
     Cpu,
     Gpus,
@@ -31,6 +29,8 @@ from cluster.terms import (
     Tolerated,
     UserId,
 )
+from alma.errors import ConfigError
+from alma.sections import Section
 
 MOST_INDEXES = 100_000
 """Pods of one Job for which Kubernetes keeps count of failures per pod."""

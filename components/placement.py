@@ -14,9 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from alma import __version__
 from alma.config import explain, read_tree
-from alma.errors import ConfigError
-from alma.sections import Section
-from cluster.terms import (
+from alma.config.kubernetes import (
     Affinity,
     Cpu,
     Gpus,
@@ -33,6 +31,8 @@ from cluster.terms import (
     Tolerated,
     UserId,
 )
+from alma.errors import ConfigError
+from alma.sections import Section
 
 Role = Literal["base", "generate", "train", "harness"]
 

@@ -1,7 +1,8 @@
 """The run file: TOML in, one frozen tree of settings out, JSON between machines.
 
 A run file has two roots: the method, such as ``[alma]``, typed here in the file of its name; ``[placement]``, the
-cluster, typed elsewhere and ignored on one machine. Everything is checked before any work starts.
+cluster, typed elsewhere in the words of ``kubernetes`` and ignored on one machine. Everything is checked before any
+work starts.
 """
 
 from __future__ import annotations

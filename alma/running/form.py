@@ -6,7 +6,10 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from alma.config import METHODS
+from alma.config.kubernetes import Image, Labels, Size, Tolerated
 from alma.config.runfile import apply
 from alma.errors import ConfigError
 from alma.regular import check_levels, parse
@@ -75,6 +78,48 @@ def fill_in(value: Any, form: Mapping[str, str]) -> Any:
     if isinstance(value, list):
         return [fill_in(each, form) for each in value]
     return value
+
+
+_WORDS: dict[str, TypeAdapter[Any]] = {
+    "image_": TypeAdapter(Image),
+    "memory_": TypeAdapter(Size),
+    "node_selector": TypeAdapter(Labels),
+    "node_tolerations": TypeAdapter(list[Tolerated]),
+}
+"""How fields begin whose values go to Kubernetes → what it takes."""
+
+_GPUS = "gpus_"
+"""How the fields begin that hold a number of GPUs."""
+
+
+def check_form(form: Mapping[str, str]) -> None:
+    """Raises ``ConfigError`` for a field that Kubernetes would refuse, later, when its pods are made.
+
+    ``gpus_ROLE`` is at least 1: its pods were compiled to have GPUs. Whether the cluster has so many is not asked: one
+    that scales up from none has none before it is asked for.
+    """
+    for name, text in form.items():
+        if name.startswith(_GPUS) and not (text.isdecimal() and len(text) < 10 and int(text) >= 1):
+            raise ConfigError(
+                f"the form's {name} is {text[:80]!r}, and these pods were compiled to have GPUs: give 1 or more, or "
+                f"compile again with placement.{name.removeprefix(_GPUS)}.gpus = 0"
+            )
+        for beginning, kind in _WORDS.items():
+            if name.startswith(beginning):
+                _check_field(name, text, kind)
+
+
+def _check_field(name: str, text: str, kind: TypeAdapter[Any]) -> None:
+    value: Any = text
+    if name in ("node_selector", "node_tolerations"):
+        value = parse(text, f"the form's {name}", ConfigError)
+        check_levels(value, f"the form's {name}")
+    try:
+        kind.validate_python(value)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join([name, *map(str, fault["loc"])])
+        raise ConfigError(f"the form's {place}: {fault['msg'].removeprefix('Value error, ')}") from error
 
 
 def pairs(given: Sequence[str], option: str) -> dict[str, str]:

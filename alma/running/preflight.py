@@ -21,7 +21,7 @@ from alma.recipes.graph import differences, fingerprint, graph, shape
 from alma.regular import expand
 from alma.running.endpoints import check_endpoints
 from alma.running.exams import check_exams
-from alma.running.form import CHANGES, fill_in, resolve
+from alma.running.form import CHANGES, check_form, fill_in, resolve
 from alma.running.ledger import Ledger, Settings, generation
 from alma.running.pod import json_object
 from alma.sections import Ingest, IngestModel
@@ -44,23 +44,6 @@ def check_graph(cfg: Method, compiled: Method, expected: str) -> None:
             f"the form's {CHANGES}: these settings need another pipeline than the compiled one:\n{shown}\nTake them "
             "back, or change the run file and compile it again: python -m pipelines compile RUN.toml"
         )
-
-
-GPUS = "gpus_"
-"""How the fields of the form begin that hold a number of GPUs."""
-
-
-def check_gpus(form: Mapping[str, str]) -> None:
-    """Raises ``ConfigError`` for a field ``gpus_ROLE`` that is not at least 1: its pods were compiled to have GPUs.
-
-    Whether the cluster has so many is not asked: one that scales up from none has none before it is asked for.
-    """
-    for name, count in form.items():
-        if name.startswith(GPUS) and not (count.isdecimal() and len(count) < 10 and int(count) >= 1):
-            raise ConfigError(
-                f"the form's {name} is {count!r}, and these pods were compiled to have GPUs: give 1 or more, or "
-                f"compile again with placement.{name.removeprefix(GPUS)}.gpus = 0"
-            )
 
 
 def check_store(uri: str, run: str, record: Mapping[str, Any]) -> Store:
@@ -150,7 +133,7 @@ def preflight(
     ``run_file`` is the method's tree as it was compiled, JSON; ``placement`` what is compiled of Jobs (``fill_in``).
     """
     bound()  # a size of the cache that is none
-    check_gpus(form)
+    check_form(form)
     compiled = json_object(run_file, "--run-file")
     tree = resolve(compiled, changes, given_sources)
     cfg = parse(tree, "the form")

@@ -23,7 +23,6 @@ from alma.errors import ConfigError, DataError, NoSpaceError, StageError, Stoppe
 from alma.monitor import journal
 from alma.monitor.journal import Journal, Place, kept
 from alma.running.finish import final_state, finish
-from alma.running.preflight import check_gpus
 from alma.store import open_store
 from alma.store.names import is_name
 
@@ -188,12 +187,6 @@ def test_shares_are_disjoint_and_hold_every_part(index: int, count: int, parts: 
 def test_what_is_no_share_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="shard"):
         Shard.parse(text)
-
-
-@pytest.mark.parametrize("count", ["0", "-1", "one", "", "9" * 5000])
-def test_a_number_of_gpus_that_is_none_is_said_first(count: str) -> None:
-    with pytest.raises(ConfigError, match=r"gpus_train is .*placement\.train\.gpus = 0"):
-        check_gpus({"gpus_generate": "8", "gpus_train": count})
 
 
 def test_a_gpu_that_is_not_there_is_said_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

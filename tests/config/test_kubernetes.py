@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from alma.config.kubernetes import Affinity, Cpu, Labels, Size, Tolerated
+from alma.errors import ConfigError
+from alma.running.form import check_form
 from cluster.placement import parse
-from cluster.terms import Affinity, Cpu, Labels, Size, Tolerated
 from components.placement import Placement
 
 ZONES = {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a", "b"]}]}
@@ -114,3 +116,34 @@ def test_labels_that_are_taken_are_ones(labels: dict[str, str]) -> None:
 def test_a_toleration_is_read_strictly() -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(Tolerated).validate_python({"key": "a", "effect": "NoExecute", "tolerationSeconds": "300"})
+
+
+FORM = {
+    "image_generate": "alma-vllm:1",
+    "memory_generate": "64Gi",
+    "gpus_generate": "8",
+    "node_selector": '{"pool": "big"}',
+    "node_tolerations": '[{"operator": "Exists"}]',
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "said"),
+    [
+        *(
+            ("gpus_generate", count, r"gpus_generate is .*placement\.generate\.gpus = 0")
+            for count in ("0", "-1", "one", "")
+        ),
+        ("gpus_generate", "9" * 5000, "give 1 or more"),
+        ("memory_generate", "64 GB", "memory_generate: '64 GB' is not bytes"),
+        ("image_generate", "", "image_generate: '' is not the name of an image"),
+        ("node_selector", '{"a": 1}', r"node_selector\.a: "),
+        ("node_selector", "pool=big", "node_selector.*JSON"),
+        ("node_tolerations", '{"operator": "Exists"}', "node_tolerations: .*list"),
+        ("node_tolerations", '[{"key": "a", "seconds": 3}]', r"node_tolerations\.0"),
+    ],
+)
+def test_what_was_typed_into_the_form_is_held_to_the_same_before_any_work(field: str, text: str, said: str) -> None:
+    check_form(FORM)
+    with pytest.raises(ConfigError, match=said):
+        check_form(FORM | {field: text})
