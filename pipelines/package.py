@@ -116,12 +116,22 @@ def spec_of(stored: Any) -> Spec | None:
     if not isinstance(inner, dict):
         return None
     try:  # whatever types a server sends, those of a pipeline are what is read
-        message = json_format.ParseDict(inner, pipeline_spec_pb2.PipelineSpec(), ignore_unknown_fields=True)
+        message = _message(inner, pipeline_spec_pb2.PipelineSpec(), ignore_unknown_fields=True)
         spec: Spec = _in_order_of(inner, json_format.MessageToDict(message))
         tasks_of(spec)
     except (json_format.ParseError, json_format.SerializeToJsonError, ValueError, LookupError, TypeError):
         return None
     return spec
+
+
+def _message(given: Any, message: Any, *, ignore_unknown_fields: bool = False) -> Any:
+    """``message`` with what is ``given``. Raises protobuf's ``ParseError``."""
+    from google.protobuf import json_format
+
+    try:
+        return json_format.ParseDict(given, message, ignore_unknown_fields=ignore_unknown_fields)
+    except SystemError as error:  # protobuf's, of half a character
+        raise json_format.ParseError(f"it holds text that is not UTF-8 ({error})") from error
 
 
 def _in_order_of(given: Any, read: Any) -> Any:
@@ -191,8 +201,8 @@ def _check(path: Path, package: Mapping[str, Any]) -> None:
     from kfp.pipeline_spec import pipeline_spec_pb2
 
     try:
-        json_format.ParseDict(package["pipeline_spec"], pipeline_spec_pb2.PipelineSpec())
-        json_format.ParseDict(package.get("platform_spec", {}), pipeline_spec_pb2.PlatformSpec())
+        _message(package["pipeline_spec"], pipeline_spec_pb2.PipelineSpec())
+        _message(package.get("platform_spec", {}), pipeline_spec_pb2.PlatformSpec())
     except json_format.ParseError as error:
         raise ConfigError(f"{path}: not a pipeline that this KFP knows: {error}; compile it again") from None
     try:

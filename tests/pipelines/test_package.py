@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -68,6 +69,19 @@ def test_whatever_a_server_says_is_a_spec_or_none(data: st.DataObject) -> None:
         assert isinstance(tasks_of(found), list)
         store_of(found, {})
         changed(found, {"store": "x"})
+
+
+@pytest.mark.parametrize("place", ["key", "value"])
+def test_half_a_character_is_no_text_of_a_pipeline(place: str, tmp_path: Any) -> None:
+    spec = copy.deepcopy(SPEC)
+    if place == "key":
+        spec["root"]["dag"]["tasks"]["\ud800"] = spec["root"]["dag"]["tasks"].pop("a")
+    else:
+        spec["root"]["dag"]["tasks"]["a"]["taskInfo"]["name"] = "\ud800"
+    assert spec_of(spec) is None
+    (tmp_path / "a.yaml").write_text(json.dumps(spec))
+    with pytest.raises(ConfigError, match=r"a\.yaml: not"):
+        read_package(tmp_path / "a.yaml")
 
 
 def test_pipelines_in_themselves_and_without_end_are_none() -> None:
