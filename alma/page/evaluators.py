@@ -8,6 +8,7 @@ another model's answers (``assessment``), exams (``exam``), or answers to prompt
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 
 from alma.artifact.measures import COLUMNS, LABELS, SAFETY, measures
 from alma.page import numbers
-from alma.page.numbers import Estimate
+from alma.page.numbers import MOST, Estimate
 from alma.statistics import t_interval
 
 KINDS = {"reward": "reward", "appraise": "chat", "contest": "answers", "examine": "harness", "evaluate": "safety"}
@@ -86,10 +87,16 @@ def _stated(metrics: Mapping[str, float | int], name: str, num: int) -> Estimate
 
 
 def _exams(table: pa.Table) -> list[numbers.OutsideMeasure]:
-    """Tasks have no interval where the harness states no error."""
+    """Tasks have no interval where the harness states no error, or not of how many questions.
+
+    What is no number (a perplexity beyond all) is in the rows alone.
+    """
     found = []
     for row in table.to_pylist():
-        low, high = (None, None) if row["error"] is None else t_interval(row["value"], row["error"], row["num"] - 1)
+        if not abs(row["value"]) <= MOST:  # NaN is not, either
+            continue
+        ends = (math.nan, math.nan) if row["error"] is None else t_interval(row["value"], row["error"], row["num"] - 1)
+        low, high = ends if all(map(math.isfinite, ends)) else (None, None)
         label = f"{row['task']}, {row['metric']}"
         found.append(
             numbers.OutsideMeasure(

@@ -47,18 +47,19 @@ def quality(results: pa.Table) -> numbers.Quality:
     for index, family in enumerate(results["family"].to_pylist()):
         if family is not None:
             rows_by_family.setdefault(family, []).append(index)
-    ended = results["ended"].to_pylist()
-    tokens = _floats(results, "num_tokens")
+    # As ``alma.artifact.measures`` has it: a prompt that was too long to be answered has no answer to be measured.
+    answered = results.filter(pc.greater(results["num_tokens"], 0))
+    tokens = _floats(answered, "num_tokens")
     return numbers.Quality(
         checkpoint_id=checkpoints[0],
         num_shots=max(map(len, results["shot_ids"].to_pylist())) if "shot_ids" in results.column_names else 0,
         num_prompts=len(ids),
-        num_unparsed=parsed.count(False),
+        num_unparsed=answered["parsed"].to_pylist().count(False),
         exact_match=_fraction(correct),
         score=_mean(scores),
         tokens=Estimate.mean(tokens),
-        tokens_median=float(np.median(tokens)),
-        ended=_fraction(ended),
+        tokens_median=float(np.median(tokens)) if tokens.size else 0.0,
+        ended=_fraction(answered["ended"].to_pylist()),
         families=tuple(
             numbers.Family(
                 name=name, exact_match=_fraction(correct[i] for i in rows), score=_mean(scores[i] for i in rows)

@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from scipy import stats
 from alma.artifact import Artifact, Page, Rows
 from alma.artifact.out import Out
 from alma.page import divergence, outside
+from alma.page.evaluators import outside as outside_numbers
 from alma.page.figure import SERIES, draw, key, series
 from alma.page.numbers import Estimate, Outside, OutsideMeasure, Point, Quality
 from alma.sections import Report, Reward
@@ -185,6 +187,25 @@ def test_exams_without_questions_are_compared_by_their_errors():
     assert (ours.verdict, theirs.verdict) == (1, -1)
     assert theirs.estimate.value == pytest.approx(-0.2)
     assert outside.warnings(points)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({}, (0.5, True)),
+        ({"num": 1}, (0.5, False)),
+        ({"num": 0}, (0.5, False)),
+        ({"error": None}, (0.5, False)),
+        ({"error": 1e308}, (0.5, False)),
+        ({"value": float("nan")}, None),
+        ({"value": float("-inf")}, None),
+        ({"value": 1e300}, None),
+    ],
+)
+def test_an_exam_is_told_as_far_as_it_is_a_number(said, told):
+    row = {"task": "wikitext", "metric": "perplexity", "value": 0.5, "error": 0.1, "num": 9, "higher_is_better": False}
+    found = outside_numbers("e", "examine", "exam", pa.Table.from_pylist([row | said]), {}, {}).measures
+    assert [(each.estimate.value, each.estimate.low is not None) for each in found] == ([told] if told else [])
 
 
 def test_an_exam_of_the_ends_alone_is_compared_with_the_untrained_model():

@@ -27,6 +27,7 @@ from alma.monitor import dashboard
 from alma.page import figure, headline, measure, numbers, quality, render, samples, training
 from alma.page.cost import cost
 from alma.page.numbers import Point
+from alma.page.text import device_time
 from alma.sections import Report
 from alma.stages import report
 from alma.store import Store, open_store
@@ -566,6 +567,28 @@ def test_an_evaluation_is_of_one_checkpoint(world: World) -> None:
     two = pa.concat_tables([world.result(0.5, model, 0.2).table() for model in (world.first, world.second)])
     with pytest.raises(DataError, match="an evaluation is of one checkpoint; these rows are of 2"):
         measure.quality(two)
+
+
+def test_a_prompt_too_long_to_be_answered_is_no_answer(world: World) -> None:
+    table = world.result(0.5, world.first, 0.2).table()
+    unasked = {"response": "", "num_tokens": 0, "ended": False, "parsed": False, "mean": 0.0, "correct": None}
+    rows = table.sort_by("prompt_id").to_pylist()
+    some = pa.Table.from_pylist([*rows[:-3], *(row | unasked for row in rows[-3:])], schema=table.schema)
+    with_some, without = measure.quality(some), measure.quality(pa.Table.from_pylist(rows[:-3], schema=table.schema))
+    assert (with_some.num_prompts, with_some.num_unparsed) == (len(rows), without.num_unparsed)
+    assert with_some.tokens == without.tokens
+    assert (with_some.tokens_median, with_some.ended) == (without.tokens_median, without.ended)
+    none = measure.quality(pa.Table.from_pylist([row | unasked for row in rows], schema=table.schema))
+    assert (none.tokens, none.ended, none.num_unparsed) == (None, None, 0)
+    assert quality.length([Point(label="a", round=0, quality=none)]).charts
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(9.94, "9.9 s"), (99, "99 s"), (119.4, "1 min 59 s"), (119.7, "2 min 0 s"), (3599.8, "1.0 h"), (18720, "5.2 h")],
+)
+def test_no_minute_has_sixty_seconds(seconds: float, said: str) -> None:
+    assert device_time(seconds) == said
 
 
 # The sample browser.

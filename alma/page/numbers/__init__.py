@@ -6,7 +6,7 @@ for is ``None`` or empty, and the page says so. Fractions are 0..1, scores 0..10
 
 from __future__ import annotations
 
-from alma.page.numbers.estimate import Estimate, Numbers
+from alma.page.numbers.estimate import MOST, Estimate, Numbers
 from alma.page.numbers.evaluation import BestOfN, Family, Measure, Quality
 from alma.page.numbers.judging import Bin, JudgeValidation, Reading
 from alma.page.numbers.outside import Outside, OutsideMeasure
@@ -15,6 +15,7 @@ from alma.page.numbers.rounds import Checkpoint, Imitation, Overlap, Prompts, Sa
 from alma.page.numbers.training import UNKNOWN, Check, Proof, StageCost, Training
 
 __all__ = [
+    "MOST",
     "UNKNOWN",
     "BestOfN",
     "Bin",
