@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from alma.bounded_pool import BoundedPool
-from alma.errors import AccessError, ConfigError, TransientError
+from alma.errors import AccessError, AlmaError, ConfigError, TransientError
+from alma.regular import CONFIG_BYTES, check_regular
 from alma.store.waiting import waiting
 from cluster.shapes import Object, checked
 
@@ -38,17 +39,23 @@ class Api:
         from kubernetes import client, config
 
         try:
-            if os.environ.get("KUBECONFIG"):
-                config.load_kube_config(os.environ["KUBECONFIG"])
+            if file := os.environ.get("KUBECONFIG"):
+                for each in filter(os.path.exists, file.split(os.pathsep)):  # it may name some that are not there
+                    check_regular(Path(each), CONFIG_BYTES, named=f"KUBECONFIG = {each}", kind=ConfigError)
+                config.load_kube_config(file)
             else:
                 config.load_incluster_config()
-        except config.ConfigException as error:
+            settings = client.Configuration.get_default_copy()
+            settings.retries = False
+            connection = client.ApiClient(settings)
+        except AlmaError:
+            raise
+        except Exception as error:  # the client looks at little of what such a file holds
+            where = f"KUBECONFIG = {file}" if file else "this process is in no pod that may ask one"
+            said = str(error) if isinstance(error, config.ConfigException) else f"{type(error).__name__}: {error}"
             raise ConfigError(
-                f"no cluster: {error}. A pod needs automountServiceAccountToken, a person KUBECONFIG"
+                f"no cluster: {where}: {said[:300]}. A pod needs automountServiceAccountToken, a person KUBECONFIG"
             ) from error
-        settings = client.Configuration.get_default_copy()
-        settings.retries = False
-        connection = client.ApiClient(settings)
         connection.rest_client.pool_manager = BoundedPool(connection.rest_client.pool_manager)
         self._batch, self._core = client.BatchV1Api(connection), client.CoreV1Api(connection)
         self._networking = client.NetworkingV1Api(connection)

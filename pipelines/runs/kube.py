@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from alma.bounded_pool import BoundedPool
+from alma.errors import DataError
+from alma.regular import CONFIG_BYTES, check_regular
 from pipelines.runs.client import NAMESPACE_FILE
 
 Object = dict[str, Any]
@@ -49,15 +51,19 @@ class Kube:
         from kubernetes import client, config
 
         try:
-            if os.environ.get("KUBECONFIG"):
-                config.load_kube_config(os.environ["KUBECONFIG"])
+            if file := os.environ.get("KUBECONFIG"):
+                for each in filter(os.path.exists, file.split(os.pathsep)):  # a pipe would be read for ever
+                    check_regular(Path(each), CONFIG_BYTES)
+                config.load_kube_config(file)
             else:
                 config.load_incluster_config()
-        except config.ConfigException as error:
-            raise UnknownError(str(error)) from None
-        settings = client.Configuration.get_default_copy()
-        settings.retries = False
-        connection = client.ApiClient(settings)
+            settings = client.Configuration.get_default_copy()
+            settings.retries = False
+            connection = client.ApiClient(settings)
+        except Exception as error:  # noqa: BLE001 - the client looks at little of what such a file holds
+            told = isinstance(error, config.ConfigException | DataError)
+            said = str(error) if told else f"what names the cluster is not readable ({type(error).__name__})"
+            raise UnknownError(said) from None
         connection.rest_client.pool_manager = BoundedPool(connection.rest_client.pool_manager)
         self._client = client
         self._batch, self._core = client.BatchV1Api(connection), client.CoreV1Api(connection)

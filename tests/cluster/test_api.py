@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from alma import bounded_pool
-from alma.errors import TransientError
+from alma.errors import ConfigError, TransientError
 from cluster import api
 from cluster.api import Api
 from pipelines.runs import kube
@@ -68,6 +69,33 @@ def test_an_answer_without_end_is_none(slow: bool, said: str, tmp_path: Path, mo
         assert Api("here", patience=0.1).last_lines("pod", 10) == ""
         with pytest.raises(UnknownError, match="HTTPError"):
             Kube().pods("here", "a=b")
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("clusters: [", "ParserError"),
+        ("[]", "TypeError"),
+        ("a text", "TypeError"),
+        ("current-context: 5\nclusters: 3\n", "TypeError"),
+        ("{}", "Invalid kube-config"),
+        (b"\xff\xfe", "UnicodeDecodeError"),
+        (None, "is a pipe"),
+    ],
+)
+def test_a_kubeconfig_that_is_none_is_said(
+    written: str | bytes | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "config"
+    monkeypatch.setenv("KUBECONFIG", f"{tmp_path / 'not there'}:{path}")
+    if written is None:
+        os.mkfifo(path)
+    else:
+        path.write_bytes(written.encode() if isinstance(written, str) else written)
+    with pytest.raises(UnknownError):
+        Kube()
+    with pytest.raises(ConfigError, match=f"(?s)KUBECONFIG = .*{path}.*{said}"):
+        Api("here")
 
 
 class Stranger(Endless):
