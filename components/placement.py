@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from alma import __version__
 from alma.config import explain, read_tree
@@ -36,6 +36,9 @@ from alma.sections import Section
 
 Role = Literal["base", "generate", "train", "harness"]
 
+ENGINES: tuple[Role, ...] = ("generate", "train", "harness")
+"""Those whose pods have an engine, and fields of the form for it."""
+
 ROLES: dict[str, Role] = {
     "ingest": "base",
     "synthesize": "generate",
@@ -58,6 +61,10 @@ ROLES: dict[str, Role] = {
 """Stage → what its pods need, where ``[placement.stages]`` says nothing else. ``base``: CPUs and no engine.
 
 An ingest of a model that is to be trained has the image of ``train``: it proves the model (``alma.engines.probe``)."""
+
+OWN_LABELS = frozenset(f"app.kubernetes.io/{name}" for name in ("part-of", "component", "name"))
+OWN_LABELS |= {"alma/nodes", "pipeline/runid"}
+"""What pods of tasks and of Jobs are found by; a Job's would have them whatever ``labels`` says."""
 
 SHARDABLE = ("synthesize", "embed", "respond", "judge", "reference", "reward")
 """Stages that may run as several pods at once; ``alma.stages.SHARDABLE`` is the same (a test holds it)."""
@@ -242,6 +249,13 @@ class Placement(Section):
 
     retries: Retries = 3
     """Times that KFP starts a task's pod again, and a Job one of its pods; each goes on where the last one was."""
+
+    @field_validator("labels")
+    @classmethod
+    def _not_ours(cls, labels: Labels) -> Labels:
+        if own := sorted(OWN_LABELS & set(labels)):
+            raise ValueError(f"{own[0]!r} is a label that the pods get by themselves: leave it out")
+        return labels
 
     @model_validator(mode="after")
     def _possible(self) -> Placement:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from alma.sections import IngestModel, endpoint_of
-from components.placement import ROLES, Placement, Role
+from components.placement import ROLES, Placement
 
 
 class Field(NamedTuple):
@@ -87,9 +87,3 @@ def keys_of(sections: Iterable[Any]) -> tuple[str, ...]:
 def small_pod(placement: Placement, image: str = "base", *, hub: bool = False, keys: tuple[str, ...] = ()) -> Pod:
     """The pod of a task that computes nothing to speak of."""
     return Pod(Field(f"image_{image}"), placement.base.cpu, placement.base.memory, hub=hub, keys=keys)
-
-
-def used_roles(stages: set[str]) -> list[Role]:
-    """The roles whose images, and other fields of the form, these stages take."""
-    roles: list[Role] = ["base", "generate", "train", "harness"]
-    return [role for role in roles if role == "base" or role in {ROLES[stage] for stage in stages}]

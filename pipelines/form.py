@@ -12,8 +12,8 @@ from alma.config import Method
 from alma.errors import ConfigError
 from alma.recipes.graph import graph
 from alma.sections import Ingest
-from components.placement import ROLES, Placement
-from components.resolve import pod_of, used_roles
+from components.placement import ENGINES, Placement
+from components.resolve import pod_of
 from pipelines.rules.limits import PARAMETERS
 
 REQUIRED: Any = object()
@@ -32,7 +32,8 @@ class Field:
 
 def form(cfg: Method, placement: Placement) -> list[Field]:
     """All fields, alphabetically. Raises ``ConfigError`` where they are too many."""
-    stages = {step.stage for step in graph(cfg)}
+    steps = graph(cfg)
+    used = {name for step in steps for name in pod_of(placement, step.stage, step.section).fields}
     listed = [
         Field("changes", str, "", f"settings to change, one a line, such as {cfg.root}.seed=2 (docs/settings.md)"),
         Field("store", str, placement.store or REQUIRED, "s3://bucket/prefix that holds the artifacts"),
@@ -40,8 +41,8 @@ def form(cfg: Method, placement: Placement) -> list[Field]:
             Field(f"source_{use}", str, section.source, f"where {use} lies: a path in the image, s3:// or hf://")
             for use, section in sources(cfg).items()
         ),
-        *_of_roles(placement, stages),
-        *_of_gpus(placement, stages),
+        *_of_roles(placement, used, jobs=any(placement.is_job(step.stage) for step in steps)),
+        *_of_gpus(placement, used),
     ]
     if len(listed) > PARAMETERS:
         raise ConfigError(f"the pipeline's form has {len(listed)} fields and {PARAMETERS} are readable")
@@ -59,24 +60,25 @@ def sources(cfg: Method) -> dict[str, Ingest]:
     return {use: section for use, section in cfg.uses.items() if use in taken and isinstance(section, Ingest)}
 
 
-def _of_roles(placement: Placement, stages: set[str]) -> list[Field]:
-    listed = []
-    for role in used_roles(stages):
-        listed.append(Field(f"image_{role}", str, getattr(placement.images, role), f"image of the {role} pods"))
-        if role != "base":
-            memory = placement.resources(role).memory
-            listed.append(Field(f"memory_{role}", str, memory, f"memory of a {role} pod, such as {memory}"))
-    if any(placement.is_job(stage) for stage in stages):
+def _of_roles(placement: Placement, used: set[str], *, jobs: bool) -> list[Field]:
+    """Of images and memory; a field that no stage of a role would take is left out."""
+    listed = [Field("image_base", str, placement.images.base, "image of the base pods")]  # also of layers' last tasks
+    for role in ENGINES:
+        memory = placement.resources(role).memory
+        fields = (
+            Field(f"image_{role}", str, getattr(placement.images, role), f"image of the {role} pods"),
+            Field(f"memory_{role}", str, memory, f"memory of a {role} pod, such as {memory}"),
+        )
+        listed += [field for field in fields if field.name in used]
+    if jobs:
         listed.append(Field("image_submit", str, placement.images.submit, "image of what makes and follows Jobs"))
     return listed
 
 
-def _of_gpus(placement: Placement, stages: set[str]) -> list[Field]:
-    pods = {stage: pod_of(placement, stage) for stage in stages}
-    used = {name for pod in pods.values() for name in pod.fields}
+def _of_gpus(placement: Placement, used: set[str]) -> list[Field]:
     listed = [
         Field(f"gpus_{role}", str, str(placement.resources(role).gpus), f"GPUs of a {role} pod, a whole number")
-        for role in sorted({ROLES[stage] for stage in stages})
+        for role in sorted(("base", *ENGINES))
         if f"gpus_{role}" in used
     ]
     every = [

@@ -12,13 +12,17 @@ from typing import Any
 import pytest
 from kfp import dsl
 
+from alma.artifact import Ref
 from alma.config import load
 from alma.errors import ConfigError
 from alma.recipes.graph import differences, fingerprint, graph, layers, shape
 from alma.running.form import fill_in
 from alma.stages import SHARDABLE, STAGES
+from alma.store import FolderStore
+from cluster.job import job_of
 from cluster.placement import StagePlacement as JobPlacement
 from cluster.pod import pod_template
+from cluster.work import Work
 from components import placement as placing
 from components.outputs import OUTPUTS, output_of
 from components.placement import ROLES, Placement, load_placement
@@ -42,6 +46,24 @@ def test_every_stage_has_an_output_of_its_kind_and_a_role() -> None:
     assert all(kind is None or OUTPUTS[name].type is kinds[kind] for name, (_, kind) in STAGES.items())
     assert set(placing.SHARDABLE) == SHARDABLE
     assert [name for name, output in OUTPUTS.items() if output.metrics] == ["evaluate"], "a column per run and artifact"
+
+
+def test_labels_that_jobs_are_found_by_are_no_settings() -> None:
+    run = Work(FolderStore(Path("/store")), Ref("finetune", "0" * 20), {}, {}, ".", "run", "label")
+    labels = job_of("name", run, JobPlacement(image="alma-trl", nodes=2))["metadata"]["labels"]
+    assert set(labels) == placing.OWN_LABELS
+    for name in labels:
+        with pytest.raises(ValueError, match=f"'{name}' is a label that the pods get by themselves"):
+            Placement(labels={"team": "a", name: "b"})
+
+
+def test_a_field_that_no_pod_would_take_is_none() -> None:
+    own = [f"placement.stages.finetune.{each}" for each in ("memory='9Gi'", "gpus=0")]
+    overrides = [*own, "placement.train.gpus=1", "placement.stages.finetune.image='other'"]
+    names = {field.name for field in form(load(RUN_FILE, overrides), load_placement(RUN_FILE, overrides))}
+    assert {"image_train", "memory_generate"} <= names, "an ingest proves the model that is trained"
+    assert not {"memory_train", "gpus_train", "node_selector"} & names
+    assert {"memory_train", "image_train"} <= {field.name for field in form(load(RUN_FILE), load_placement(RUN_FILE))}
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
