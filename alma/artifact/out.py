@@ -60,6 +60,8 @@ class Out:
         self.shard = shard
         self.title = title or str(ref)
         self.stopping = stopping
+        self.check_hashes: Callable[[Mapping[str, str]], None] = lambda _: None
+        """Hears name → SHA-256 of the files of ``folder`` before any of them is published; it raises to refuse them."""
         self._emit = emit
         self._schema: str | None = None
         self._checkpoints: Checkpoints | None = None
@@ -235,7 +237,7 @@ class Out:
             self._schema = schemas.pop() if schemas else self._schema
             metrics = {**self.counts(), **metrics}
         else:
-            files, num_rows = publish_folder(self.store, self.ref, self.folder), None
+            files, num_rows = publish_folder(self.store, self.ref, self.folder, self.check_hashes), None
             if sealed := self._sealed():
                 return sealed
         elapsed = time.monotonic() - self._start - self._seconds_in_parts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from alma import __version__
@@ -19,11 +20,17 @@ LIBRARIES = (
 """Libraries whose versions a manifest states."""
 
 
-def publish_folder(store: Store, ref: Ref, folder: Path) -> list[File]:
-    """Publishes the files of ``folder`` below a name that holds their hash, so that it replaces no other attempt's."""
+def publish_folder(
+    store: Store, ref: Ref, folder: Path, check: Callable[[Mapping[str, str]], None] = lambda _: None
+) -> list[File]:
+    """Publishes the files of ``folder`` below a name that holds their hash, so that it replaces no other attempt's.
+
+    ``check`` hears name → SHA-256 before.
+    """
     paths = sorted(p for p in folder.rglob("*") if p.is_file())
     names = [path.relative_to(folder).as_posix() for path in paths]
     hashes = in_order(sha256_file, paths, FILES)
+    check(dict(zip(names, hashes, strict=True)))
     place = folder_name(list(zip(names, hashes, strict=True)))
 
     def send(number: int) -> File:

@@ -86,7 +86,7 @@ class Local:
                 self._in_this_process(stage, section, label, inputs, journal)
             manifest = find_manifest(self.store, ref)
             if manifest is None:
-                raise StageError(f"ended without a manifest for {ref}; its source changed while it ran")
+                raise TransientError(f"ended without a manifest for {ref}: its source changed meanwhile; run again")
             self._show(label, {"event": "end", "stage": stage, "key": ref.key, "metrics": manifest.metrics})
         else:
             clear_leftovers(self.store, manifest)

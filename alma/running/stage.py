@@ -108,7 +108,8 @@ def run_shard(
         check_kinds(stage, opened)
         out = Out(store, ref, scratch, emit=emit, stopping=stopping, shard=shard, title=title)
         out.clear_folder()
-        extra = {"base": base} if "base" in inspect.signature(stage.module.run).parameters else {}
+        wanted = inspect.signature(stage.module.run).parameters
+        extra = {name: value for name, value in (("base", base), ("identity", identity)) if name in wanted}
         try:
             metrics = stage.module.run(cfg, **opened, **extra, out=out)
         except ShardDone:

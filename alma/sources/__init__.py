@@ -32,6 +32,7 @@ file          does
 ``untrained`` tokens that it has never read
 ``template_date`` the day that its chat template writes
 ``tasks``     the files of a folder of lm-eval's tasks
+``unchanged`` whether what is read is what the work is named by
 ``hub``       fetches a pinned commit from the Hugging Face Hub
 ============  ===========================================================
 

@@ -10,8 +10,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from alma.errors import AccessError, DataError
@@ -143,16 +143,27 @@ def check_model(folder: Path, source: str, task: str = "generation") -> Shapes:
 
 def digest(folder: Path, source: str, task: str = "generation") -> str:
     """SHA-256 of the names and contents of the model's files, in hex: equal files, equal digests, wherever they are."""
-    files = model_files(folder, source, task)
     try:
-        hashes = in_order(sha256_file, files, min(8, os.cpu_count() or 1))  # hashing releases the GIL
+        return digest_of(file_hashes(model_files(folder, source, task), folder))
     except PermissionError as error:
         raise AccessError(f"{source}: this user may not read {error.filename}; try: chmod -R a+rX {folder}") from error
-    lines = "".join(f"{hash_}  {file.relative_to(folder)}\n" for hash_, file in zip(hashes, files, strict=True))
-    return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def copy_model(files: list[Path], origin: Path, folder: Path, on_bytes: Callable[[int], None]) -> None:
+def file_hashes(files: list[Path], folder: Path) -> dict[str, str]:
+    """Name in ``folder`` → SHA-256, in hex."""
+    hashes = in_order(sha256_file, files, min(8, os.cpu_count() or 1))  # hashing releases the GIL
+    return {file.relative_to(folder).as_posix(): hash_ for file, hash_ in zip(files, hashes, strict=True)}
+
+
+def digest_of(hashes: Mapping[str, str]) -> str:
+    """``digest`` of files with these names and hashes."""
+    lines = (f"{hashes[name]}  {name}\n" for name in sorted(hashes, key=PurePosixPath))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def copy_model(
+    files: list[Path], origin: Path, folder: Path, on_bytes: Callable[[int], object] = lambda _: None
+) -> None:
     """Puts ``files`` of ``origin`` into ``folder``: weights as hard links where possible, all others as copies.
 
     Nothing writes to weights later; the small files may be changed (``add_chat_template``), and are copied for that.

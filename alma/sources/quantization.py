@@ -17,7 +17,7 @@ _FILES = {
     "hqq_config.json": "HQQ",
     "qmodel.pt": "HQQ",
 }
-"""Patterns of files, directly in a model's folder, that say so where config.json does not."""
+"""Files, directly in a model's folder, that say so by their names where config.json does not."""
 
 _DEQUANTIZE = {
     "mxfp4": "Mxfp4Config(dequantize=True)",
@@ -46,12 +46,15 @@ def quantization(folder: Path, config: Mapping[str, Any]) -> str | None:
         if stated is not None:
             method = stated.get("quant_method") or stated.get("quant_algo") or stated.get("format")
             return f"{method or 'a method that it does not name'} ({field} in config.json)"
-    for pattern, method in _FILES.items():
-        found = sorted(folder.glob(pattern))
-        if found:
-            return f"{method} ({found[0].name})"
+    for name in marks(folder):
+        return f"{_FILES[name]} ({name})"
     packed = next(_packed(folder), None)
     return None if packed is None else f"a method that config.json does not name ({packed})"
+
+
+def marks(folder: Path) -> list[str]:
+    """The files of ``folder`` that say so by their names; none of them is part of a model."""
+    return [name for name in _FILES if (folder / name).exists()]
 
 
 def whole_weights(method: str) -> str:

@@ -86,7 +86,7 @@ def load_stage(name: str) -> Stage:
     ports = {
         port: parameter.default is inspect.Parameter.empty
         for port, parameter in parameters.items()
-        if port not in ("cfg", "out", "base") and parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        if port not in ("cfg", "out", "base", "identity") and parameter.kind is not inspect.Parameter.VAR_KEYWORD
     }
     kinds = {port: next(kind for kind in (*typing.get_args(hints[port]), hints[port]) if kind) for port in ports}
     return Stage(name, module, _sections(hints["cfg"]), ports, kinds, family)

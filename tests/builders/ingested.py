@@ -41,7 +41,7 @@ def ingested(folder: Path, source: str, kind: str, **settings: Any) -> Ingested:
     ref = Ref("ingest", artifact_key("ingest", ingest.VERSION, section, {}, identity))
     store = open_store(str(folder / "store"))
     out = Out(store, ref, folder / "scratch", emit=emit)
-    metrics = ingest.run(cfg, base=folder, out=out)
+    metrics = ingest.run(cfg, base=folder, identity=identity, out=out)
     manifest = out.seal(
         kind="rows",
         version=ingest.VERSION,

@@ -30,7 +30,9 @@ def taken_in(bench: Bench, answers: dict[str, str] | list[tuple[str, str]], **se
     asked = [{"source_id": p, "prompt": p} for p in [*PROMPTS, PROMPTS[0]]]
     cfg = IngestRows(kind="pairs", source="answers.jsonl", **settings)
     out = bench.out("ingest")
-    return bench.seal(out, ingest.run(cfg, asked=bench.rows("evaluation_prompt", asked), base=bench.folder, out=out))
+    given = {"asked": bench.rows("evaluation_prompt", asked)}
+    identity = ingest.identify(cfg, bench.folder)
+    return bench.seal(out, ingest.run(cfg, **given, base=bench.folder, identity=identity, out=out))
 
 
 def test_answers_to_other_prompts_are_left_out_and_counted(bench: Bench) -> None:

@@ -30,7 +30,7 @@ GOOD = {"prompt": "Why is the sky blue?", "response": "Because of Rayleigh scatt
 
 def take_in(cfg: IngestRows, base: Path) -> None:
     out = Out(open_store(str(base / "store")), Ref("ingest", "0" * 20), base / "scratch")
-    ingest.run(cfg, base=base, out=out)
+    ingest.run(cfg, base=base, identity=ingest.identify(cfg, base), out=out)
 
 
 def rows(**changes: Any) -> IngestRows:

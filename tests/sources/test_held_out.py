@@ -35,7 +35,7 @@ def taken_in(bench: Bench, **settings: Any) -> tuple[Rows, list[str]]:
     notes: list[str] = []
     out.note = lambda message, **_: notes.append(message)  # type: ignore[method-assign]  # what a person is told
     given = {"seeds": bench.rows("pair", seeds), "scores": bench.rows("score", scores)}
-    metrics = ingest.run(cfg, base=bench.folder, out=out, **given)
+    metrics = ingest.run(cfg, base=bench.folder, identity=ingest.identify(cfg, bench.folder), out=out, **given)
     return bench.seal(out, metrics), notes
 
 
@@ -90,7 +90,8 @@ def test_conversations_are_compared_by_what_they_ask_with_what_was_said_before(b
         source="asked.jsonl", kind="prompts", turns="all", overlap="drop", likeness={"near_duplicate": "off"}
     )
     out = bench.out("ingest")
-    metrics = ingest.run(cfg, base=bench.folder, out=out, seeds=bench.rows("pair", seeds))
+    identity = ingest.identify(cfg, bench.folder)
+    metrics = ingest.run(cfg, base=bench.folder, identity=identity, out=out, seeds=bench.rows("pair", seeds))
     left = bench.seal(out, metrics).table(["source_id"])["source_id"].to_pylist()
     assert left == ["last", "other", "system"]
     assert metrics["num_seeds_exact"] == 2
@@ -117,5 +118,6 @@ def test_a_comparison_ends_when_it_is_asked_to_stop(bench: Bench, after: int) ->
     out.stopping = lambda: next(asked) >= after
     cfg = IngestRows.model_validate({"source": "asked.jsonl", "kind": "prompts", "likeness": {}, "overlap": "keep"})
     seeds = [{"source_id": f"s{i}", "prompt": text, "response": "x"} for i, text in enumerate(TRAINED)]
+    identity = ingest.identify(cfg, bench.folder)
     with pytest.raises(Stopped):
-        ingest.run(cfg, base=bench.folder, out=out, seeds=bench.rows("pair", seeds))
+        ingest.run(cfg, base=bench.folder, identity=identity, out=out, seeds=bench.rows("pair", seeds))

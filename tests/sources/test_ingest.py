@@ -35,7 +35,7 @@ def take_in(cfg: IngestRows, base: Path, place: Path) -> tuple[Metrics, list[dic
     ref = Ref("ingest", artifact_key("ingest", ingest.VERSION, section, {}, identity))
     store = open_store(str(place / "store"))
     out = Out(store, ref, place / "scratch")
-    metrics = ingest.run(cfg, base=base, out=out)
+    metrics = ingest.run(cfg, base=base, identity=identity, out=out)
     manifest = out.seal(
         kind="rows",
         version=ingest.VERSION,

@@ -78,7 +78,7 @@ def take_in(cfg: IngestModel, base: Path) -> tuple[Metrics, Path, Manifest]:
     ref = Ref("ingest", artifact_key("ingest", ingest.VERSION, section, {}, identity))
     store = open_store(str(base / "store"))
     out = Out(store, ref, base / "scratch")
-    metrics = ingest.run(cfg, base=base, out=out)
+    metrics = ingest.run(cfg, base=base, identity=identity, out=out)
     manifest = out.seal(
         kind="model",
         version=ingest.VERSION,

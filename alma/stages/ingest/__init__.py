@@ -6,8 +6,9 @@ The artifact's name follows from the content, not from where it lay: the same fi
 from __future__ import annotations
 
 import math
+import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +31,7 @@ from alma.sources.ids import Ids
 from alma.sources.lengths import Lengths
 from alma.sources.row import Bad, Row
 from alma.sources.rows import column_names, read_rows
+from alma.sources.unchanged import fetch_unchanged
 from alma.sources.values import Fault
 from alma.stages.ingest.model import ingest_model
 from alma.stages.ingest.tasks import digest_of, ingest_tasks
@@ -57,7 +59,8 @@ def identify(cfg: IngestRows | IngestModel | IngestTasks, base: Path) -> dict[st
             folder = sources.fetch_model(cfg, base, Path(scratch))
             return {"sha256": models.digest(folder, cfg.source, cfg.task)}
         if isinstance(cfg, IngestTasks):
-            return {"sha256": digest_of(sources.fetch_tasks(cfg, base, Path(scratch)))}
+            files = sources.fetch_tasks(cfg, base, Path(scratch))
+            return {"sha256": digest_of((name, path.read_bytes()) for name, path in files)}
         (path,) = sources.fetch_rows(cfg, base, Path(scratch))
         return {"format": path.suffix.lower(), "sha256": sha256_file(path)}
 
@@ -70,23 +73,30 @@ def run(
     scores: Rows | None = None,
     asked: Rows | None = None,
     base: Path,
+    identity: Mapping[str, str],
     out: Out,
 ) -> Metrics:
     """Publishes the rows or the model that ``cfg.source`` names. Raises ``DataError`` with what to mend.
 
+    ``identity`` is what ``identify`` found, which the artifact is named by; ``TransientError`` where the source holds
+    another thing by now.
     With ``model``, rows that its context cannot hold are bad rows, and its chat template has to write their turns.
     ``seeds`` and ``scores`` are what is trained on: rows of a held-out set that are among them are refused, left out or
     counted, as ``cfg.overlap`` says. ``asked`` are the evaluation prompts that the rows have to answer
     (``alma.sources.answers``).
     """
     scratch = out.scratch / "source"
-    scratch.mkdir(parents=True, exist_ok=True)
-    if isinstance(cfg, IngestModel):
-        return ingest_model(cfg, base, scratch, out)
-    if isinstance(cfg, IngestTasks):
-        return ingest_tasks(cfg, base, scratch, out)
-    trained = {port: rows for port, rows in (("seeds", seeds), ("scores", scores)) if rows is not None}
-    return _rows(cfg, base, scratch, model, trained, asked, out)
+    shutil.rmtree(scratch, ignore_errors=True)  # of an attempt that was killed
+    scratch.mkdir(parents=True)
+    try:
+        if isinstance(cfg, IngestModel):
+            return ingest_model(cfg, identity, base, scratch, out)
+        if isinstance(cfg, IngestTasks):
+            return ingest_tasks(cfg, identity, base, scratch, out)
+        trained = {port: rows for port, rows in (("seeds", seeds), ("scores", scores)) if rows is not None}
+        return _rows(cfg, fetch_unchanged(cfg, identity, base, scratch), model, trained, asked, out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 @dataclass(slots=True)
@@ -114,15 +124,13 @@ class _Read:
 
 def _rows(
     cfg: IngestRows,
-    base: Path,
-    scratch: Path,
+    paths: list[Path],
     model: Model | None,
     trained: dict[str, Rows],
     asked: Rows | None,
     out: Out,
 ) -> Metrics:
     columns = Columns(cfg.kind, cfg.columns, cfg.system_turn, cfg.turns)
-    paths = sources.fetch_rows(cfg, base, scratch)
     with sources.being_read(cfg.source):
         read = _read(cfg, paths, columns, Lengths(model.folder) if model else None)
     _check_usable(cfg, paths, columns, read)
@@ -205,7 +213,7 @@ def _check_usable(cfg: IngestRows, paths: list[Path], columns: Columns, read: _R
     """Raises ``DataError`` where too little is usable, on one screen."""
     name = cfg.source
     if read.num_read == 0:
-        raise DataError(f"{name}: holds no rows ({paths[0]})")
+        raise DataError(f"{name}: holds no rows")
     if read.first is not None:
         for ours in columns.never_found():
             there = column_names(paths[0], read.first)

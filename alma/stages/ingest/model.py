@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,32 +12,47 @@ from alma.artifact import Metrics
 from alma.artifact.out import Out
 from alma.engines.importing import imported
 from alma.engines.tokenizer_trial import try_tokenizer
-from alma.errors import DataError
+from alma.errors import DataError, TransientError
 from alma.prompts import TOKEN_TEMPLATES, default_chat_template
 from alma.sections import IngestModel
 from alma.sources import models
 from alma.sources.finite import check_finite
 from alma.sources.model_types import check_types
+from alma.sources.quantization import marks
 from alma.sources.template_date import fix_date
+from alma.sources.unchanged import check_unchanged
 from alma.sources.untrained import untrained
 from alma.sources.weights import num_parameters, read_text
 from alma.store.waiting import waiting
 
 
-def ingest_model(cfg: IngestModel, base: Path, scratch: Path, out: Out) -> Metrics:
-    """Publishes the model that ``cfg.source`` names. Raises one ``DataError`` with all that is wrong with it."""
-    folder = sources.fetch_model(cfg, base, scratch)
+def ingest_model(cfg: IngestModel, identity: Mapping[str, str], base: Path, scratch: Path, out: Out) -> Metrics:
+    """Publishes the model that ``cfg.source`` names, as ``identity`` has it.
+
+    Raises one ``DataError`` with all that is wrong with it.
+    """
+    folder = _taken(cfg, sources.fetch_model(cfg, base, scratch / "fetched"), scratch / "taken", out)
     files = models.model_files(folder, cfg.source, cfg.task)
+    weights = [file for file in files if file.suffix == ".safetensors"]
+    small = [file for file in files if file not in weights]
+    if "sha256" in identity:
+        hashes = models.file_hashes(small, folder)
+        names = [file.relative_to(folder).as_posix() for file in weights]
+
+        def check(published: Mapping[str, str]) -> None:
+            of_weights = {name: published[name] for name in names}
+            check_unchanged(cfg.source, identity, models.digest_of(hashes | of_weights))
+
+        out.check_hashes = check
     check_types(folder, cfg.source)  # without these files, nothing else can be said
     models.check_sizes(folder, cfg.source)  # and nothing is built by such a config
-    faults = _Faults(cfg.source, out.folder)
+    faults = _Faults(cfg.source, out.folder, folder)
     faults.of(try_tokenizer, folder)
     faults.tell()  # nothing else is said of a model that must not be used to find it out
     shapes = faults.of(models.check_model, folder, cfg.source, cfg.task)
     if shapes is not None:
         faults.of(check_finite, files, cfg.source)
-    weights = [file for file in files if file.suffix == ".safetensors"]
-    models.copy_model([file for file in files if file not in weights], folder, out.folder, lambda _: None)
+    models.copy_model(small, folder, out.folder)
     faults.copied = True
     metrics: Metrics = {"bytes": sum(file.stat().st_size for file in files)}
     if cfg.task == "generation":
@@ -52,9 +67,24 @@ def ingest_model(cfg: IngestModel, base: Path, scratch: Path, out: Out) -> Metri
         metrics |= _own_template(cfg, out)
         faults.of(_check_conversation, out.folder)
     faults.tell()
-    with out.progress(sum(file.stat().st_size for file in weights), "bytes") as progress:
-        models.copy_model(weights, folder, out.folder, progress.advance)
+    models.copy_model(weights, folder, out.folder)
     return {"num_parameters": num_parameters(shapes or {}), **metrics}
+
+
+def _taken(cfg: IngestModel, folder: Path, target: Path, out: Out) -> Path:
+    """``target`` with the model's files: what is checked is what is published, whatever is written to ``folder``."""
+    files = models.model_files(folder, cfg.source, cfg.task)
+    try:
+        with out.progress(sum(file.stat().st_size for file in files), "bytes") as progress:
+            models.copy_model(files, folder, target, progress.advance)
+    except FileNotFoundError as error:
+        raise TransientError(
+            f"{cfg.source}: {error.filename} went away while the model was being taken in; wait until nothing writes "
+            "to its folder, and run again"
+        ) from error
+    for name in marks(folder):  # they count by their names, and are not published
+        (target / name).touch()
+    return target
 
 
 def _template(cfg: IngestModel, out: Out) -> Metrics:
@@ -116,8 +146,8 @@ T = TypeVar("T")
 class _Faults:
     """What is wrong with a model: told all at once, so that nobody mends one fault to meet the next."""
 
-    def __init__(self, source: str, folder: Path) -> None:
-        self.source, self.folder, self.found = source, folder, list[str]()
+    def __init__(self, source: str, folder: Path, taken: Path) -> None:
+        self.source, self.folder, self.taken, self.found = source, folder, taken, list[str]()
         self.copied = False
         """Whether ``folder`` has the model's small files."""
 
@@ -131,7 +161,9 @@ class _Faults:
                     f"{self.folder}: what was put there is gone: the store was moved or removed meanwhile; leave it in "
                     "its place and run again"
                 ) from error
-            told = str(error).replace(str(self.folder), "the model")  # a check of the copy knows only where that lies
+            told = str(error)
+            for copy in (self.folder, self.taken):  # a check of a copy knows only where that lies
+                told = told.replace(str(copy), "the model")
             self.found += [
                 line if line.startswith(self.source) else f"{self.source}: {line}" for line in told.splitlines()
             ]
