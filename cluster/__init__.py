@@ -6,6 +6,7 @@
     work        what a command line asks for: the artifact's name, its settings and inputs, one pod's command line
     names       names and labels
     pod job network   the objects, as plain data
+    reach       the API as a pod or a person reaches it
     api         requests with patience; shapes: what is read of the answers
     adopt       one Job per artifact, made or found; connect: its pods
     pods progress failure follow   how it goes, and why it does not

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from alma.bounded_pool import BoundedPool
-from alma.errors import AccessError, AlmaError, ConfigError, TransientError
-from alma.regular import CONFIG_BYTES, check_regular
+from alma.errors import AccessError, ConfigError, TransientError
 from alma.store.waiting import waiting
+from cluster.reach import connection
 from cluster.shapes import Object, checked
 
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -36,29 +35,11 @@ class Api:
 
     def __init__(self, namespace: str | None = None, *, patience: float = PATIENCE_SECONDS) -> None:
         """Raises ``ConfigError`` where nobody says which cluster or namespace."""
-        from kubernetes import client, config
+        from kubernetes import client
 
-        try:
-            if file := os.environ.get("KUBECONFIG"):
-                for each in filter(os.path.exists, file.split(os.pathsep)):  # it may name some that are not there
-                    check_regular(Path(each), CONFIG_BYTES, named=f"KUBECONFIG = {each}", kind=ConfigError)
-                config.load_kube_config(file)
-            else:
-                config.load_incluster_config()
-            settings = client.Configuration.get_default_copy()
-            settings.retries = False
-            connection = client.ApiClient(settings)
-        except AlmaError:
-            raise
-        except Exception as error:  # the client looks at little of what such a file holds
-            where = f"KUBECONFIG = {file}" if file else "this process is in no pod that may ask one"
-            said = str(error) if isinstance(error, config.ConfigException) else f"{type(error).__name__}: {error}"
-            raise ConfigError(
-                f"no cluster: {where}: {said[:300]}. A pod needs automountServiceAccountToken, a person KUBECONFIG"
-            ) from error
-        connection.rest_client.pool_manager = BoundedPool(connection.rest_client.pool_manager)
-        self._batch, self._core = client.BatchV1Api(connection), client.CoreV1Api(connection)
-        self._networking = client.NetworkingV1Api(connection)
+        reached = connection()
+        self._batch, self._core = client.BatchV1Api(reached), client.CoreV1Api(reached)
+        self._networking = client.NetworkingV1Api(reached)
         self._patience = patience
         self.stopping: Callable[[], bool] = lambda: False
         """Whether this process was asked to stop, when there is no time left for patience."""

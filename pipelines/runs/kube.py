@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alma.bounded_pool import BoundedPool
-from alma.errors import DataError
-from alma.regular import CONFIG_BYTES, check_regular
+from alma.errors import ConfigError
+from cluster.reach import connection
 from pipelines.runs.client import NAMESPACE_FILE
 
 Object = dict[str, Any]
@@ -48,25 +47,14 @@ class Kube:
         """Raises ``UnknownError`` where there is no cluster."""
         if not within_reach():
             raise UnknownError("this is no pod, and KUBECONFIG is not set")
-        from kubernetes import client, config
+        from kubernetes import client
 
         try:
-            if file := os.environ.get("KUBECONFIG"):
-                for each in filter(os.path.exists, file.split(os.pathsep)):  # a pipe would be read for ever
-                    check_regular(Path(each), CONFIG_BYTES)
-                config.load_kube_config(file)
-            else:
-                config.load_incluster_config()
-            settings = client.Configuration.get_default_copy()
-            settings.retries = False
-            connection = client.ApiClient(settings)
-        except Exception as error:  # noqa: BLE001 - the client looks at little of what such a file holds
-            told = isinstance(error, config.ConfigException | DataError)
-            said = str(error) if told else f"what names the cluster is not readable ({type(error).__name__})"
-            raise UnknownError(said) from None
-        connection.rest_client.pool_manager = BoundedPool(connection.rest_client.pool_manager)
+            reached = connection()
+        except ConfigError as error:
+            raise UnknownError(str(error)) from None
         self._client = client
-        self._batch, self._core = client.BatchV1Api(connection), client.CoreV1Api(connection)
+        self._batch, self._core = client.BatchV1Api(reached), client.CoreV1Api(reached)
 
     def job(self, name: str, namespace: str) -> Object:
         """A Job."""
