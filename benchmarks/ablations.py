@@ -21,6 +21,7 @@ from typing import Any
 
 from timing import add_quick, parse
 
+from alma.arguments import whole
 from alma.statistics import LEVEL, holm, mean_and_error, t_interval, t_test
 
 VARIANTS: dict[str, list[str]] = {
@@ -168,7 +169,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS), metavar="NAME")
     parser.add_argument("--store", default="store")
-    parser.add_argument("--workers", type=int, default=2, help="runs at once, one thread each (default: 2)")
+    parser.add_argument("--workers", type=whole(1), default=2, help="runs at once, one thread each (default: 2)")
     parser.add_argument("--set", dest="extra", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--out", type=Path, help="keep the raw figures here as JSON; existing ones are kept")
     add_quick(parser)

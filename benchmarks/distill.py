@@ -23,6 +23,8 @@ from ablations import QUICK, mean_error
 from scipy import stats  # type: ignore[import-untyped]
 from timing import add_quick, parse
 
+from alma.arguments import whole
+
 HUMAN = "human scores only"
 LONGER = "human scores only, twice the epochs"
 BASE = {"the base, no shots": 0, "the base, 3 shots": 3}
@@ -119,7 +121,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--forms", nargs="+", default=list(FORMS), choices=list(FORMS), metavar="NAME")
     parser.add_argument("--store", default="store")
-    parser.add_argument("--workers", type=int, default=1, help="seeds at once, one thread each (default: 1)")
+    parser.add_argument("--workers", type=whole(1), default=1, help="seeds at once, one thread each (default: 1)")
     parser.add_argument("--set", dest="extra", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--out", type=Path, help="write the figures of each seed and form here as JSON")
     add_quick(parser)

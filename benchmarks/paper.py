@@ -28,6 +28,8 @@ from papers.page import page
 from papers.plan import Kept, jobs_of, key, load_kept, save_kept
 from timing import add_quick, machine, parse
 
+from alma.arguments import whole
+
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 QUICK = {
     "alma": (
@@ -144,7 +146,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=known, default=known, metavar="NAME", help=", ".join(known))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--store", default="store")
-    parser.add_argument("--workers", type=int, default=2, help="runs at once, each of another seed (default: 2)")
+    parser.add_argument("--workers", type=whole(1), default=2, help="runs at once, each of another seed (default: 2)")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing that would end later")
     parser.add_argument("--out", type=Path, default=DOCS / "paper.json", help="the raw figures")
     parser.add_argument("--page", type=Path, default=DOCS / "paper.md")

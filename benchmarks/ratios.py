@@ -29,6 +29,7 @@ import torch
 from models import SIZES
 
 from alma import __version__
+from alma.arguments import whole
 from alma.plan.rates import Rate, write_rate
 from alma.plan.step import Work
 
@@ -47,7 +48,7 @@ def options(description: str, *, rates: bool = True) -> argparse.ArgumentParser:
     """What every benchmark of the engines can be told."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="tiny", help="the model: random numbers in this shape")
-    parser.add_argument("--repeats", type=int, default=3, help="timed runs of every side (default: 3)")
+    parser.add_argument("--repeats", type=whole(1), default=3, help="timed runs of every side (default: 3)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the result there too, as JSON")
     timing.add_quick(parser)
     if rates:

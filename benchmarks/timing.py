@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from alma.arguments import whole
+
 
 @dataclass(frozen=True)
 class Way:
@@ -31,8 +33,8 @@ class Way:
 def options(description: str) -> argparse.ArgumentParser:
     """The options that every benchmark has."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=5, help="timed runs of every way (default: 5)")
-    parser.add_argument("--threads", type=int, help="torch's threads (default: torch's own choice)")
+    parser.add_argument("--repeats", type=whole(1), default=5, help="timed runs of every way (default: 5)")
+    parser.add_argument("--threads", type=whole(1), help="torch's threads (default: torch's own choice)")
     add_quick(parser)
     return parser
 
