@@ -16,7 +16,8 @@
 set -euo pipefail
 # What is named from where we are called.
 [[ -z ${INDEX:-} ]] || INDEX=$(realpath -- "$INDEX")
-[[ ! -d ${WHEELS:-} ]] || WHEELS=$(realpath -- "$WHEELS")
+[[ -z ${WHEELS:-} || -d $WHEELS ]] || { echo "$0: WHEELS=$WHEELS: no folder is there" >&2; exit 2; }
+[[ -z ${WHEELS:-} ]] || WHEELS=$(realpath -- "$WHEELS")
 unset CDPATH # by which cd goes elsewhere, and says where
 cd "$(dirname "$0")/.."
 

@@ -39,6 +39,12 @@ def test_what_is_named_is_read_from_where_it_is_called(tmp_path: Path) -> None:
     assert f"{tmp_path}/the wheels:/mnt:ro\n" in done.stderr
 
 
+def test_wheels_that_are_not_there_are_said(tmp_path: Path) -> None:
+    done = build(tmp_path, "images/build.sh", WHEELS="/the/wheles")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "images/build.sh: WHEELS=/the/wheles: no folder is there\n"
+
+
 @pytest.mark.parametrize("named", ["images/build.sh", "./images/build.sh"])
 def test_names_of_images_are_all_that_is_written_wherever_cd_looks(tmp_path: Path, named: str) -> None:
     (tmp_path / "images").mkdir()
