@@ -34,6 +34,7 @@ file          does
 ``tasks``     the files of a folder of lm-eval's tasks
 ``unchanged`` whether what is read is what the work is named by
 ``hub``       fetches a pinned commit from the Hugging Face Hub
+``commit``    whether all of it lies in the cache
 ============  ===========================================================
 
 Nothing here imports a machine-learning library; ``huggingface_hub`` is imported when an ``hf://`` source is fetched.

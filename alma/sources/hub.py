@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import re
+from functools import partial
 from pathlib import Path
 
 from alma.errors import AccessError, ConfigError, DataError, StoreUnavailableError
 from alma.logins import hide_logins
 from alma.sections import Ingest, IngestModel, IngestRows
 from alma.sources import embedders, models, nearest, weights
+from alma.sources.commit import Commit, listed
 from alma.sources.rows import SUFFIXES
 from alma.sources.session import bound_answers
 from alma.store.waiting import waiting
@@ -50,27 +53,28 @@ def fetch_rows(cfg: IngestRows) -> list[Path]:
     """The file that the source names, or else the files of ``cfg.split`` by their names, in order."""
     repository, path = place(cfg)
     if path is not None:
-        file = _snapshot(cfg, repository, "dataset", [glob.escape(path)]) / path
-        if not file.is_file():
-            raise DataError(f"{cfg.source}: no such file in that commit.{_there(cfg, repository, path)}")
-        return [file]
-    folder = _snapshot(cfg, repository, "dataset", [f"*{glob.escape(cfg.split)}*{suffix}" for suffix in SUFFIXES])
+        commit = _fetched(cfg, repository, [glob.escape(path)], alone=path)
+        if path not in commit.sizes:
+            raise DataError(f"{cfg.source}: no such file in that commit.{nearest(path, _rows(commit))}")
+        commit.check_whole([path])
+        return [commit.folder / path]
+    commit = _fetched(cfg, repository, [f"*{glob.escape(cfg.split)}*{suffix}" for suffix in SUFFIXES])
     # The rule of the datasets library: the split's name in the path, set off from letters and digits.
     named = re.compile(rf"(^|.*[^a-zA-Z0-9]){re.escape(cfg.split)}([^a-zA-Z0-9].*|$)")
-    names = (p.relative_to(folder) for p in folder.rglob("*") if p.is_file() and p.suffix in SUFFIXES)
-    files = sorted(name for name in names if named.fullmatch(name.as_posix()))
+    files = sorted(Path(name) for name in _rows(commit) if named.fullmatch(name))
     if not files:
-        raise DataError(
-            f"{cfg.source}: no file is named for split = {cfg.split!r}.{_there(cfg, repository, cfg.split)}"
-        )
+        raise DataError(f"{cfg.source}: no file is named for split = {cfg.split!r}.{nearest(cfg.split, _rows(commit))}")
     if len({(name.parent, name.suffix) for name in files}) > 1:
         listed = ", ".join(name.as_posix() for name in files[:8])
         raise ConfigError(f"{cfg.source}: several sets have a split {cfg.split!r}; add one file to source: {listed}")
-    return [folder / name for name in files]
+    commit.check_whole(name.as_posix() for name in files)
+    return [commit.folder / name for name in files]
 
 
 def fetch_model(cfg: IngestModel) -> Path:
     """The folder of the model, in the cache of ``huggingface_hub``; its files may be symbolic links."""
+    from huggingface_hub.utils import filter_repo_objects
+
     repository, path = place(cfg)
     prefix = f"{glob.escape(path)}/" if path else ""
     wanted = [prefix + pattern for pattern in models.BELONGS]
@@ -78,39 +82,57 @@ def fetch_model(cfg: IngestModel) -> Path:
     if cfg.task == "embedding":
         wanted += [prefix + pattern for pattern in (*embedders.BELONGS, *embedders.INNER)]
         ignored = [prefix + pattern for pattern in (*models.NEVER, "[!0-9]*/*", "*/*/*")]
-    folder = _snapshot(cfg, repository, "model", wanted, ignored) / (path or "")
-    if not (folder / "config.json").is_file():
-        raise DataError(f"{cfg.source}: no config.json in that commit.{_there(cfg, repository, 'config.json')}")
+    commit = _fetched(cfg, repository, wanted, ignored)
+    folder = commit.folder / (path or "")
+    if (Path(path or "") / "config.json").as_posix() not in commit.sizes:
+        raise DataError(f"{cfg.source}: no config.json in that commit.{nearest('config.json', commit.sizes)}")
+    belonging = partial(filter_repo_objects, allow_patterns=wanted, ignore_patterns=ignored)
+    commit.check_whole(belonging(commit.sizes))
+    commit.check_nothing_else(belonging(each.relative_to(commit.folder).as_posix() for each in folder.rglob("*")))
     if not any(folder.glob("*.safetensors")):
-        names = _listing(cfg, repository)
-        raise DataError(weights.explain_absent(cfg.source, names))
+        raise DataError(weights.explain_absent(cfg.source, commit.sizes))
     return folder
 
 
-def _snapshot(cfg: Ingest, repository: str, kind: str, wanted: list[str], ignored: list[str] | None = None) -> Path:
+def _rows(commit: Commit) -> list[str]:
+    """The files of rows."""
+    return [name for name in commit.sizes if Path(name).suffix in SUFFIXES]
+
+
+def _fetched(
+    cfg: Ingest, repository: str, wanted: list[str], ignored: list[str] | None = None, alone: str | None = None
+) -> Commit:
     from huggingface_hub import constants, errors, snapshot_download
     from huggingface_hub.utils import disable_progress_bars
 
     bound_answers()
     disable_progress_bars()  # standard error carries alma's own events
+    kind = "model" if isinstance(cfg, IngestModel) else "dataset"
     url = hide_logins(f"{constants.ENDPOINT}/{'datasets/' if kind == 'dataset' else ''}{repository}")
     what = f"{cfg.source}: {url}"
+    fetch = f"hf download {repository} --repo-type {kind} --revision {cfg.revision}"
+    assert cfg.revision is not None, "place() has seen that it is a commit"
     try:
         with waiting(what, "is being fetched for"):
-            return Path(
+            folder = Path(
                 snapshot_download(
                     repository, repo_type=kind, revision=cfg.revision, allow_patterns=wanted, ignore_patterns=ignored
                 )
             )
+            return Commit(cfg.source, folder, listed(repository, kind, cfg.revision, folder, alone), fetch)
     except errors.GatedRepoError as error:
         raise AccessError(f"{what} has terms: accept them there, then set HF_TOKEN to a token of yours") from error
     except errors.RepositoryNotFoundError as error:
         raise AccessError(f"{what} does not exist, or is private: check the name, or set HF_TOKEN") from error
     except errors.RevisionNotFoundError as error:
         raise DataError(f"{what} has no commit {cfg.revision}; see git ls-remote {url}") from error
+    except errors.OfflineModeIsEnabled as error:
+        raise DataError(
+            f"{what}: the cache has no list of the files of that commit, so that what lies there may be a part of "
+            f"it, and HF_HUB_OFFLINE is set; unset it, or fetch the commit, with its list, first: {fetch}"
+        ) from error
     except errors.LocalEntryNotFoundError as error:
         if constants.HF_HUB_OFFLINE:
-            fetch = f"hf download {repository} --repo-type {kind} --revision {cfg.revision}"
             remedy = f"unset it, or fetch the commit first: {fetch}"
             raise DataError(f"{what} is not (wholly) in the cache, and HF_HUB_OFFLINE is set; {remedy}") from error
         raise StoreUnavailableError(f"{what} does not answer: {hide_logins(str(error))}") from error
@@ -122,27 +144,15 @@ def _snapshot(cfg: Ingest, repository: str, kind: str, wanted: list[str], ignore
         ) from error
     except errors.HTTPError as error:  # the network, below the Hub's own answers
         raise StoreUnavailableError(f"{what}: {hide_logins(str(error))}") from error
+    except OSError as error:
+        if error.errno not in (None, errno.ENAMETOOLONG):  # a disk of this machine
+            raise
+        said = "a name that no disk takes" if error.errno else hide_logins(str(error).partition("\n")[0])
+        raise StoreUnavailableError(
+            f"{what} answered what no Hub does: {said}; check HF_ENDPOINT, and what lies between, and try again"
+        ) from error
     except STRANGE as error:
         raise StoreUnavailableError(
             f"{what} answered what no Hub does ({type(error).__name__}: {hide_logins(str(error))}); check HF_ENDPOINT, "
             "and what lies between"
         ) from error
-
-
-def _there(cfg: Ingest, repository: str, wanted: str) -> str:
-    """A hint: what the commit holds instead, if the Hub answers."""
-    names = _listing(cfg, repository)
-    if isinstance(cfg, IngestRows):
-        names = [name for name in names if Path(name).suffix in SUFFIXES]
-    return nearest(wanted, names)
-
-
-def _listing(cfg: Ingest, repository: str) -> list[str]:
-    from huggingface_hub import HfApi, errors
-
-    kind = "model" if isinstance(cfg, IngestModel) else "dataset"
-    try:
-        with waiting(cfg.source):
-            return list(HfApi().list_repo_files(repository, repo_type=kind, revision=cfg.revision))
-    except (errors.HTTPError, errors.OfflineModeIsEnabled, *STRANGE):
-        return []  # only ever part of an error message

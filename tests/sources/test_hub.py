@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub import close_session, constants, get_session
+from huggingface_hub import close_session, constants, get_session, hf_hub_download
 
 from alma.errors import AccessError, AlmaError, ConfigError, DataError, StoreUnavailableError
 from alma.sections import IngestModel, IngestRows
@@ -40,6 +42,9 @@ REPOSITORIES = {
         "small/config.json": b"{}",
         "small/model.safetensors": b"0",
     },
+    "o/tiny": {"config.json": b"{}", "model.safetensors": b"0", "chat_template.jinja": b"x"},
+    "datasets/o/short": {"train.jsonl": ROW},
+    "datasets/o/long": {"train.jsonl": ROW},
     "o/broken": {"config.json": b"{}", "model.safetensors": b"0"},
     "o/pickle": {"config.json": b"{}", "pytorch_model.bin": b"pickle"},
 }
@@ -48,6 +53,11 @@ PACKED = gzip.compress(b" " * 2**24)
 """What is 16 KB on its way."""
 
 STRANGERS = {"o/page": b"<html>", "o/object": b'{"a": 1}', "o/deep": b"[" * 100_000, "o/endless": b" " * 2**20}
+
+
+def blob_id(data: bytes) -> str:
+    """As git names what the file holds."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
 class FakeHub(BaseHTTPRequestHandler):
@@ -68,7 +78,10 @@ class FakeHub(BaseHTTPRequestHandler):
             if place == "o/broken" and self.command == "GET":
                 self._answer(500, b" " * 2**20)
                 return
-            self._answer(200, REPOSITORIES[place][rest.partition("/")[2]])
+            data = REPOSITORIES[place][rest.partition("/")[2]]
+            if place == "datasets/o/short" and self.command == "HEAD":
+                data += b"what never comes"
+            self._answer(200, data, {"ETag": "x" * 3000} if place == "datasets/o/long" else None)
 
     def _tree(self, place: str, commit: str) -> None:
         if place == "o/packed":
@@ -88,7 +101,7 @@ class FakeHub(BaseHTTPRequestHandler):
             self._answer(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
         else:
             files = [
-                {"type": "file", "path": name, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
+                {"type": "file", "path": name, "size": len(data), "oid": blob_id(data)}
                 for name, data in REPOSITORIES[place].items()
             ]
             self._answer(200, json.dumps(files).encode(), {"Content-Type": "application/json"})
@@ -98,7 +111,7 @@ class FakeHub(BaseHTTPRequestHandler):
         common = {
             "Content-Length": str(len(data)),
             "X-Repo-Commit": COMMIT,
-            "ETag": f'"{hashlib.sha1(data).hexdigest()}"',
+            "ETag": f'"{blob_id(data)}"',
         }
         for name, value in {**common, **(headers or {})}.items():
             self.send_header(name, value)
@@ -196,6 +209,135 @@ def test_tells_what_is_wrong(cfg: IngestRows | IngestModel, error: type[AlmaErro
     with pytest.raises(error) as caught:
         hub.fetch_model(cfg) if isinstance(cfg, IngestModel) else hub.fetch_rows(cfg)
     assert [part for part in [cfg.source, *parts] if part not in str(caught.value)] == [], str(caught.value)
+
+
+def forget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache as other programs leave it: without the list of the commit's files."""
+    monkeypatch.setattr("huggingface_hub._tree_cache._IN_MEMORY_TREE_CACHE", {})
+    for each in (tmp_path / "cache").glob("*/trees"):
+        shutil.rmtree(each)
+    return next((tmp_path / "cache").glob("*/snapshots")) / COMMIT
+
+
+def away(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Hub is asked nothing, or does not answer."""
+    if how == "offline":
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    else:
+        monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+
+
+AWAY = {
+    "offline": (DataError, "no list of the files of that commit.*HF_HUB_OFFLINE is set.*hf download o/"),
+    "down": (StoreUnavailableError, "http://127.0.0.1:9/"),
+}
+
+
+@pytest.mark.parametrize("how", AWAY)
+def test_a_part_of_a_split_is_not_taken_for_all_of_it(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hf_hub_download("o/split", "data/train-00000-of-00002.parquet", repo_type="dataset", revision=COMMIT)
+    forget(tmp_path, monkeypatch)
+    away(how, monkeypatch)
+    kind, said = AWAY[how]
+    with pytest.raises(kind, match=said):
+        hub.fetch_rows(rows("hf://o/split"))
+
+
+def test_a_part_of_a_split_is_made_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hf_hub_download("o/split", "data/train-00000-of-00002.parquet", repo_type="dataset", revision=COMMIT)
+    forget(tmp_path, monkeypatch)
+    assert [path.read_bytes() for path in hub.fetch_rows(rows("hf://o/split"))] == [b"0", b"1"]
+
+
+@pytest.mark.parametrize("how", AWAY)
+def test_a_model_without_its_template_is_not_taken_for_one_that_has_none(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("config.json", "model.safetensors"):
+        hf_hub_download("o/tiny", name, revision=COMMIT)
+    forget(tmp_path, monkeypatch)
+    away(how, monkeypatch)
+    kind, said = AWAY[how]
+    with pytest.raises(kind, match=said):
+        hub.fetch_model(model("hf://o/tiny"))
+
+
+@pytest.mark.parametrize("how", AWAY)
+def test_one_file_that_is_what_its_blob_is_called_needs_no_list(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hf_hub_download("o/sets", "main/train.jsonl", repo_type="dataset", revision=COMMIT)
+    snapshot = forget(tmp_path, monkeypatch)
+    away(how, monkeypatch)
+    [path] = hub.fetch_rows(rows("hf://o/sets/main/train.jsonl"))
+    assert path.read_bytes() == ROW
+    path.resolve().write_bytes(ROW[:-1])
+    with pytest.raises(AWAY[how][0], match=AWAY[how][1]):
+        hub.fetch_rows(rows("hf://o/sets/main/train.jsonl"))
+    assert path == snapshot / "main" / "train.jsonl"
+
+
+@pytest.mark.parametrize("offline", [False, True])
+@pytest.mark.parametrize("how", ["cut off", "a pipe", "a folder"])
+def test_what_is_no_whole_file_is_refused(how: str, offline: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetch = [
+        (lambda: hub.fetch_rows(rows("hf://o/split"))[1], "data/train-00001-of-00002.parquet"),
+        (lambda: hub.fetch_rows(rows("hf://o/sets/main/train.jsonl"))[0], "main/train.jsonl"),
+        (lambda: hub.fetch_model(model("hf://o/tiny")) / "chat_template.jinja", "chat_template.jinja"),
+    ]
+    blobs = [each().resolve() for each, _ in fetch]
+    for blob in blobs:
+        blob.unlink()
+        {"cut off": blob.touch, "a pipe": lambda at=blob: os.mkfifo(at), "a folder": blob.mkdir}[how]()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    for (each, name), blob in zip(fetch, blobs, strict=True):
+        found = "that of the cache has 0" if how == "cut off" else "there is none, or a pipe or a folder"
+        with pytest.raises(
+            DataError, match=rf"{name} has \d+ bytes in that commit, and {found} .*hf download o/"
+        ) as told:
+            each()
+        assert f"remove {blob}," in str(told.value)
+
+
+def test_what_lies_beside_is_no_part_of_a_split_and_refused_of_a_model() -> None:
+    before = hub.fetch_rows(rows("hf://o/split"))
+    (before[0].parent / "train-00002-of-00002.parquet").write_bytes(b"2")
+    assert hub.fetch_rows(rows("hf://o/split")) == before
+    folder = hub.fetch_model(model("hf://o/model"))
+    (folder / "README.md").write_text("is not asked for")
+    hub.fetch_model(model("hf://o/model"))
+    (folder / "chat_template.jinja").write_text("x")
+    with pytest.raises(
+        DataError, match=r"chat_template\.jinja is no file of that commit; remove .*chat_template\.jinja"
+    ):
+        hub.fetch_model(model("hf://o/model"))
+
+
+def test_what_is_there_is_said_without_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"pickle \(pytorch_model\.bin\)"):
+            hub.fetch_model(model("hf://o/pickle"))
+        with pytest.raises(DataError, match=r"There is: data/pretrain.parquet"):
+            hub.fetch_rows(rows("hf://o/split", split="validation"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (
+            "hf://o/short",
+            r"Consistency check failed: file should be of size 49 but has size 33 \(.*/train\.jsonl\)\.; check",
+        ),
+        ("hf://o/long", "a name that no disk takes; check"),
+    ],
+)
+def test_an_answer_that_goes_wrong_on_its_way_is_worth_another_try(source: str, said: str) -> None:
+    with pytest.raises(StoreUnavailableError, match=f"^{source}: .*{said}") as told:
+        hub.fetch_rows(rows(source))
+    assert len(str(told.value)) < 300
 
 
 @pytest.mark.parametrize("repository", STRANGERS)
