@@ -26,6 +26,9 @@ REMEDIES: dict[int, tuple[type[UserError], str]] = {
     errno.ENODEV: (DataError, "it is no regular file; name one"),
     errno.EBADF: (DataError, "it was closed, or opened to be read; give it a file or a terminal"),
     errno.ESPIPE: (DataError, "it is no regular file; name one"),
+    errno.ENOSYS: (DataError, "the file system cannot do that; name a place on another one"),
+    errno.EOPNOTSUPP: (DataError, "the file system cannot do that; name a place on another one"),
+    errno.EXDEV: (DataError, "the file system cannot do that; name a place on another one"),
     errno.EIO: (DataError, "the disk or the network behind it does not answer; look at the machine's log"),
     errno.EACCES: (AccessError, "this user may not; change its owner or mode (chown, chmod)"),
     errno.EPERM: (AccessError, "this user may not; change its owner or mode (chown, chmod)"),
@@ -40,6 +43,9 @@ REMEDIES: dict[int, tuple[type[UserError], str]] = {
     errno.EAGAIN: (NoSpaceError, "no more processes or threads; raise the limit: ulimit -u"),
 }
 """What an error of the operating system means to a person, and what is to be done."""
+
+_OF_ANY_CALL = (errno.ENOSYS, errno.EOPNOTSUPP)
+"""What a system says of what it cannot do, be it with a file or not."""
 
 _LIMITS = (
     *(
@@ -78,7 +84,7 @@ def _of_the_system(error: OSError) -> AlmaError | None:
     places = [each for each in (error.filename, error.filename2) if each is not None]
     if error.errno == errno.ENOENT and not places:
         return DataError("the working directory is not there any more; change into one that is")
-    if error.errno not in REMEDIES:
+    if error.errno not in REMEDIES or (error.errno in _OF_ANY_CALL and not places):
         return None
     kind, remedy = REMEDIES[error.errno]
     if not places and (kind is NoSpaceError or error.errno == errno.EBADF):

@@ -43,6 +43,9 @@ def test_a_long_message_keeps_its_place_and_its_remedy() -> None:
         pytest.param(OSError(errno.ENAMETOOLONG, "too long", "n" * 300), DataError, "shorter", id="name"),
         pytest.param(OSError(errno.EACCES, "denied", b"/a\xff"), AccessError, "chmod", id="access"),
         pytest.param(OSError(errno.EMFILE, "many", "x"), NoSpaceError, "ulimit -n", id="files"),
+        pytest.param(
+            OSError(errno.ENOSYS, "no function", "a", None, "b"), DataError, "a → b: no function: the", id="no rename"
+        ),
         pytest.param(FileNotFoundError(errno.ENOENT, "none"), DataError, "working directory", id="directory"),
         pytest.param(MemoryError(), NoSpaceError, "ulimit -v", id="memory"),
         pytest.param(ImportError(f"x.so: {os.strerror(errno.ENOMEM)}"), NoSpaceError, "ulimit -v", id="import"),
@@ -89,6 +92,10 @@ def test_a_library_that_makes_an_error_of_a_signal_is_not_at_fault(
     monkeypatch.setattr(ending, "_heard", [KeyboardInterrupt])
     assert tell("alma", ValueError("Error calling function: KeyboardInterrupt")) == 75
     assert capsys.readouterr().err == "alma: stopped as asked; run the same command again to resume\n"
+
+
+def test_a_call_that_the_system_does_not_have_is_no_fault_of_a_file() -> None:
+    assert as_ours(OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))) is None
 
 
 def test_every_remedy_is_of_an_error_of_the_user() -> None:

@@ -15,6 +15,8 @@ from typing import BinaryIO
 from alma.errors import AccessError, AlmaError, ConfigError, NoSpaceError, StoreUnavailableError
 from alma.store.names import TEMPORARY
 
+NO_RENAME = (errno.ENOSYS, errno.EOPNOTSUPP, errno.EXDEV)
+
 
 @contextmanager
 def publish(path: Path) -> Iterator[BinaryIO]:
@@ -75,6 +77,13 @@ def file_errors(path: Path) -> Iterator[None]:
             raise ConfigError(f"{where}: {reason}; give a folder, and files below it that are none") from error
         if error.errno in (errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN):
             raise StoreUnavailableError(f"{where}: {reason}; the mounted file system does not answer") from error
+        if error.errno in NO_RENAME:
+            raise ConfigError(
+                f"{path}: {reason}; the file system there cannot rename files, as some buckets that are mounted: use a "
+                "folder of another one, or the bucket itself (s3://…)"
+            ) from error
+        if error.errno is not None:
+            error.filename = error.filename or str(path)  # of an open file the system says no name
         raise
 
 

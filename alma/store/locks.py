@@ -24,5 +24,6 @@ def lock(file: IO[bytes] | IO[str] | int, *, shared: bool = False, wait: bool = 
     except OSError as error:
         if error.errno in NO_LOCKS:
             return False
+        error.filename = error.filename or getattr(file, "name", None)
         raise
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 from alma.errors import ConfigError, NoSpaceError
 from alma.store import FolderStore, open_store
 from alma.store.files import file_errors, publish
+from alma.store.locks import lock
 from alma.store.names import TEMPORARY
 from tests.builders.small_disk import small_disk
 
@@ -256,6 +258,36 @@ def test_a_path_that_becomes_a_file_later(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="give a folder"):
         store.write("a/b", b"1")
     assert store.list("") == {}
+
+
+@pytest.mark.parametrize("refused", [errno.ENOSYS, errno.EOPNOTSUPP, errno.EXDEV])
+def test_a_file_system_that_cannot_rename_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: int
+) -> None:
+    """A bucket that is mounted as a folder."""
+    store = open_store(str(tmp_path / "store"))
+
+    def replace(source: Path, target: Path) -> None:
+        raise OSError(refused, os.strerror(refused), str(source), None, str(target))
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(ConfigError, match=f"^{tmp_path}/store/a: {os.strerror(refused)}; .* cannot rename .*s3://"):
+        store.write("a", b"1")
+
+
+def test_a_disk_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an open file the system says no name."""
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    store = open_store(str(tmp_path / "store"))
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(OSError, match=rf"Input/output error: '{tmp_path}/store/a'"):
+        store.write("a", b"1")
+    monkeypatch.setattr(fcntl, "flock", fails)
+    with (tmp_path / "locked").open("w") as file, pytest.raises(OSError, match=f"error: '{tmp_path}/locked'"):
+        lock(file)
 
 
 def test_of_a_copy_the_file_is_named_that_could_not_be_written(tmp_path: Path) -> None:
