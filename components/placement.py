@@ -70,6 +70,10 @@ SHARDABLE = ("synthesize", "embed", "respond", "judge", "reference", "reward")
 """Stages that may run as several pods at once; ``alma.stages.SHARDABLE`` is the same (a test holds it)."""
 
 
+SAID_BY = {"kueue.x-k8s.io/queue-name": "placement.queue", "app.kubernetes.io/part-of": "alma itself"}
+"""Labels that pods have already."""
+
+
 class Resources(Section):
     """What one pod of a role asks for, as request and limit."""
 
@@ -205,7 +209,7 @@ class Placement(Section):
     store: Annotated[str, Field(pattern=r"^s3://[!-~]+$")] | None = None
     """``s3://bucket/prefix`` of the artifacts; ``None`` = to be filled in for every run. [form]"""
 
-    base_folder: Annotated[str, Field(pattern=r"^[^$\x00-\x1f]*$")] = "/opt/alma/examples"
+    base_folder: Annotated[str, Field(pattern=r"^[^${\x00-\x1f]*$")] = "/opt/alma/examples"
     """Where relative sources start, in the base image."""
 
     s3_secret: Name = "alma-s3"  # noqa: S105 - a name
@@ -259,6 +263,9 @@ class Placement(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Placement:
+        for name, setting in SAID_BY.items():
+            if name in self.labels:
+                raise ValueError(f"labels: {name!r} is said by {setting}; leave it out of the labels")
         for name, own in self.stages.items():
             if name not in ROLES:
                 raise ValueError(f"stages.{name}: there is no such stage; there are: {', '.join(ROLES)}")

@@ -37,7 +37,7 @@ Size = Annotated[
 ]
 Name = Annotated[str, _text(_DOMAIN, "the name of an object: a to z, digits, dashes and dots", 253)]
 Queue = Annotated[str, _text(_DOMAIN, "the name of a LocalQueue: a to z, digits, dashes and dots, 63 at most", 63)]
-Image = Annotated[str, _text("[!-~]+", "the name of an image, without spaces and line breaks")]
+Image = Annotated[str, _text("[A-Za-z0-9][A-Za-z0-9._:/@-]*", "the name of an image, such as host/alma-trl:1")]
 Gpus = Annotated[int, Field(ge=0, le=1024)]
 GpuType = Annotated[str, _text(f"{_DOMAIN}/{_WORD}", 'the name of a resource, such as "nvidia.com/gpu"', 316)]
 Retries = Annotated[int, Field(ge=0, le=_INT32)]

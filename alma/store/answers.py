@@ -33,3 +33,13 @@ def member(answer: Mapping[str, Any], name: str) -> Any:
         return answer[name]
     except KeyError:
         raise UnreadableError(f"without {name}") from None
+
+
+def of_an_object(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The answer, if it says what every server says of an object. The page of a network's login does not.
+
+    Raises ``UnreadableError``.
+    """
+    if not answer.keys() & {"ETag", "LastModified"}:
+        raise UnreadableError("without ETag and Last-Modified")
+    return answer

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/botocore/latest/reference/services/s3.html and botoc
 
 from __future__ import annotations
 
+import random
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,19 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-def prepare(client: S3Client, whom: str) -> None:
+IN_CONFLICT = (408, 409)
+"""Of another request at the same time, or too slow: botocore gives up at once where S3 says to try again."""
+
+LONGEST_PAUSE_SECONDS = 20.0
+
+
+def prepare(client: S3Client, whom: str, most_attempts: int) -> None:
     """Registers the handlers. ``whom`` is what a person reads: the store and its endpoint."""
+
+    def conflicts(response: tuple[Any, Any] | None, attempts: int, **_: object) -> float | None:
+        if response is None or response[0].status_code not in IN_CONFLICT or attempts >= most_attempts:
+            return None
+        return random.uniform(0.5, 1.0) * min(2.0 ** (attempts - 1), LONGEST_PAUSE_SECONDS)
 
     def sent(request: Any, **_: object) -> None:
         attempt = re.search(r"attempt=(\d+); max=(\d+)", _text(request.headers.get("amz-sdk-request", "")))
@@ -37,6 +49,7 @@ def prepare(client: S3Client, whom: str) -> None:
     events.register("before-send.s3", sent)
     events.register("response-received.s3", received)
     events.register("before-parse.s3", keep_errors_plain)
+    events.register("needs-retry.s3", conflicts)  # type: ignore[arg-type]  # a pause is asked for by its answer
     events.register("before-call.s3.HeadBucket", follow_no_further)
 
 

@@ -10,10 +10,10 @@ import errno
 import hashlib
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore import exceptions as boto
@@ -26,7 +26,7 @@ from urllib3.exceptions import HTTPError
 from alma.errors import AccessError, AlmaError, ConfigError, IntegrityError, NoSpaceError, StoreUnavailableError
 from alma.logins import hide_login
 from alma.store import bounded
-from alma.store.answers import UnreadableError, member
+from alma.store.answers import UnreadableError, member, of_an_object
 from alma.store.arrival import Agreed, DamagedError
 from alma.store.files import file_errors
 from alma.store.mending import prepare
@@ -91,7 +91,7 @@ class S3Store:
         except (BotoCoreError, ValueError) as error:
             raise ConfigError(f"{self.uri}: the AWS settings are not usable: {error}") from error
         self.endpoint = hide_login(self.client.meta.endpoint_url)
-        prepare(self.client, f"{self.uri} at {self.endpoint}")
+        prepare(self.client, f"{self.uri} at {self.endpoint}", attempts)
         streams = threading.BoundedSemaphore(STREAMS)
         self._downloads, self._uploads = Transfers(self.client, bucket, streams), Uploads(self.client, bucket, streams)
         self._bucket_seen = False
@@ -105,7 +105,7 @@ class S3Store:
         key = self._key(name)
         try:
             with self._asking(name):
-                self.client.head_object(Bucket=self.bucket, Key=key)
+                of_an_object(self.client.head_object(Bucket=self.bucket, Key=key))
         except FileNotFoundError:
             return False
         return True
@@ -115,6 +115,7 @@ class S3Store:
         key, agreed = self._key(name), Agreed()
 
         def whole(answer: GetObjectOutputTypeDef) -> bytes:
+            of_an_object(answer)
             with waiting("the store"):
                 data = bounded.whole(answer["Body"].iter_chunks(2**20), bounded.OBJECT_BYTES)
             agreed.check(answer, hashlib.md5(data, usedforsecurity=False).hexdigest())
@@ -162,7 +163,7 @@ class S3Store:
         below = f"{self._key(prefix)}/" if prefix else self.prefix
         with self._asking(prefix, sends=True):
             pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=below)
-            items = [item for page in pages for item in page.get("Contents", [])]
+            items = [item for page in pages for item in _items(page)]
             found = {member(item, "Key")[len(self.prefix) :]: member(item, "Size") for item in items}
         return {name: found[name] for name in sorted(found) if is_name(name)}
 
@@ -259,3 +260,9 @@ class S3Store:
         except ResponseParserError:  # no answer to this question either
             return True
         return True
+
+
+def _items(page: Mapping[str, Any]) -> list[Any]:
+    """Of a page of a listing; any other document would be read as a page without objects."""
+    member(page, "IsTruncated")
+    return list(page.get("Contents", []))

@@ -24,7 +24,7 @@ from urllib3.exceptions import HTTPError
 
 from alma.parallel import in_order
 from alma.retry import Backoff, NoProgress, attempts
-from alma.store.answers import member
+from alma.store.answers import member, of_an_object
 from alma.store.arrival import Agreed, DamagedError
 from alma.store.files import publish
 from alma.store.ranges import BLOCK_BYTES, RANGE_BYTES, Partial, partial
@@ -71,7 +71,7 @@ class Transfers:
         Resumes an unfinished download of the same ETag, even where its process was killed.
         """
         for attempt in attempts(ChangedError, stop=stop_after_attempt(ATTEMPTS), wait=wait_none()):
-            found = self.client.head_object(Bucket=self.bucket, Key=key)
+            found = of_an_object(self.client.head_object(Bucket=self.bucket, Key=key))
             size = member(found, "ContentLength")
             with attempt:
                 return (

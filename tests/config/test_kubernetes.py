@@ -41,6 +41,8 @@ def test_what_kubernetes_takes_is_taken_as_it_is(given: dict[str, Any]) -> None:
     ("given", "said"),
     [
         ({"images": {"train": "alma\nb"}}, r"images\.train: 'alma\\nb' is not the name of an image"),
+        ({"images": {"train": "{{x}}"}}, "is not the name of an image"),
+        ({"labels": {"kueue.x-k8s.io/queue-name": "a"}}, r"is said by placement\.queue"),
         ({"accelerator": "gpu"}, 'such as "nvidia.com/gpu"'),
         ({"labels": {"a b": "c"}}, "'a b' is not the name of a label"),
         ({"node_selector": {"pool": "big one"}}, r"node_selector\.pool: 'big one' is not the value of a label"),

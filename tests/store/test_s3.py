@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from alma.errors import AccessError, AlmaError, ConfigError, NoSpaceError, StoreUnavailableError
-from alma.store import open_store
+from alma.store import mending, open_store
 from alma.store.multipart import PART_BYTES
 from alma.store.s3 import S3Store
 
@@ -151,7 +151,10 @@ def test_nobody_answers(s3_store_uri: str, tmp_path: Path, monkeypatch: pytest.M
         assert time.monotonic() - started < 20  # on a busy machine; the default would be minutes
 
 
-REGION: dict[str, str | None] = {"x-amz-bucket-region": "eu-west-1"}  # botocore goes there after a 301
+HEADERS: dict[str, str | None] = {
+    "x-amz-bucket-region": "eu-west-1",  # botocore goes there after a 301
+    "ETag": '"of no MD5"',
+}
 Answers = list[tuple[int, bytes, int]]  # status, body, bytes that are promised but never come
 
 
@@ -167,7 +170,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answers]:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             status, body, missing = given.pop(0) if len(given) > 1 else given[0]
             self.send_response(status)
-            for name, value in REGION.items():
+            for name, value in HEADERS.items():
                 if value is not None:
                     self.send_header(name, value)
             self.send_header("Connection", "close")
@@ -241,11 +244,35 @@ def test_an_answer_of_no_server(answers: Answers, tmp_path: Path, status: int, b
         assert (status, name) in ((204, "remove"), (204, "exists"), (204, "read"), (204, "download"), (204, "list"))
 
 
-def test_an_answer_that_does_not_say_what_it_has_to(answers: Answers) -> None:
+def test_a_page_of_the_network_is_no_object_and_no_listing(
+    answers: Answers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(HEADERS, "ETag", None)
+    answers.append((200, b"<html><body>Please log in to this network</body></html>", 0))
+    asked = calls(S3Store("bucket"), tmp_path)
+    for name in ("exists", "read", "download", "list"):
+        with pytest.raises(StoreUnavailableError, match="no S3 server does"):
+            asked[name]()
+
+
+@pytest.mark.parametrize(("status", "code"), [(409, "OperationAborted"), (409, ""), (408, "RequestTimeout")])
+def test_a_conflict_is_tried_again(answers: Answers, monkeypatch: pytest.MonkeyPatch, status: int, code: str) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
+    monkeypatch.setattr(mending, "LONGEST_PAUSE_SECONDS", 0.01)
+    refused = (status, f"<Error><Code>{code}</Code></Error>".encode(), 0)
+    answers += [refused, refused, (200, b"whole", 0)]
+    assert S3Store("bucket").read("a") == b"whole"
+    answers[:] = [refused, refused, refused, (200, b"whole", 0)]
+    with pytest.raises(StoreUnavailableError, match=f"answered {status}"):
+        S3Store("bucket").read("a")
+
+
+def test_an_answer_that_does_not_say_what_it_has_to(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
     answers.append((200, b"", 0))
-    with pytest.raises(StoreUnavailableError, match=r"no S3 server does \(without ETag\); check AWS_ENDPOINT_URL"):
+    monkeypatch.setitem(HEADERS, "ETag", None)
+    with pytest.raises(StoreUnavailableError, match=r"no S3 server does \(without ETag.*\); check AWS_ENDPOINT_URL"):
         S3Store("bucket").version("a")
-    listing = b"<ListBucketResult><Contents><Key>a</Key></Contents></ListBucketResult>"
+    listing = b"<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>a</Key></Contents></ListBucketResult>"
     answers[:] = [(200, listing, 0)]
     with pytest.raises(StoreUnavailableError, match=r"no S3 server does \(without Size\)"):
         S3Store("bucket").list("")
@@ -288,7 +315,7 @@ def test_an_answer_without_end_is_not_held_in_memory(
 def test_a_redirection_to_nowhere(answers: Answers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a region, botocore asks for the bucket's, and is redirected again."""
     answers.append((301, b"", 0))
-    monkeypatch.setitem(REGION, "x-amz-bucket-region", None)
+    monkeypatch.setitem(HEADERS, "x-amz-bucket-region", None)
     for call in calls(S3Store("bucket"), tmp_path).values():
         with pytest.raises(ConfigError, match="AWS_REGION"):
             call()
