@@ -52,6 +52,7 @@ from alma.errors import AccessError, ConfigError, DataError
 from alma.parallel import FILES, in_order
 from alma.regular import check_regular, expand
 from alma.sections import Ingest, IngestModel, IngestRows, IngestTasks
+from alma.sources.row import on_one_line
 from alma.store import Store, open_store
 from alma.store.cache import current
 from alma.store.waiting import waiting
@@ -146,7 +147,7 @@ def check_there(cfg: Ingest, base: Path) -> None:
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """A hint for a misspelt ``name``: those of ``names`` that are like it, else the first ones; empty without any."""
-    there = sorted(names)
+    there = sorted(map(on_one_line, names))
     close = difflib.get_close_matches(name, there, n=3, cutoff=0.6)
     if close:
         return f" Did you mean {' or '.join(close)}?"
@@ -156,7 +157,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
 def _local_file(source: str, base: Path) -> Path:
     path = base / expand(source)
     if path.is_dir():
-        files = ", ".join(sorted(p.name for p in path.iterdir() if p.is_file())[:8])
+        files = ", ".join(sorted(on_one_line(p.name) for p in path.iterdir() if p.is_file())[:8])
         raise DataError(f"{source}: is a folder ({path}); name the file in it{': ' + files if files else ''}")
     _must_exist(source, path)
     _must_open(source, path)

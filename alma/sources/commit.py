@@ -35,6 +35,8 @@ class Commit:
     def check_whole(self, names: Iterable[str]) -> None:
         """Raises ``DataError`` for a file that is not as large as the repository says, or is no file."""
         for name in names:
+            if "\n" in name:  # each message about it would have a line that is not ours
+                raise DataError(f"{self.source}: {name!r} has a line break in its name; name another file or commit")
             file = self.folder / name
             stated = f"has {self.sizes[name]} bytes"
             if not file.is_file():
@@ -52,7 +54,7 @@ class Commit:
         """Raises ``DataError`` for a file of the folder that the commit does not have."""
         for name in names:
             if name not in self.sizes:
-                raise DataError(f"{self.source}: {name} is no file of that commit; remove {self.folder / name}")
+                raise DataError(f"{self.source}: {name!r} is no file of that commit; remove it from {self.folder}")
 
 
 def listed(repository: str, kind: str, revision: str, folder: Path, alone: str | None = None) -> dict[str, int]:

@@ -16,6 +16,7 @@ from alma.logins import hide_logins
 from alma.sections import Ingest, IngestModel, IngestRows
 from alma.sources import embedders, models, nearest, weights
 from alma.sources.commit import Commit, listed
+from alma.sources.row import on_one_line
 from alma.sources.rows import SUFFIXES
 from alma.sources.session import bound_answers
 from alma.store.waiting import waiting
@@ -65,8 +66,8 @@ def fetch_rows(cfg: IngestRows) -> list[Path]:
     if not files:
         raise DataError(f"{cfg.source}: no file is named for split = {cfg.split!r}.{nearest(cfg.split, _rows(commit))}")
     if len({(name.parent, name.suffix) for name in files}) > 1:
-        listed = ", ".join(name.as_posix() for name in files[:8])
-        raise ConfigError(f"{cfg.source}: several sets have a split {cfg.split!r}; add one file to source: {listed}")
+        several = ", ".join(on_one_line(name.as_posix()) for name in files[:8])
+        raise ConfigError(f"{cfg.source}: several sets have a split {cfg.split!r}; add one file to source: {several}")
     commit.check_whole(name.as_posix() for name in files)
     return [commit.folder / name for name in files]
 

@@ -89,6 +89,8 @@ class _Index(_File):
     """``model.safetensors.index.json``."""
 
     weight_map: dict[str, str] = Field(min_length=1)
+    metadata: dict[str, Any]
+    """transformers loads no weights without it, empty or not."""
 
 
 FILES: dict[str, type[_File]] = {

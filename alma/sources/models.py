@@ -74,13 +74,15 @@ def model_files(folder: Path, source: str, task: str = "generation") -> list[Pat
 
 
 def check_lead_somewhere(folder: Path, source: str, task: str = "generation") -> None:
-    """Raises ``DataError`` for a link to nothing, a pipe or a device.
+    """Raises ``DataError`` for a link to nothing, a pipe or a device, and for a name of two lines.
 
     The model would be taken without its file, as if it had none.
     """
     for path in sorted(folder.iterdir()):
         if not (belongs(path.name) or (task == "embedding" and embedders.belongs(path.name))):
             continue
+        if "\n" in path.name:  # each message about it would have a line that is not ours
+            raise DataError(f"{source}: {path.name!r} has a line break in its name; rename it")
         if path.exists():
             check_regular(path, named=f"{source}: {path.name}")
         elif path.is_symlink():

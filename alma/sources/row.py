@@ -24,6 +24,11 @@ class Bad:
     raw: Any
 
 
+def on_one_line(name: str) -> str:
+    """A file's name for an error message, whose lines are ours; other control characters are spelled at the end."""
+    return name.replace("\n", "\\n")
+
+
 def shown(value: object, most: int = 60) -> str:
     """``value`` for an error message: escaped, and cut where it is long."""
     text = repr(value[:most]) if isinstance(value, str | bytes) else repr(value)

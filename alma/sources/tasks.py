@@ -44,6 +44,8 @@ def _walk(folder: Path, root: Path, source: str) -> Iterator[tuple[str, Path]]:
     for path in folder.iterdir():
         if path.name.startswith((".", "__pycache__")):
             continue
+        if "\n" in path.name:  # each message about it would have a line that is not ours
+            raise DataError(f"{source}: {path.relative_to(root).as_posix()!r} has a line break in its name; rename it")
         if path.is_symlink() and not _may_be_followed(path, root):
             raise DataError(  # what lies there would be published, or walked through for ever
                 f"{source}: {path.relative_to(root)} is a link to {path.readlink()}, a folder or outside of the task's "

@@ -10,7 +10,7 @@ from typing import Any
 
 from alma.errors import AccessError, DataError
 from alma.regular import CONFIG_BYTES, DOCUMENT_BYTES, TOKENIZER_BYTES, parse, read_regular
-from alma.sources.row import shown
+from alma.sources.row import on_one_line, shown
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -85,7 +85,7 @@ def num_parameters(shapes: Mapping[str, tuple[int, ...]]) -> int:
 
 def explain_absent(source: str, names: Iterable[str]) -> str:
     """What to do about a folder without safetensors; ``names`` are its files."""
-    there = sorted(names)
+    there = sorted(map(on_one_line, names))
     pickle = next((name for name in there if any(fnmatch.fnmatchcase(name, kind) for kind in _PICKLES)), None)
     if pickle:
         return (

@@ -28,6 +28,17 @@ from alma.store import open_store
 GOOD = {"prompt": "Why is the sky blue?", "response": "Because of Rayleigh scattering.", "score": 7}
 
 
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [("alm.jsonl", r"There is: alma\\n: all is well.jsonl?"), (".", r"alma\\n: all is well.jsonl")],
+)
+def test_a_name_of_two_lines_is_written_on_one(source: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "alma\n: all is well.jsonl").touch()
+    with pytest.raises(DataError, match=said) as told:
+        ingest.identify(rows(source=source), tmp_path)
+    assert "\n" not in str(told.value)
+
+
 def take_in(cfg: IngestRows, base: Path) -> None:
     out = Out(open_store(str(base / "store")), Ref("ingest", "0" * 20), base / "scratch")
     ingest.run(cfg, base=base, identity=ingest.identify(cfg, base), out=out)

@@ -43,6 +43,7 @@ REPOSITORIES = {
         "small/model.safetensors": b"0",
     },
     "o/tiny": {"config.json": b"{}", "model.safetensors": b"0", "chat_template.jinja": b"x"},
+    "datasets/o/lines": {"train.jsonl": ROW, "train\nalma: all is well.jsonl": ROW},
     "datasets/o/short": {"train.jsonl": ROW},
     "datasets/o/long": {"train.jsonl": ROW},
     "o/broken": {"config.json": b"{}", "model.safetensors": b"0"},
@@ -301,6 +302,16 @@ def test_what_is_no_whole_file_is_refused(how: str, offline: bool, monkeypatch: 
         assert f"remove {blob}," in str(told.value)
 
 
+def test_a_name_of_two_lines_is_not_taken() -> None:
+    assert len(hub.fetch_rows(rows("hf://o/lines/train.jsonl"))) == 1
+    with pytest.raises(
+        DataError, match=r"'train\\nalma: all is well.jsonl' has a line break in its name; name another"
+    ):
+        hub.fetch_rows(rows("hf://o/lines"))
+    with pytest.raises(DataError, match=r"There is: train\.jsonl, train\\nalma: all is well\.jsonl\.$"):
+        hub.fetch_rows(rows("hf://o/lines", split="nothing"))
+
+
 def test_what_lies_beside_is_no_part_of_a_split_and_refused_of_a_model() -> None:
     before = hub.fetch_rows(rows("hf://o/split"))
     (before[0].parent / "train-00002-of-00002.parquet").write_bytes(b"2")
@@ -309,9 +320,7 @@ def test_what_lies_beside_is_no_part_of_a_split_and_refused_of_a_model() -> None
     (folder / "README.md").write_text("is not asked for")
     hub.fetch_model(model("hf://o/model"))
     (folder / "chat_template.jinja").write_text("x")
-    with pytest.raises(
-        DataError, match=r"chat_template\.jinja is no file of that commit; remove .*chat_template\.jinja"
-    ):
+    with pytest.raises(DataError, match=r"'chat_template\.jinja' is no file of that commit; remove it from .*"):
         hub.fetch_model(model("hf://o/model"))
 
 

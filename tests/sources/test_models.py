@@ -254,7 +254,7 @@ def pointer(file: Path) -> None:
 
 
 def map_weights(folder: Path, **weight_map: object) -> None:
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
 
 
 def only_pickle(folder: Path) -> None:
@@ -322,6 +322,16 @@ FIRST = "model-00001-of-00002.safetensors"
             lambda f: pointer(f / "tokenizer.json"), ["tokenizer.json", "git lfs pull"], id="tokenizer pointer"
         ),
         pytest.param(map_weights, ["no weight_map"], id="index empty"),
+        pytest.param(
+            lambda f: edit(f / "model.safetensors.index.json", metadata=None),
+            ["model.safetensors.index.json: metadata: Field required", "mend it there"],
+            id="index without what it is of",
+        ),
+        pytest.param(
+            lambda f: (f / FIRST).rename(f / "a\nb.safetensors"),
+            [r"'a\nb.safetensors' has a line break in its name; rename it"],
+            id="a name of two lines",
+        ),
         pytest.param(lambda f: map_weights(f, x="../x.safetensors"), ["'../x.safetensors'"], id="index climbs out"),
         pytest.param(lambda f: map_weights(f, x="pytorch_model.bin"), ["'pytorch_model.bin'"], id="index to a pickle"),
         pytest.param(lambda f: map_weights(f, x=FIRST), ["puts x into", FIRST], id="tensor missing"),

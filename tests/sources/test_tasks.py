@@ -23,6 +23,14 @@ def test_a_link_to_a_file_in_the_folder_is_that_file(folder: Path) -> None:
     assert [name for name, _ in task_files(folder, "tasks")] == ["a.yaml", "data/rows.jsonl", "rows.jsonl"]
 
 
+def test_a_name_of_two_lines_is_refused(folder: Path) -> None:
+    (folder / "a\nalma: all is well.yaml").touch()
+    with pytest.raises(
+        DataError, match=r"^tasks: 'a\\nalma: all is well.yaml' has a line break in its name; rename it$"
+    ):
+        task_files(folder, "tasks")
+
+
 @pytest.mark.parametrize("target", ["/etc/passwd", "../secret", "/etc", ".", "data", "nothing/../../secret"])
 @pytest.mark.timeout(20)
 def test_any_other_link_is_refused(folder: Path, target: str) -> None:
