@@ -69,9 +69,8 @@ OWN_LABELS |= {"alma/nodes", "pipeline/runid"}
 SHARDABLE = ("synthesize", "embed", "respond", "judge", "reference", "reward")
 """Stages that may run as several pods at once; ``alma.stages.SHARDABLE`` is the same (a test holds it)."""
 
-
-SAID_BY = {"kueue.x-k8s.io/queue-name": "placement.queue", "app.kubernetes.io/part-of": "alma itself"}
-"""Labels that pods have already."""
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+"""What ``queue`` says."""
 
 
 class Resources(Section):
@@ -259,13 +258,12 @@ class Placement(Section):
     def _not_ours(cls, labels: Labels) -> Labels:
         if own := sorted(OWN_LABELS & set(labels)):
             raise ValueError(f"{own[0]!r} is a label that the pods get by themselves: leave it out")
+        if QUEUE_LABEL in labels:
+            raise ValueError(f"{QUEUE_LABEL!r} is said by placement.queue: write it there")
         return labels
 
     @model_validator(mode="after")
     def _possible(self) -> Placement:
-        for name, setting in SAID_BY.items():
-            if name in self.labels:
-                raise ValueError(f"labels: {name!r} is said by {setting}; leave it out of the labels")
         for name, own in self.stages.items():
             if name not in ROLES:
                 raise ValueError(f"stages.{name}: there is no such stage; there are: {', '.join(ROLES)}")

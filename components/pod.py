@@ -7,7 +7,7 @@ from typing import Any
 
 from kfp import dsl, kubernetes
 
-from components.placement import Placement
+from components.placement import QUEUE_LABEL, Placement
 from components.resolve import Field, Pod
 
 CACHE = "/cache"
@@ -52,7 +52,7 @@ def place(
         kubernetes.add_pod_label(task, name, label)
     kubernetes.add_pod_label(task, "app.kubernetes.io/part-of", "alma")
     if placement.queue:
-        kubernetes.add_pod_label(task, "kueue.x-k8s.io/queue-name", placement.queue)
+        kubernetes.add_pod_label(task, QUEUE_LABEL, placement.queue)
     times = placement.retries if retries is None else retries
     if times:
         task.set_retry(times, backoff_duration="30s", backoff_factor=2, backoff_max_duration="600s")

@@ -91,7 +91,7 @@ def _compares(given: _Requirement) -> _Requirement:
         raise ValueError(f'operator "{operator}" needs values')
     if operator in ("Exists", "DoesNotExist") and values:
         raise ValueError(f'operator "{operator}" takes no values')
-    if operator in ("Gt", "Lt") and not (len(values) == 1 and values[0].isdecimal()):
+    if operator in ("Gt", "Lt") and not (len(values) == 1 and re.fullmatch("-?[0-9]{1,18}", values[0])):
         raise ValueError(f'operator "{operator}" takes one value, a whole number as a text')
     return given
 
