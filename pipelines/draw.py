@@ -51,21 +51,31 @@ def main(options: Namespace) -> None:
 
 
 def draw(compiled: Compiled, folder: Path) -> list[tuple[Path, str]]:
-    """Writes the pictures; returns each with what it shows. Raises ``ConfigError`` where Graphviz is not installed."""
+    """Writes the pictures; returns each with what it shows.
+
+    Raises ``ConfigError`` where Graphviz is not installed, or the pipeline is not whole.
+    """
     dot = shutil.which("dot")
     if dot is None:
         raise ConfigError("'dot' is not installed: it comes with Graphviz; install it (Debian: apt install graphviz)")
+    try:
+        pictures = [(layer, graph(compiled, layer), counts(compiled, layer)) for layer in compiled.layers]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # it is not ours, and names what it has not
+        name = compiled.spec["pipelineInfo"]["name"]
+        raise ConfigError(f"{name}: not a whole pipeline ({error!r}); compile it again") from error
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = []
-    for layer in compiled.layers:
+    drawn: dict[Path, str] = {}
+    for place, (layer, text, shown) in enumerate(pictures):
         # A package that is not ours may call a layer anything, a path to another folder among it.
-        path = folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '-', layer.removeprefix('comp-'))[:200]}.png"
+        name = re.sub(r"[^A-Za-z0-9_.-]", "-", layer.removeprefix("comp-"))[:200]
+        path = folder / f"{name}.png"
+        path = folder / f"{name}-{place}.png" if path in drawn else path
         command = [dot, "-Tpng", "-Gdpi=48", "-o", str(path)]
-        ran = subprocess.run(command, input=graph(compiled, layer), capture_output=True, text=True, check=False)  # noqa: S603
+        ran = subprocess.run(command, input=text, capture_output=True, text=True, check=False)  # noqa: S603
         if ran.returncode:
             raise StageError(f"dot could not draw the layer {layer}: {ran.stderr.strip()[:500]}")
-        drawn.append((path, counts(compiled, layer)))
-    return drawn
+        drawn[path] = shown
+    return list(drawn.items())
 
 
 def graph(compiled: Compiled, layer: str) -> str:

@@ -75,6 +75,28 @@ def test_every_layer_gets_a_file(
     assert "layer.png: 2 tasks, 0 layers" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("lost", ["components", "deploymentSpec"])
+def test_a_pipeline_that_is_not_whole_is_said(
+    package: Path, lost: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graphviz(tmp_path, "", monkeypatch)
+    spec = {name: value for name, value in read_package(package)["pipeline_spec"].items() if name != lost}
+    with pytest.raises(ConfigError, match=r"pictures: not a whole pipeline \(KeyError\(.*\)\); compile it again"):
+        draw(Compiled(spec, {}), tmp_path / "pictures")
+    assert not (tmp_path / "pictures").exists()
+
+
+def test_layers_of_names_that_are_written_alike_have_a_picture_each(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graphviz(tmp_path, "open(sys.argv[sys.argv.index('-o') + 1], 'w').write(sys.stdin.read())", monkeypatch)
+    spec = read_package(package)["pipeline_spec"]
+    spec["components"] |= {f"comp-la{sign}yer": spec["components"]["comp-layer"] for sign in "/ "}
+    paths = [path for path, _ in draw(Compiled(spec, {}), tmp_path / "pictures")]
+    assert len(set(paths)) == len(paths) == 4
+    assert all(path.is_file() for path in paths)
+
+
 def test_a_layer_of_any_name_is_drawn_in_the_folder(
     package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
