@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from alma.errors import ConfigError
-from alma.regular import SETTINGS_BYTES, read_regular
+from alma.regular import SETTINGS_BYTES, check_levels, read_regular
 from alma.text.twice import first_twice
 from pipelines.rules.limits import PARAMETER_BYTES, go_json
 
@@ -82,6 +82,7 @@ def _known(name: Any, declared: Mapping[str, Any], where: str) -> None:
 
 def _value(value: Any, kind: str, where: str) -> Any:
     _check_size(value, where)
+    check_levels(value, where)
     if kind == "STRING" and isinstance(value, (dict, list)):
         return _json(where, value)
     if kind == "NUMBER_INTEGER" and isinstance(value, float) and value.is_integer():
@@ -104,11 +105,16 @@ def _value(value: Any, kind: str, where: str) -> Any:
 
 
 def _check_size(value: Any, where: str) -> None:
-    """Raises ``ConfigError`` for what is too large whatever it holds: YAML's aliases make billions of a few lines."""
+    """Raises ``ConfigError`` for what is too large whatever it holds: YAML's aliases make billions of a few lines.
+
+    And for names that are no texts, which JSON has none of.
+    """
     waiting, count = [value], 0
     while waiting:
         here = waiting.pop()
         inside = list(here.values()) if isinstance(here, dict) else here if isinstance(here, list) else []
+        for key in [key for key in here if not isinstance(key, str)] if isinstance(here, dict) else ():
+            raise ConfigError(f"{where}: {_short(key)} is {_what(key)} and no name; quote it")
         count += len(inside)
         if count > PARAMETER_BYTES:
             raise ConfigError(

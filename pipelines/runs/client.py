@@ -68,8 +68,7 @@ class Api:
         configuration = kfp_server_api.Configuration(host=self.host)
         configuration.retries = urllib3.Retry(False)  # we retry; and a redirect to a login page is an answer to show
         if options.ca_file:
-            if not Path(options.ca_file).is_file():
-                raise ConfigError(f"--ca-file {options.ca_file}: no such file; it holds the server's CA as PEM")
+            _check_ca(options.ca_file)
             configuration.ssl_ca_cert = options.ca_file
         if self._token_file:
             configuration.api_key["authorization"] = "read before each request"
@@ -187,6 +186,8 @@ class Api:
             self._token = Path(self._token_file).read_text(encoding="ascii").strip()
         except (OSError, ValueError) as error:
             raise AccessError(f"the token file {self._token_file} is not readable: {type(error).__name__}") from None
+        if not self._token.isprintable() or not self._token:  # a header takes nothing else
+            raise AccessError(f"the token file {self._token_file} holds no token, which is a line of letters and signs")
         configuration.api_key["authorization"] = self._token
 
     def _shown(self, said: object) -> str:
@@ -249,6 +250,19 @@ def _token_file(given: str | None) -> str:
     if named and not Path(named).is_file():
         raise ConfigError(f"the token file {named} is not there")
     return named or (TOKEN_FILE if Path(TOKEN_FILE).is_file() else "")
+
+
+def _check_ca(file: str) -> None:
+    """Raises ``ConfigError`` for what holds no CA; else the server's certificate, or the server, would be blamed."""
+    import ssl
+
+    if not Path(file).is_file():
+        raise ConfigError(f"--ca-file {file}: no such file; it holds the server's CA as PEM")
+    try:
+        ssl.create_default_context(cafile=file)
+    except OSError as error:
+        said = f"holds no certificates as PEM ({error.reason})" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ConfigError(f"--ca-file {file}: {said}; name the file of the server's CA") from None
 
 
 def _message(body: object) -> str:

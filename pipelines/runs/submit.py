@@ -91,8 +91,12 @@ def main(options: argparse.Namespace) -> None:
     events = Events(options.log)
     uploaded = options.package.startswith(UPLOADED)
     job = own_job()
-    if options.id_file and is_same(options.id_file, Path(options.package)):
-        raise ConfigError(f"--id-file {options.id_file}: is the pipeline, which would be lost; name another one")
+    read = {"the pipeline": Path(options.package), "the file of --parameters": options.parameters}
+    for what, path in read.items():
+        if options.id_file and path and is_same(options.id_file, path):
+            raise ConfigError(f"--id-file {options.id_file}: is {what}, which would be lost; name another one")
+    if options.id_file and options.id_file.exists() and not options.id_file.is_file():
+        raise ConfigError(f"--id-file {options.id_file}: is no file that can be written; name another one")
     if options.attempts > 1 and not options.follow:
         raise ConfigError(f"--attempts {options.attempts} needs --follow: who does not look sees no run fail")
     if not uploaded:

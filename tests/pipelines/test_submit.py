@@ -141,6 +141,13 @@ BAD = {
     "aliases": ([], BOMB, ["parameters.yaml: store: holds more than 10,000 values"]),
     "not YAML": ([], "store: [a\n", ["parameters.yaml", "not YAML", "line"]),
     "a list of parameters": ([], "- store\n", ["a mapping of names to values is needed"]),
+    "deep": (["--set", f"labels={'[' * 500}{']' * 500}"], None, ["--set labels", "is nested in more than 64 levels"]),
+    "a number as a name": (
+        [],
+        "labels: {1: a, b: c}\n",
+        ["parameters.yaml: labels: 1 is a number and no name; quote it"],
+    ),
+    "nothing as a name": ([], "labels: {null: a}\n", ["parameters.yaml: labels: None is empty and no name"]),
     "too much": ([], f"store: {'x' * 10_000}\n", ["KFP takes 10,000", "the largest is store"]),
 }
 
@@ -191,6 +198,7 @@ def test_a_package_that_is_none(
         pytest.param(["--token-file", "/no/such"], {}, "token file /no/such", id="token-file"),
         pytest.param(["--ca-file", "/no/such"], {}, "--ca-file /no/such", id="ca-file"),
         pytest.param([], {"JOB_NAME": "a", "JOB_UID": "b"}, "POD_NAMESPACE", id="half-a-job"),
+        pytest.param(["--ca-file", __file__], {}, f"--ca-file {__file__}: holds no certificates", id="no-ca"),
         pytest.param(["--poll", "0"], {}, "above 0", id="poll"),
     ],
 )
@@ -200,6 +208,34 @@ def test_wrong_settings_exit_2(
     done = pipelines("submit", package, "--set", "store=a", *words, **environment)
     assert (done.returncode, said in done.stderr) == (2, True), done.stderr
     assert stub.seen == []
+
+
+@pytest.mark.parametrize("token", ["", "two\nlines", "\x07"])
+def test_a_token_file_without_a_token_is_said(
+    stub: KfpStub, pipelines: Pipelines, package: Path, token: str, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text(token)
+    words = ("--token-file", tmp_path / "token", "--refused-after", "0.1")
+    done = pipelines("submit", package, "--set", "store=a", *words)
+    said = f"the token file {tmp_path / 'token'} holds no token"
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert stub.seen == []
+
+
+@pytest.mark.parametrize("name", ["p.yaml", "values.yaml", "folder"])
+def test_the_id_goes_over_no_file_that_is_read(
+    stub: KfpStub, pipelines: Pipelines, package: Path, name: str, tmp_path: Path
+) -> None:
+    files = {"p.yaml": package.read_bytes(), "values.yaml": b"store: a\n"}
+    for each, content in files.items():
+        (tmp_path / each).write_bytes(content)
+    (tmp_path / "folder").mkdir()
+    words = ("--parameters", tmp_path / "values.yaml", "--id-file", f"{tmp_path}/folder/../{name}")
+    done = pipelines("submit", tmp_path / "p.yaml", *words, *QUICK)
+    said = "is no file that can be written" if name == "folder" else "which would be lost"
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert {each: (tmp_path / each).read_bytes() for each in files} == files
+    assert stub.seen == [], "before anything is asked"
 
 
 @pytest.mark.parametrize(
