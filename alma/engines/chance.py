@@ -8,7 +8,10 @@ from typing import Any
 
 
 def chances(chat_template: Any) -> list[str]:
-    """The words of a tokenizer's templates that draw or look at a clock; ``strftime_now`` is told a fixed day."""
+    """The words of a tokenizer's templates that draw or look at a clock, with the lines that hold them.
+
+    ``strftime_now`` is none: it is told a fixed day.
+    """
     sources = chat_template.values() if isinstance(chat_template, dict) else [chat_template]
     return sorted({each for source in sources for each in _chances(str(source))})
 
@@ -17,11 +20,11 @@ def _chances(source: str) -> Iterator[str]:
     from jinja2 import Environment, TemplateSyntaxError
 
     try:
-        tokens = [(kind, word) for _, kind, word in Environment(autoescape=True).lex(source) if kind != "whitespace"]
+        tokens = [token for token in Environment(autoescape=True).lex(source) if token[1] != "whitespace"]
     except TemplateSyntaxError:
         return  # whoever renders it says so
-    for (_, before), (kind, word) in pairwise(tokens):
+    for (_, _, before), (line, kind, word) in pairwise(tokens):
         if before == "|" and kind == "name" and word in ("random", "shuffle"):
-            yield f"{word} (a filter that draws)"
+            yield f"{word} (a filter that draws) in line {line}"
         if word == "(" and before in ("lipsum", "now"):
-            yield f"{before}()"
+            yield f"{before}() in line {line}"

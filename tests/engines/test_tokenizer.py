@@ -98,8 +98,9 @@ def test_a_template_that_draws_is_refused(tmp_path: Path, word: str) -> None:
         "lipsum": "{{ lipsum(n=1) }}",
         "now": "{% if now %}{{ now() }}{% endif %}",
     }
-    (folder / "chat_template.jinja").write_text(drawn[word] + CHAT_TEMPLATE)
-    assert any(f"the chat template holds {word}" in each for each in chat_faults(folder))
+    (folder / "chat_template.jinja").write_text("{# a #}\n\n" + drawn[word] + CHAT_TEMPLATE)
+    (said,) = [each for each in chat_faults(folder) if f"the chat template holds {word}" in each]
+    assert " in line 3: what it writes would differ" in said
     (folder / "chat_template.jinja").write_text("{# | random, now() #}| random (now)" + CHAT_TEMPLATE)
     assert chat_faults(folder) == []
 
