@@ -45,6 +45,7 @@ Seconds = Annotated[int, Field(ge=60, le=_INT32)]
 GraceSeconds = Annotated[int, Field(ge=30, le=_INT32)]
 UserId = Annotated[int, Field(ge=1, le=_INT32)]
 LabelKey = Annotated[str, _text(f"({_DOMAIN}/)?{_WORD}", 'the name of a label, such as "example.com/team"', 317)]
+_TaintKey = Annotated[str, _text(f"(({_DOMAIN}/)?{_WORD})?", 'the key of a taint, such as "nvidia.com/gpu"', 317)]
 LabelValue = Annotated[
     str, _text(f"({_WORD})?", "the value of a label: letters, digits, dashes, dots and _, 63 at most")
 ]
@@ -57,7 +58,7 @@ _EXACT = ConfigDict(extra="forbid", strict=True)
 class Toleration(TypedDict):
     """An entry of a pod's ``spec.tolerations``."""
 
-    key: NotRequired[LabelKey | Literal[""]]
+    key: NotRequired[_TaintKey]
     operator: NotRequired[Literal["Exists", "Equal"]]
     value: NotRequired[LabelValue]
     effect: NotRequired[Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]]

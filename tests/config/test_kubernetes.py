@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from alma.config import explain
 from alma.config.kubernetes import Affinity, Cpu, Labels, Size, Tolerated
 from alma.errors import ConfigError
 from alma.running.form import check_form
@@ -118,6 +119,18 @@ def test_labels_that_are_taken_are_ones(labels: dict[str, str]) -> None:
 def test_a_toleration_is_read_strictly() -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(Tolerated).validate_python({"key": "a", "effect": "NoExecute", "tolerationSeconds": "300"})
+
+
+@pytest.mark.parametrize(
+    ("key", "said"), [(1, r"Input should be a valid string \(it is 1\)"), ("a b", "'a b' is not the key of a taint")]
+)
+def test_a_key_of_a_toleration_has_one_message(key: object, said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Placement(tolerations=[{"key": key, "operator": "Exists"}])
+    assert re.fullmatch(
+        rf".*: placement\.tolerations\.0\.key: {said}", explain(caught.value, "f", "placement", Placement)
+    )
+    assert Placement(tolerations=[{"key": "", "operator": "Exists"}])
 
 
 FORM = {
