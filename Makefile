@@ -15,6 +15,7 @@ SLOW := $(addprefix tests/,benchmarks campaign cli containers images manifests p
 RUN_FILE ?= examples/micro.toml
 STORE ?= store
 CAMPAIGN ?= 20
+JOBS ?= 2
 SEED ?= 0
 
 help: ## list the verbs
@@ -30,13 +31,13 @@ demo: $(READY) ## align the micro model, from prompts to report (minutes; second
 
 fast: $(READY) ## the loop of a developer, a minute: directions of import, and the tests that need no model, both recipes among them
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow' $(SLOW:%=--ignore=%)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile -m 'not slow' $(SLOW:%=--ignore=%)
 
 test: $(READY) check ## check the code, then run the tests
-	$(BIN)/pytest -n 2 --dist loadfile -m 'not containers'
+	$(BIN)/pytest -n $(JOBS) --dist loadfile -m 'not containers'
 
 models: $(READY) ## compare every engine with plain transformers on a hundred architectures (half an hour)
-	$(BIN)/pytest -n 2 --dist loadscope --every-architecture tests/engines/models tests/engines/probe
+	$(BIN)/pytest -n $(JOBS) --dist loadscope --every-architecture tests/engines/models tests/engines/probe
 
 containers: $(READY) ## build the images and run the micro pipeline in containers (podman; images/testing/prepare.sh)
 	$(BIN)/pytest -m containers tests/containers
