@@ -91,6 +91,11 @@ OVERLAP = (
     Shown("prompts_near", "with a ROUGE-L of 0.7 or more", 0, 1, "five", True),
 )
 
+_GIVEN_AWAY = {
+    "prompts_seen": "are among the seeds",
+    "prompts_near": "have a ROUGE-L of 0.7 or more with one",
+}
+
 
 def comparison(points: Sequence[Point]) -> Section:
     """The table and a panel per measure."""
@@ -178,8 +183,9 @@ def overlap(compared: Sequence[Arm]) -> tuple[str, Table | None]:
     if not any(known):
         return "", None
     if all(values == known[0] for values in known):
-        seen, near = (percent(value) for value in known[0])
-        return f"Of the prompts, {seen} are among the seeds; {near} have a ROUGE-L of 0.7 or more with one.", None
+        means = compared[0].means
+        told = [f"{percent(means[name].value)} {words}" for name, words in _GIVEN_AWAY.items() if name in means]
+        return f"Of the prompts, {'; '.join(told)}.", None
     return "Evaluation prompts among the seeds", table(compared, present(compared, OVERLAP))
 
 

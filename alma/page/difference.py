@@ -64,7 +64,7 @@ def _by_repeat(first: Mean, second: Mean) -> list[float]:
 
 
 def _by_prompt(first: Mean, second: Mean) -> list[float]:
-    if not first.digest or first.digest != second.digest:
+    if not first.digest or first.digest != second.digest or len(first.by_prompt) != len(second.by_prompt):
         return []
     pairs = zip(first.by_prompt, second.by_prompt, strict=True)
     return [float(one) - float(two) for one, two in pairs if one is not None and two is not None]

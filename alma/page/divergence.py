@@ -135,7 +135,7 @@ def lines(points: Sequence[Point]) -> list[Line]:
         if not told[since].spread > 0 or len(told) == since + 1:
             continue
         zero = Estimate(value=0.0, low=None, high=None, num=told[since].estimate.num)
-        scaled = [(each.end, _scaled(each)) for each in told[since + 1 :]]
+        scaled = [(each.end, _scaled(each)) for each in told[since + 1 :] if each.spread > 0]
         found.append(Line(name, ((start, zero), *scaled)))
     return found
 

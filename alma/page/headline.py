@@ -148,7 +148,7 @@ def _seen(compared: Sequence[Arm]) -> tuple[str, ...]:
 
 def paired(before: Quality, after: Quality, what: str) -> Estimate | None:
     """Mean difference after - before over the same prompts, with its interval; ``None`` where they are not the same."""
-    if before.prompts_digest != after.prompts_digest:
+    if (before.prompts_digest, before.num_prompts) != (after.prompts_digest, after.num_prompts):
         return None
     pairs = zip(getattr(before, what), getattr(after, what), strict=True)
     return Estimate.mean([float(b) - float(a) for a, b in pairs if a is not None and b is not None])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +14,13 @@ from alma.statistics import mean_and_error, mean_over_groups, t_interval, wilson
 
 MOST = 1e60
 """Of a number on a page, with either sign: its fourth power is one, too."""
+
+
+def check_lengths(**columns: Sequence[object]) -> None:
+    """Raises ``ValueError`` where columns that belong together are of different lengths."""
+    if len({len(each) for each in columns.values()}) > 1:
+        told = ", ".join(f"{name} has {len(each)}" for name, each in columns.items())
+        raise ValueError(f"they belong together and are of different lengths: {told}")
 
 
 class Numbers(BaseModel):

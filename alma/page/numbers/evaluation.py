@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import model_validator
 
-from alma.page.numbers.estimate import Estimate, Numbers
+from alma.page.numbers.estimate import Estimate, Numbers, check_lengths
 
 
 class Family(Numbers):
@@ -63,6 +63,12 @@ class BestOfN(Numbers):
     pick: tuple[Estimate, ...]
     any_correct: tuple[Estimate, ...]
     num_referenced: int
+
+    @model_validator(mode="after")
+    def _of_each_n(self) -> Self:
+        check_lengths(n=self.n, score=self.score)
+        check_lengths(pick=self.pick, any_correct=self.any_correct, n=self.n if self.pick else self.any_correct)
+        return self
 
 
 class Measure(Numbers):

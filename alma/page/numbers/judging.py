@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from alma.page.numbers.estimate import Estimate, Numbers
 
 
@@ -31,7 +35,7 @@ class JudgeValidation(Numbers):
 
     num_rows: int
     num_unparsed: int
-    readings: tuple[Reading, ...]
+    readings: Annotated[tuple[Reading, ...], Field(min_length=1)]
     bins: tuple[Bin, ...]
-    density: tuple[tuple[float, float, int], ...]
+    density: Annotated[tuple[tuple[float, float, int], ...], Field(min_length=1)]
     """(judge, human, rows), each score rounded to a half."""

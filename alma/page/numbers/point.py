@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from alma.page.numbers.estimate import Numbers
 from alma.page.numbers.evaluation import BestOfN, Measure, Quality
@@ -74,4 +74,4 @@ class Report(Numbers):
     """What was run, in a few words; empty = the title."""
     sections: tuple[PageSection, ...]
     """Those of the page, in their order."""
-    points: tuple[Point, ...]
+    points: Annotated[tuple[Point, ...], Field(min_length=1)]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from alma.page.numbers.estimate import Estimate, Numbers
+from pydantic import Field, model_validator
+
+from alma.page.numbers.estimate import Estimate, Numbers, check_lengths
 
 
 class Checkpoint(Numbers):
@@ -55,7 +57,7 @@ class Prompts(Numbers):
     """The pool."""
 
     num: int
-    sizes: tuple[int, ...]
+    sizes: Annotated[tuple[int, ...], Field(min_length=1)]
     """Prompts per cluster, largest first; thinned where there are very many clusters."""
     num_clusters: int
     effective_clusters: float
@@ -64,6 +66,13 @@ class Prompts(Numbers):
     y: tuple[float, ...]
     cluster: tuple[int, ...]
     """The map: at most ``measure.MAP_POINTS`` prompts."""
+
+    @model_validator(mode="after")
+    def _of_each_prompt(self) -> Self:
+        check_lengths(x=self.x, y=self.y, cluster=self.cluster)
+        if len(self.sizes) > self.num_clusters:
+            raise ValueError(f"sizes are of {len(self.sizes)} clusters, and num_clusters is {self.num_clusters}")
+        return self
 
 
 class Overlap(Numbers):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from alma.page.numbers.estimate import Numbers
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from alma.page.numbers.estimate import Numbers, check_lengths
 
 UNKNOWN = "unknown"
 """The device of an artifact whose ``cost.json`` is gone; its seconds and tokens are 0 and not known."""
@@ -27,10 +31,15 @@ class Proof(Numbers):
 class Training(Numbers):
     """The loss of one training, at most ``measure.LOSS_POINTS`` points of it."""
 
-    step: tuple[int, ...]
+    step: Annotated[tuple[int, ...], Field(min_length=1)]
     loss: tuple[float, ...]
     num_steps: int
     num_tokens: int
+
+    @model_validator(mode="after")
+    def _of_each_step(self) -> Self:
+        check_lengths(step=self.step, loss=self.loss)
+        return self
 
 
 class StageCost(Numbers):
