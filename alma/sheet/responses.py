@@ -89,11 +89,11 @@ def _of_file(path: Path) -> Iterator[Item]:
     columns = Columns("pairs", {}, turns="all")
     for row in read_rows(path):
         if isinstance(row, Bad):
-            raise DataError(f"{path.name} line {row.line}: {row.detail}")
+            raise DataError(f"{path} line {row.line}: {row.detail}; mend the row or leave it out")
         try:
             given = columns.read(row.values)
         except Fault as fault:
-            raise DataError(f"{path.name} line {row.line}: {fault.detail}") from fault
+            raise DataError(f"{path} line {row.line}: {fault.detail}; mend the row or leave it out") from fault
         place = f"{path.name} line {row.line}"
         yield Item(given["prompt"], given["response"], place, earlier=tuple(given.get("earlier", ())))
 

@@ -384,7 +384,12 @@ def test_responses_are_found_by_every_name(tmp_path: Path) -> None:
     )
     assert found[0][1][0].source == f"ingest-{ref.key}-0"
     assert found[-1][1][3].source == "rows.jsonl line 4"
+    (tmp_path / "mine.jsonl").write_text('{"prompt": "a", "response": "b"}\n{"prompt": "c", "response": ""}\n')
     for name, said in [
+        (
+            str(tmp_path / "mine.jsonl"),
+            f"{tmp_path}/mine.jsonl line 2: response is empty: ''; mend the row or leave it out",
+        ),
         (str(prompts), "has no prompts with responses; it holds evaluation_prompt"),
         ("mine-01234567:round 02", "has not sealed 'round 02'"),
         ("yours", "'yours' names no responses: .*runs there: mine-01234567"),
