@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+from pydantic import Field, model_validator
 
 from alma.objectives import OBJECTIVES
 from alma.page.figure import SERIES, Chart, Table, colour, draw, multiples
-from alma.page.numbers import Numbers, Point
+from alma.page.numbers import Numbers, Point, check_lengths
 from alma.page.proof import proven
 from alma.page.section import Section
 from alma.page.text import amount
@@ -74,14 +75,20 @@ class TrainingCurve(Numbers):
     """What it was trained from: equal for trainings that differ in their seed."""
     label: str | None = None
     """The point or arm whose training it is, where it is one's."""
-    num_steps: int
+    num_steps: Annotated[int, Field(ge=1)]
     num_tokens: int
     rows: Literal["joined", "padded", "one by one"] | None = None
     """How the rows of a forward pass lay together, as ``packing`` asks or as was possible."""
-    step: tuple[int, ...]
+    step: Annotated[tuple[int, ...], Field(min_length=1)]
     """The last step of each point of the lines."""
     columns: Mapping[str, tuple[float, ...]]
     """By the name of a quantity; those that every step recorded."""
+
+    @model_validator(mode="after")
+    def _of_each_step(self) -> Self:
+        for name, values in self.columns.items():
+            check_lengths(step=self.step, **{name: values})
+        return self
 
 
 def training_curve(

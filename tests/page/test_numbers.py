@@ -14,6 +14,7 @@ from alma.page.arms import arms
 from alma.page.difference import against_others
 from alma.page.headline import paired
 from alma.page.numbers import Measure, Point, Quality, Report
+from alma.page.training import TrainingCurve, training
 
 ESTIMATE = {"value": 1, "low": None, "high": None, "num": 1}
 READING = {"name": "integer", "accuracy": None, "tied": None, "spearman": None, "error": 0}
@@ -66,6 +67,24 @@ def test_what_does_not_is_refused_by_its_place(section: str, field: str, value: 
 def test_a_report_has_a_point() -> None:
     with pytest.raises(ValidationError, match="points"):
         Report(title="t", sections=("quality",), points=())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("step", []),
+        ("num_steps", 0),
+        ("columns", {"loss": [1.0]}),
+        ("columns", {"loss": []}),
+        ("columns", {"loss": [1, 1e300]}),
+    ],
+)
+def test_a_curve_has_a_value_of_each_step(field: str, value: Any) -> None:
+    curve = {"ref": "finetune/a", "objective": "sft", "origin": "", "num_steps": 2, "num_tokens": 9}
+    curve |= {"step": [1, 2], "columns": {"loss": [2.0, 1.0]}}
+    assert training([], [TrainingCurve.model_validate_json(json.dumps(curve))]).charts
+    with pytest.raises(ValidationError):
+        TrainingCurve.model_validate_json(json.dumps(curve | {field: value}))
 
 
 def quality(num: int) -> Quality:

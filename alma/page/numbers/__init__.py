@@ -6,7 +6,7 @@ for is ``None`` or empty, and the page says so. Fractions are 0..1, scores 0..10
 
 from __future__ import annotations
 
-from alma.page.numbers.estimate import MOST, Estimate, Numbers
+from alma.page.numbers.estimate import MOST, Estimate, Numbers, check_lengths
 from alma.page.numbers.evaluation import BestOfN, Family, Measure, Quality
 from alma.page.numbers.judging import Bin, JudgeValidation, Reading
 from alma.page.numbers.outside import Outside, OutsideMeasure
@@ -40,4 +40,5 @@ __all__ = [
     "Selection",
     "StageCost",
     "Training",
+    "check_lengths",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -37,8 +37,8 @@ class Numbers(BaseModel):
 
 
 def _is_beyond(value: Any) -> bool:
-    if isinstance(value, tuple):
-        return any(map(_is_beyond, value))
+    if isinstance(value, tuple | Mapping):
+        return any(map(_is_beyond, value.values() if isinstance(value, Mapping) else value))
     return isinstance(value, int | float) and abs(value) > MOST
 
 
