@@ -107,6 +107,8 @@ def mean_error(values: list[float]) -> str:
 def table(results: list[dict[str, Any]], metric: str) -> str:
     """A Markdown table: variants by rounds; the last column is the paired difference to the default at the end."""
     points = sorted({point for result in results for point in result["evaluations"]})
+    if not points:
+        return "Nothing was evaluated: every run has failed."
     last = points[-1]
     lines = [f"| | {' | '.join(points)} | {last} – default |", "|---|" + "---|" * (len(points) + 1)]
     at = {(r["variant"], r["seed"], p): m.get(metric) for r in results for p, m in r["evaluations"].items()}
@@ -155,7 +157,9 @@ def judges(results: list[dict[str, Any]]) -> str:
             ("judge · validate first", "human scores only"),
             ("judge · validate", "+ self-distillation"),
         ):
-            metrics = result["judge"].get(label, {})
+            metrics = result["judge"].get(label)
+            if metrics is None:  # of a run that has failed before
+                continue
             rows.setdefault(f"{name}, integer", []).append(metrics["pairwise_accuracy_integer"])
             rows.setdefault(f"{name}, real-valued", []).append(metrics["pairwise_accuracy"])
             rows.setdefault(f"{name}, mean absolute error", []).append(metrics["mean_absolute_error"])

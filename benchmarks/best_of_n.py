@@ -32,10 +32,15 @@ def main() -> None:
     runs = curves([Path(name) for name in sys.argv[1:]])
     if not runs:
         sys.exit("no best-of-n curve in these reports (alma.curve.enabled = false?)")
+    if len({tuple(run["n"]) for run in runs}) > 1:
+        sys.exit("the curves are of other n (alma.curve.num_samples): name reports of runs that have the same")
     print(f"{len(runs)} runs, {runs[0]['num_referenced']} prompts each\n")
     print("| n | the judge's score of its pick | its pick is right | any of n is right |\n|---|---|---|---|")
     for place, n in enumerate(runs[0]["n"]):
-        cells = [mean_error([run[name][place]["value"] for run in runs]) for name in ("score", "pick", "any_correct")]
+        cells = [
+            mean_error([run[name][place]["value"] for run in runs if run[name]])  # none without references
+            for name in ("score", "pick", "any_correct")
+        ]
         print(f"| {n} | {' | '.join(cells)} |")
 
 

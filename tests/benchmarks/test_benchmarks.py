@@ -160,6 +160,40 @@ def test_dpo_trains_the_same_with_the_reference_as_an_artifact(tmp_path: Path) -
     assert len(result["ratios_of_3_trainings"]) == 3
 
 
+def test_a_run_that_failed_loses_no_table(load: Any) -> None:
+    ablations = load("ablations")
+    failed = {"variant": "default", "seed": 1, "error": "DataError: …", "evaluations": {}, "judge": {}}
+    assert "Nothing was evaluated" in ablations.table([failed], "exact_match")
+    assert ablations.judges([failed]).count("|\n") == 1
+    read = dict.fromkeys(("pairwise_accuracy_integer", "pairwise_accuracy", "mean_absolute_error"), 0.5)
+    whole = failed | {"seed": 2, "judge": {"judge · validate": read}}
+    assert "| + self-distillation, integer | 0.500 |" in ablations.judges([failed, whole])
+
+
+def test_curves_of_other_n_are_not_averaged(
+    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def curve(*n: int, pick: bool = True) -> str:
+        of_each = [{"value": each / 10} for each in n]
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.json"
+        found = {
+            "n": n,
+            "score": of_each,
+            "num_referenced": 3,
+            **dict.fromkeys(("pick", "any_correct"), of_each * pick),
+        }
+        path.write_text(json.dumps({"points": [{"best_of_n": found}]}))
+        return str(path)
+
+    best_of_n = load("best_of_n")
+    monkeypatch.setattr(sys, "argv", ["best_of_n.py", curve(1, 2), curve(1, 2, pick=False)])
+    best_of_n.main()
+    assert capsys.readouterr().out.splitlines()[-1] == "| 2 | 0.200 ± 0.000 | 0.200 | 0.200 |"
+    monkeypatch.setattr(sys, "argv", ["best_of_n.py", curve(1, 2), curve(1, 3)])
+    with pytest.raises(SystemExit, match="the curves are of other n"):
+        best_of_n.main()
+
+
 def test_ablations_are_paired_by_seed_and_adjusted_for_their_number(load: Any) -> None:
     correct = {"default": (0.80, 0.81, 0.82), "integer score": (0.70, 0.72, 0.71), "random prompts": (0.83, 0.81, 0.81)}
     results = [
