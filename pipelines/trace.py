@@ -153,7 +153,7 @@ def last_of(steps: Sequence[Step], placement: Placement) -> Step | None:
 
 def compact(value: Any) -> str:
     """JSON fit for a command line: Kubernetes expands ``$`` there, and Argo ``{{``, so neither stands in it."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)  # TOML has days: date = 2024-07-26
     return text.replace("$", "\\u0024").replace("{{", "\\u007b\\u007b")
 
 

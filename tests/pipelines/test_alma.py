@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import inspect
 import json
 import os
@@ -13,7 +14,7 @@ import pytest
 from kfp import dsl
 
 from alma.artifact import Ref
-from alma.config import load
+from alma.config import load, read_tree
 from alma.errors import ConfigError
 from alma.recipes.graph import differences, fingerprint, graph, layers, shape
 from alma.running.form import fill_in
@@ -46,6 +47,13 @@ def test_every_stage_has_an_output_of_its_kind_and_a_role() -> None:
     assert all(kind is None or OUTPUTS[name].type is kinds[kind] for name, (_, kind) in STAGES.items())
     assert set(placing.SHARDABLE) == SHARDABLE
     assert [name for name, output in OUTPUTS.items() if output.metrics] == ["evaluate"], "a column per run and artifact"
+
+
+def test_a_day_without_quotes_is_compiled() -> None:
+    overrides = ["alma.base.date=2024-01-31"]
+    assert load(RUN_FILE, overrides).base.day == datetime.date(2024, 1, 31)
+    assert '"date":"2024-01-31"' in compact(read_tree(RUN_FILE, overrides)["alma"])
+    assert trace(RUN_FILE, overrides)
 
 
 def test_labels_that_jobs_are_found_by_are_no_settings() -> None:
