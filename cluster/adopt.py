@@ -24,7 +24,8 @@ def adopt(api: Api, job: Object, say: Say, stopping: Callable[[], bool], poll_se
         if stopping():
             raise Stopped(f"stopped as asked before the Job {name} was there")
         found = api.job(name) or api.create_job(job)
-        if found is None:  # made and gone between two questions
+        if found is None:  # made and gone between two questions, or a quota was just being counted
+            time.sleep(poll_seconds)
             continue
         check_ours(found, job)
         if finished(found) == "Failed" and "deletionTimestamp" not in found["metadata"]:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ import yaml
 from alma.artifact import Ref
 from alma.errors import AccessError, ConfigError, Stopped
 from alma.store import FolderStore
+from cluster import adopt as adopting
 from cluster import connect as connecting
 from cluster.adopt import adopt
 from cluster.api import Api
@@ -95,6 +97,17 @@ def test_both_are_made_once_and_go_with_their_job(stub: ClusterStub, api: Api) -
     wait_for(lambda: connected(stub) == {"services": [other], "networkpolicies": [other]})
     assert delete_jobs("another", api) == [other]
     wait_for(lambda: connected(stub) == {"services": [], "networkpolicies": []})
+
+
+def test_a_name_that_is_taken_and_not_there_is_not_asked_for_without_a_pause(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The API answers 409 where a quota was counted meanwhile, too."""
+    answers, paused, create = [None, None], list[float](), api.create_job
+    monkeypatch.setattr(api, "create_job", lambda job: answers.pop() if answers else create(job))
+    monkeypatch.setattr(adopting, "time", SimpleNamespace(sleep=paused.append))
+    assert adopt(api, wanted(), print, lambda: False, 0.5)["metadata"]["uid"]
+    assert paused == [0.5, 0.5]
 
 
 @pytest.mark.parametrize("late", [0.0, 1.0])
