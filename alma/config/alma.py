@@ -174,6 +174,8 @@ class Alma(Method):
         """See ``Method.shared``: also the rating prompt, and what pairs are trained with."""
         found = super().shared(values)
         if values.get("judge_template") is not None:
+            if isinstance(values["judge_template"], str):
+                check_judge_template(values["judge_template"], "judge_template")
             for name in ("judge_seed", "judge_distill", "judge", "evaluate"):
                 found[name]["template"] = values["judge_template"]
         judge = values["judge"] if isinstance(values.get("judge"), dict) else {}

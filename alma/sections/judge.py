@@ -11,14 +11,17 @@ from alma.sections.inference import Inference, Sampling
 from alma.sections.section import QUIET, Fraction, Positive, Section
 
 
-def check_judge_template(template: str) -> None:
-    """Raises ``ValueError`` unless ``template`` has ``{prompt}`` then ``{response}``, each once, and ends in text."""
+def check_judge_template(template: str, setting: str = "template") -> None:
+    """Raises ``ValueError`` unless ``template`` has ``{prompt}`` then ``{response}``, each once, and ends in text.
+
+    ``setting`` is what the message calls it.
+    """
     before, prompt, rest = template.partition("{prompt}")
     between, response, after = rest.partition("{response}")
     if not (prompt and response and after) or "{response}" in before + after or "{prompt}" in between + after:
         raise ValueError(
-            "template must contain {prompt} and then {response}, each once, and end with the text before the rating "
-            f"(such as 'Rating: [['); it is {template!r}"
+            f"{setting} must contain {{prompt}} and then {{response}}, each once, and end with the text before the "
+            f"rating (such as 'Rating: [['); it is {template!r}"
         )
 
 
@@ -26,7 +29,7 @@ def check_variants(template: str, variants: tuple[str, ...]) -> None:
     """Raises ``ValueError`` unless each variant is a judge template that ends as ``template`` does, and another one."""
     end = template.partition("{response}")[2]
     for variant in variants:
-        check_judge_template(variant)
+        check_judge_template(variant, "variants: each")
         if variant.partition("{response}")[2] != end:
             raise ValueError(
                 f"variants: after {{response}} each goes on as template does, with {end!r}, so that ratings are read "

@@ -183,6 +183,23 @@ def test_engine_settings_are_said_once_for_all_stages() -> None:
     assert again == cfg.changed(vllm={}), "a pod reads the sections, not what they took their values from"
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            "judge_template='{response} {prompt}'",
+            r"^run: alma: judge_template must contain .*'\{response\} \{prompt\}'$",
+        ),
+        ("judge.variants=['s']", r"^run: alma\.judge: variants: each must contain .*it is 's'$"),
+    ],
+)
+def test_a_rating_prompt_that_is_none_is_called_as_it_was_written(change: str, said: str) -> None:
+    tree = tomllib.loads(MINIMAL)
+    apply(tree, f"alma.{change}", "")
+    with pytest.raises(ConfigError, match=said):
+        parse(tree, "run")
+
+
 def test_who_sets_one_field_of_vllm_for_evaluation_keeps_room_for_the_judge() -> None:
     tree = tomllib.loads(MINIMAL)
     tree["alma"]["evaluate"] = {"vllm": {"max_model_len": 64}}
