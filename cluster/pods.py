@@ -14,6 +14,10 @@ PULLING = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeve
 CONFIG = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 
 
+MOST_CHARS = 2000
+"""Of a message, and of a line of a pod's log, which may be of any length."""
+
+
 class Waiting(NamedTuple):
     """Why a pod does not start. ``hopeless``: nothing that the cluster does by itself will change it."""
 
@@ -95,13 +99,13 @@ def death(pod: Object, log: str, stage: str, placement: StagePlacement) -> Death
         message = f"{name} was killed for its memory; raise {field} = {placement.memory}"
     elif status.get("reason") or code is None:
         message = f"{name} was ended: {status.get('reason', 'lost')} {status.get('message', '')}".rstrip()
-    elif error:
-        message = f"{name} ended with {code}: {error.get('message')}"
+    elif error and isinstance(error.get("message"), str):
+        message = f"{name} ended with {code}: {error['message']}"
     elif code > 128:
         message = f"{name} was killed by signal {code - 128}"
     else:
         message = f"{name} ended with exit code {code}"
-    return Death(name, code, message, error, tuple(lines))
+    return Death(name, code, message[:MOST_CHARS], error, tuple(line[:MOST_CHARS] for line in lines))
 
 
 def index_of(pod: Object) -> str:

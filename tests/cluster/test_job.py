@@ -21,7 +21,8 @@ from cluster.job import FAILS_AT_ONCE, job_of
 from cluster.names import job_name
 from cluster.network import policy_of, service_of
 from cluster.placement import NUMBERS, StagePlacement, placement_of
-from cluster.pod import tracking
+from cluster.pod import CONTAINER, tracking
+from cluster.pods import death
 from cluster.work import Work
 from components.placement import ROLES, load_placement
 from pipelines.job_placement import job_placement
@@ -240,3 +241,21 @@ def test_every_whole_number_of_a_placement_may_come_as_text() -> None:
     properties = StagePlacement.model_json_schema()["properties"]
     kinds = {name: {each.get("type") for each in (prop, *prop.get("anyOf", ()))} for name, prop in properties.items()}
     assert {name for name, found in kinds.items() if "integer" in found} == set(NUMBERS)
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        ('{"event":"error","message":"no such file"}', "ended with 1: no such file"),
+        ('{"event":"error"}', "ended with exit code 1"),
+        ('{"event":"error","message":["a"]}', "ended with exit code 1"),
+        (f'{{"event":"error","message":"{"a" * 10**6}"}}', "ended with 1: aaa"),
+        ("b" * 10**6, "ended with exit code 1"),
+    ],
+)
+def test_whatever_a_pod_wrote_its_end_is_told_in_a_few_words(log: str, said: str) -> None:
+    ended = {"name": CONTAINER, "state": {"terminated": {"exitCode": 1}}}
+    pod = {"metadata": {"name": "pod", "uid": "u"}, "status": {"phase": "Failed", "containerStatuses": [ended]}}
+    found = death(pod, log, "judge", StagePlacement(image="alma-vllm"))
+    assert found.message.startswith(f"pod (index ?) {said}")
+    assert max(map(len, (found.message, *found.lines))) <= 2000
