@@ -9,7 +9,7 @@ from typing import Self, TextIO
 
 from alma.errors import DataError
 from alma.regular import ROW_BYTES
-from alma.sources.legible import broken, not_utf8, refuse_utf16, too_large
+from alma.sources.legible import broken, not_utf8, refuse_blank, refuse_utf16, too_large
 from alma.sources.row import Bad, Row, shown
 from alma.text.twice import first_twice
 
@@ -52,6 +52,7 @@ def read_csv(path: Path) -> Iterator[Row | Bad]:
 def _table(path: Path, lines: _Lines) -> Iterator[Row | Bad]:
     reader = csv.reader(lines, strict=True)
     header: list[str] = []
+    blank = 0
     while True:
         line = reader.line_num + 1
         lines.begin_row()
@@ -67,6 +68,8 @@ def _table(path: Path, lines: _Lines) -> Iterator[Row | Bad]:
             not_utf8(path, error)
         if fields is None:
             return
+        blank = 0 if fields else blank + 1
+        refuse_blank(path, line, blank)
         if not fields:
             continue
         if not header:

@@ -11,7 +11,7 @@ from typing import Any
 from alma.bounded import bounded_memory
 from alma.errors import DataError
 from alma.regular import JSON_MEMORY, MANY_DIGITS, ROW_BYTES, TOO_MANY_DIGITS
-from alma.sources.legible import broken, not_utf8, refuse_utf16, too_large
+from alma.sources.legible import broken, not_utf8, refuse_blank, refuse_utf16, too_large
 from alma.sources.row import Bad, Row, shown
 from alma.text.twice import first_twice
 
@@ -26,7 +26,7 @@ _BETWEEN_ITEMS = re.compile(r"[\s,]*")
 def read_jsonl(path: Path) -> Iterator[Row | Bad]:
     """A row for each line that is not blank. Raises ``DataError`` for a line of more than ``ROW_BYTES``."""
     with path.open("rb") as file:
-        start = 0
+        start = blank = 0
         for line, data in enumerate(iter(lambda: file.readline(ROW_BYTES + 1), b""), start=1):
             if len(data) > ROW_BYTES:
                 raise DataError(f"{too_large(path, line, 'bytes')}: does each row end with its line?")
@@ -39,7 +39,11 @@ def read_jsonl(path: Path) -> Iterator[Row | Bad]:
                 yield Bad(line, "not UTF-8", detail, data.decode("utf-8", "backslashreplace"))
             else:
                 if text.strip(" \t\r\n"):
+                    blank = 0
                     yield _object(line, text)
+                else:
+                    blank += 1
+                    refuse_blank(path, line, blank)
             start += len(data)
 
 

@@ -9,6 +9,15 @@ from typing import NoReturn
 from alma.errors import DataError
 from alma.regular import ROW_BYTES
 
+MOST_BLANK = 1_000_000
+"""Lines in a row that hold nothing: a few bytes unpack to billions of them, which would be read for an hour. [ours]"""
+
+
+def refuse_blank(path: Path, line: int, count: int) -> None:
+    """Raises ``DataError`` where the ``count`` lines up to ``line`` are blank, and no file of rows has so many."""
+    if count > MOST_BLANK:
+        raise DataError(f"{path.name} line {line}: is the last of more than {MOST_BLANK:,} blank lines; take them out")
+
 
 def refuse_utf16(path: Path, data: bytes) -> None:
     """Raises ``DataError`` where ``data``, the first bytes of ``path``, are UTF-16's mark."""

@@ -70,6 +70,8 @@ BAD_ROWS = [
     # id, file name, content, what the message must hold
     pytest.param("a.jsonl", b"", ["a.jsonl", "empty"], id="empty file"),
     pytest.param("a.jsonl", b"\n \n", ["a.jsonl", "no rows"], id="only blank lines"),
+    pytest.param("a.jsonl", b"\n" * 1_100_000, ["a.jsonl line 1000001: ", "take them out"], id="a million of them"),
+    pytest.param("a.csv", b"\n" * 1_100_000, ["a.csv line 1000001: ", "take them out"], id="a million of a CSV"),
     pytest.param("a.csv", b"prompt,response,score\n", ["a.csv", "no rows"], id="csv header only"),
     pytest.param("a.json", b"[]", ["a.json", "no rows"], id="empty list"),
     pytest.param(
