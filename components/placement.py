@@ -205,7 +205,7 @@ class Placement(Section):
     affinity: Affinity = Field(default_factory=NodeAffinity)
     """Node affinity of GPU pods: what a pod's spec has under ``affinity.nodeAffinity``."""
 
-    store: Annotated[str, Field(pattern=r"^s3://[!-~]+$")] | None = None
+    store: Annotated[str, Field(pattern=r"^s3://[A-Za-z0-9][A-Za-z0-9._-]{1,254}(/[!-~]+)?$")] | None = None
     """``s3://bucket/prefix`` of the artifacts; ``None`` = to be filled in for every run. [form]"""
 
     base_folder: Annotated[str, Field(pattern=r"^[^${\x00-\x1f]*$")] = "/opt/alma/examples"

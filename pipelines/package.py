@@ -130,8 +130,8 @@ def _message(given: Any, message: Any, *, ignore_unknown_fields: bool = False) -
 
     try:
         return json_format.ParseDict(given, message, ignore_unknown_fields=ignore_unknown_fields)
-    except SystemError as error:  # protobuf's, of half a character
-        raise json_format.ParseError(f"it holds text that is not UTF-8 ({error})") from error
+    except (SystemError, OverflowError) as error:  # protobuf's, of half a character, or a number of 400 digits
+        raise json_format.ParseError(f"it holds what is no text in UTF-8, or no number ({error})") from error
 
 
 def _in_order_of(given: Any, read: Any) -> Any:

@@ -73,7 +73,10 @@ class S3Store:
     def __init__(self, bucket: str, prefix: str = "") -> None:
         self.uri = f"s3://{bucket}" + (f"/{prefix}" if prefix else "")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", bucket) or (prefix and not is_name(prefix)):
-            raise ConfigError(f"store {self.uri!r} is not s3://bucket or s3://bucket/prefix")
+            raise ConfigError(
+                f"store {self.uri!r} is not s3://bucket or s3://bucket/prefix; a bucket has 2 letters, digits, dots, "
+                "dashes and _ or more"
+            )
         self.bucket, self.prefix = bucket, f"{prefix}/" if prefix else ""
         try:
             session = get_session()
@@ -238,6 +241,11 @@ class S3Store:
             return StoreUnavailableError(
                 f"{self.uri}: {self.endpoint} does not answer ({type(error).__name__}) after every retry; "
                 "check AWS_ENDPOINT_URL and the network"
+            )
+        if isinstance(error, boto.PaginationError):
+            return StoreUnavailableError(
+                f"{self.uri}/{name}: {self.endpoint} answered what no S3 server does (a listing without end); check "
+                "AWS_ENDPOINT_URL, and what lies between"
             )
         if isinstance(error, boto.FlexibleChecksumError):
             return IntegrityError(

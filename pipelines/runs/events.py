@@ -9,6 +9,8 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+from alma.logins import hide_logins
+
 
 def add_option(parser: argparse._ActionsContainer) -> None:
     """Adds ``--log``."""
@@ -36,7 +38,7 @@ class Events:
                 line = json.dumps(told)
         else:
             line = f"{time.strftime('%H:%M:%S')}  {plain(text)}"
-        print(line, file=sys.stderr, flush=True)  # noqa: T201
+        print(hide_logins(line), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def plain(text: str) -> str:

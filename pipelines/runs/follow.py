@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -198,7 +199,7 @@ class Follower:
         lines = [f"  {line}" for cause in found for line in str(cause).splitlines()]
         if told and told not in "\n".join(lines):
             lines.append(f"  {told}")
-        query = f"-n {where} -l pipeline/runid={run.run_id}"
+        query = shlex.join(["-n", where, "-l", f"pipeline/runid={run.run_id}"])
         head = f"the run {run.run_id} is {state}{':' if lines else ';'}"
         hints = [
             "its pods and their logs:",

@@ -8,6 +8,7 @@ not.
 from __future__ import annotations
 
 import importlib.util
+import shlex
 import subprocess
 import sys
 
@@ -33,5 +34,6 @@ def clean(run_id: str, namespace: str | None, events: Events, seconds: float = C
         for name in done.stdout.split() if not done.returncode else []:
             events.tell("deleted", f"deleted the Job {name}", job=name)
     if said:
-        text = f"Jobs of the run may be left ({said}); delete them with kubectl delete jobs -l pipeline/runid={run_id}"
+        selector = shlex.quote(f"pipeline/runid={run_id}")
+        text = f"Jobs of the run may be left ({said}); delete them with kubectl delete jobs -l {selector}"
         events.tell("leftover", text, run=run_id, message=text)

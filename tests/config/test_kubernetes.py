@@ -53,6 +53,7 @@ def test_what_kubernetes_takes_is_taken_as_it_is(given: dict[str, Any]) -> None:
         ({"queue": "q" * 64}, "63 at most"),
         ({"retries": 2**31}, "less than or equal to 2147483647"),
         ({"store": "/data"}, "s3://"),
+        ({"store": "s3://b/c"}, "s3://"),
         ({"tolerations": [{"effect": "NoSchedule"}]}, 'needs a key, or operator = "Exists"'),
         ({"tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]}, "takes no value"),
         ({"tolerations": [{"key": "a", "toleration_seconds": 3}]}, "unknown setting"),

@@ -9,7 +9,7 @@ import pytest
 from dateutil.tz import tzoffset
 
 from pipelines.package import read_package, tasks_of
-from pipelines.runs.events import duration, plain
+from pipelines.runs.events import Events, duration, plain
 from pipelines.runs.steps import steps, when
 from tests.builders.kfp_stub import KfpStub
 from tests.builders.submitting import KEYS, ROOT, Pipelines, all_done, events, frame, tell, wait_for
@@ -89,6 +89,14 @@ def test_a_failed_run_says_what_and_where(stub: KfpStub, pipelines: Pipelines, r
     assert "round 02 · finetune: its driver failed" in done.stderr
     assert f"kubectl logs -n kubeflow -l pipeline/runid={run_id} -c main" in done.stderr
     assert "\x1b" not in done.stderr
+
+
+def test_a_command_to_be_copied_is_one_command(stub: KfpStub, pipelines: Pipelines, run_id: str) -> None:
+    stub.script = [frame("FAILED", preflight="FAILED")]
+    for experiment in stub.experiments:
+        experiment["namespace"] = "x; touch y #"
+    done = pipelines("follow", run_id, *QUICK)
+    assert f"kubectl get pods -n 'x; touch y #' -l pipeline/runid={run_id}" in done.stderr
 
 
 def test_a_run_stopped_by_another_hand_is_a_failure(stub: KfpStub, pipelines: Pipelines, run_id: str) -> None:
@@ -268,6 +276,12 @@ def test_layers_with_tasks_of_one_key_are_told_apart() -> None:
 )
 def test_durations(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+@pytest.mark.parametrize("mode", ["json", "text"])
+def test_no_login_is_told(mode: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Events(mode).tell("retry", "http://me:SECRET@host/a does not answer", message="http://me:SECRET@host/a")
+    assert capsys.readouterr().err.count("http://…@host/a") == 1
 
 
 def test_control_characters_reach_no_terminal() -> None:

@@ -71,11 +71,14 @@ def test_whatever_a_server_says_is_a_spec_or_none(data: st.DataObject) -> None:
         changed(found, {"store": "x"})
 
 
-@pytest.mark.parametrize("place", ["key", "value"])
-def test_half_a_character_is_no_text_of_a_pipeline(place: str, tmp_path: Any) -> None:
+@pytest.mark.parametrize("place", ["key", "value", "number"])
+def test_half_a_character_and_a_number_without_end_are_none_of_a_pipeline(place: str, tmp_path: Any) -> None:
     spec = copy.deepcopy(SPEC)
     if place == "key":
         spec["root"]["dag"]["tasks"]["\ud800"] = spec["root"]["dag"]["tasks"].pop("a")
+    elif place == "number":
+        given = {"x": {"runtimeValue": {"constant": 10**400}}}
+        spec["root"]["dag"]["tasks"]["a"]["inputs"] = {"parameters": given}
     else:
         spec["root"]["dag"]["tasks"]["a"]["taskInfo"]["name"] = "\ud800"
     assert spec_of(spec) is None

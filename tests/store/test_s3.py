@@ -267,6 +267,13 @@ def test_a_conflict_is_tried_again(answers: Answers, monkeypatch: pytest.MonkeyP
         S3Store("bucket").read("a")
 
 
+def test_a_listing_without_end_is_none(answers: Answers) -> None:
+    page = b"<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>"
+    answers.append((200, page + b"</ListBucketResult>", 0))
+    with pytest.raises(StoreUnavailableError, match="a listing without end"):
+        S3Store("bucket").list("")
+
+
 def test_an_answer_that_does_not_say_what_it_has_to(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
     answers.append((200, b"", 0))
     monkeypatch.setitem(HEADERS, "ETag", None)
