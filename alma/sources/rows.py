@@ -38,7 +38,7 @@ def read_rows(
             "name it by what it holds, or convert it"
         )
     if path.stat().st_size == 0:
-        raise DataError(f"{path.name}: the file is empty ({path}); bring one that holds rows")
+        raise DataError(f"{path.name}: the file is empty; bring one that holds rows")
     return read(path) if read else _parquet(path, wanted)
 
 
