@@ -14,6 +14,7 @@ from typing import Any
 
 from alma.errors import ConfigError
 from cluster.reach import connection
+from cluster.shapes import STRANGE
 from pipelines.runs.client import NAMESPACE_FILE
 
 Object = dict[str, Any]
@@ -23,9 +24,6 @@ REQUEST_SECONDS = (5.0, 5.0)
 
 MOST_LOG_BYTES = 2**20
 """Of a pod's last lines, which may be of any length."""
-
-
-STRANGE = "it does not answer as a Kubernetes API does"
 
 
 class UnknownError(Exception):
