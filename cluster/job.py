@@ -16,13 +16,12 @@ pods that are ended for it publish the part that they are at, and the next Job g
 
 from __future__ import annotations
 
+from alma.config.kubernetes import QUEUE_LABEL
 from alma.errors import EXIT_ABANDONED, EXIT_FAILED, EXIT_USER
 from cluster.names import ARTIFACT, LABEL, NODES, OURS, RUN, STORE
 from cluster.placement import StagePlacement
 from cluster.pod import CONTAINER, Object, pod_template, tracking
 from cluster.work import Work
-
-QUEUE = "kueue.x-k8s.io/queue-name"
 
 KEPT_SECONDS = 24 * 3600
 """How long a finished Job and its pods' logs stay for somebody to look at."""
@@ -62,7 +61,7 @@ def job_of(name: str, work: Work, placement: StagePlacement) -> Object:
         spec["activeDeadlineSeconds"] = placement.timeout_seconds
     own = dict(labels)
     if placement.queue:
-        own[QUEUE] = placement.queue
+        own[QUEUE_LABEL] = placement.queue
         spec["suspend"] = True  # until Kueue has room for all of its pods
     metadata = {"name": name, "labels": own, "annotations": _facts(work)}
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}

@@ -6,7 +6,7 @@ each other until then.
 
 from __future__ import annotations
 
-from cluster.job import QUEUE
+from alma.config.kubernetes import QUEUE_LABEL
 from cluster.pod import RENDEZVOUS_PORT, Object
 
 CHOSEN_PORTS = {"protocol": "TCP", "port": 1024, "endPort": 65535}
@@ -59,7 +59,7 @@ def _metadata(job: Object) -> Object:
     metadata = job["metadata"]
     return {
         "name": metadata["name"],
-        "labels": {key: value for key, value in metadata["labels"].items() if key != QUEUE},
+        "labels": {key: value for key, value in metadata["labels"].items() if key != QUEUE_LABEL},
         "ownerReferences": [
             {"apiVersion": "batch/v1", "kind": "Job", "name": metadata["name"], "uid": metadata["uid"]}
         ],

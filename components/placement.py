@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from alma import __version__
 from alma.config import explain, read_tree
 from alma.config.kubernetes import (
+    QUEUE_LABEL,
     Affinity,
     Cpu,
     Gpus,
@@ -68,9 +69,6 @@ OWN_LABELS |= {"alma/nodes", "pipeline/runid"}
 
 SHARDABLE = ("synthesize", "embed", "respond", "judge", "reference", "reward")
 """Stages that may run as several pods at once; ``alma.stages.SHARDABLE`` is the same (a test holds it)."""
-
-QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
-"""What ``queue`` says."""
 
 
 class Resources(Section):

@@ -7,7 +7,8 @@ from typing import Any
 
 from kfp import dsl, kubernetes
 
-from components.placement import QUEUE_LABEL, Placement
+from alma.config.kubernetes import QUEUE_LABEL
+from components.placement import Placement
 from components.resolve import Field, Pod
 
 CACHE = "/cache"

@@ -51,6 +51,9 @@ LabelValue = Annotated[
 ]
 Labels = dict[LabelKey, LabelValue]
 
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+"""Names a pod's, or a Job's, LocalQueue of Kueue."""
+
 _EXACT = ConfigDict(extra="forbid", strict=True)
 
 
